@@ -1,0 +1,80 @@
+VERSION = 0.1.0
+PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+PKG_CONFIG ?= pkg-config
+PROVE ?= prove -j$$(nproc)
+CFLAGS ?= -O2 -g
+LIBS = libevent_core jansson
+
+# pkg-config is asked in the recipes: check, demo, lint and bench install it first where it is missing.
+REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -Wall -Wextra -Wshadow \
+	-Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -MMD -MP $$($(PKG_CONFIG) --cflags $(LIBS))
+COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+LINKED = $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
+
+OBJS = child.o guest.o ladder.o log.o notify.o options.o outcome.o qmp.o run.o rundir.o signals.o \
+	timespan.o trigger.o words.o xalloc.o
+UNITS = $(basename $(wildcard t/unit-*.c))
+TESTS ?= $(wildcard t/*.t) $(UNITS)
+
+all: qemu-supervise
+
+qemu-supervise: qemu-supervise.o $(OBJS)
+	$(COMPILE) -o $@ $^ $(LINKED)
+
+.c.o:
+	$(COMPILE) -c -o $@ $<
+
+qemu-supervise.o $(OBJS): Makefile
+
+t/unit-%: t/unit-%.c $(OBJS)
+	$(COMPILE) -o $@ $< $(OBJS) $(LINKED) $$($(PKG_CONFIG) --libs cmocka)
+
+bench/%: bench/%.c
+	$(COMPILE) -o $@ $< $(LINKED)
+
+check:
+	t/setup check
+	$(MAKE) all $(UNITS)
+	CMOCKA_MESSAGE_OUTPUT=TAP T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(TESTS)
+
+demo:
+	@t/setup demo
+	@$(MAKE) --no-print-directory -s all
+	@t/demo
+
+bench:
+	@t/setup bench
+	@$(MAKE) --no-print-directory -s all bench/empty
+	@bench/run
+
+TIDY_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION=\"\" $$($(PKG_CONFIG) --cflags $(LIBS))
+SCRIPTS = $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* bench/* examples/*/* t/* 2>/dev/null)
+PERL = $(shell grep -lE '^\#!/usr/bin/(env )?perl' bench/* t/* 2>/dev/null) $(wildcard t/*.pm)
+
+lint:
+	@t/setup lint
+	@clang-format --dry-run -Werror *.[ch] $(wildcard bench/*.c t/*.c)
+	@printf '%s\n' $(wildcard *.c bench/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
+	@mandoc -Tlint -Wstyle man/*.8
+	@shellcheck $(SCRIPTS)
+	@for f in $(PERL); do perl -It -wc $$f 2>&1 | sed '/ syntax OK$$/d'; done
+
+install: all
+	install -D -m 755 qemu-supervise $(DESTDIR)$(SBINDIR)/qemu-supervise
+	install -D -m 644 man/qemu-supervise.8 $(DESTDIR)$(MANDIR)/man8/qemu-supervise.8
+
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/qemu-supervise $(DESTDIR)$(MANDIR)/man8/qemu-supervise.8
+
+dist:
+	git archive --prefix=qemu-supervise-$(VERSION)/ HEAD | gzip -9n >qemu-supervise-$(VERSION).tar.gz
+
+# build/guest stays: its kernel was downloaded.
+clean:
+	rm -f qemu-supervise bench/empty $(UNITS) *.[od] bench/*.d t/*.d qemu-supervise-*.tar.gz
+
+.PHONY: all check demo bench lint install uninstall dist clean
+
+-include $(wildcard *.d bench/*.d t/*.d)

@@ -1,0 +1,109 @@
+#include "child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define COMMAND_LINE_MAX (256 * 1024)
+
+int child_readconfig(const struct rundir *dir)
+{
+	int fd = memfd_create("qemu-supervise", MFD_CLOEXEC);
+	const struct {
+		const char *name;
+		int fd;
+	} sockets[] = {{"control", dir->control}, {"qmp", dir->qmp}};
+
+	/* A wrapper may change the user before QEMU opens it by its name in /dev/fd. */
+	if (fd < 0 || fchmod(fd, 0444) < 0)
+		return -1;
+	for (size_t i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++)
+		if (dprintf(fd,
+			    "[chardev \"qemu-supervise-%s\"]\n"
+			    "  backend = \"socket\"\n"
+			    "  fd = \"%d\"\n"
+			    "  server = \"on\"\n"
+			    "  wait = \"off\"\n"
+			    "[mon \"qemu-supervise-%s\"]\n"
+			    "  mode = \"control\"\n"
+			    "  chardev = \"qemu-supervise-%s\"\n",
+			    sockets[i].name, sockets[i].fd, sockets[i].name, sockets[i].name) < 0)
+			return -1;
+	return fd;
+}
+
+static void inherit(int fd)
+{
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, 0);
+}
+
+_Noreturn static void child(char *const *argv, const sigset_t *mask, const struct rundir *dir,
+			    int readconfig, int report)
+{
+	int error;
+
+	inherit(dir->control);
+	inherit(dir->qmp);
+	inherit(dir->vm_lock);
+	inherit(readconfig);
+	rundir_claim(dir);
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	execvp(argv[0], argv);
+	error = errno;
+	while (write(report, &error, sizeof(error)) < 0 && errno == EINTR)
+		;
+	_exit(127);
+}
+
+pid_t child_spawn(char *const *argv, const sigset_t *mask, const struct rundir *dir, int readconfig,
+		  int report)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		child(argv, mask, dir, readconfig, report);
+	return pid;
+}
+
+/* Whether a process was called with -readconfig /dev/fd/N: two words of its command line. */
+static bool was_called_with(pid_t pid, const char *words, size_t len)
+{
+	char path[64], *text = malloc(COMMAND_LINE_MAX);
+	ssize_t got = -1;
+	bool found;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && text)
+		got = read(fd, text, COMMAND_LINE_MAX);
+	if (fd >= 0)
+		close(fd);
+	found = got > 0 && memmem(text, (size_t)got, words, len);
+	free(text);
+	return found;
+}
+
+pid_t child_orphaned(int readconfig)
+{
+	char words[64], path[64];
+	int len = snprintf(words, sizeof(words), "-readconfig%c/dev/fd/%d", '\0', readconfig);
+	pid_t pid, found = 0;
+	FILE *children;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	children = fopen(path, "re");
+	while (children && !found && fscanf(children, "%d", &pid) == 1)
+		if (was_called_with(pid, words, (size_t)len + 1))
+			found = pid;
+	if (children)
+		fclose(children);
+	return found;
+}

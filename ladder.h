@@ -1,0 +1,219 @@
+/*
+ * The policy: which trigger begins which ladder, and the interpreter that climbs ladders.
+ *
+ * A ladder is a list of rungs, "ACTION [TIME], ...". A rung does its action, then waits at most
+ * TIME for the VM to end, then comes the next one. Nothing here knows QMP, libevent or the clock:
+ * actions and time are the caller's (struct ladder_ops).
+ */
+#ifndef LADDER_H
+#define LADDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "trigger.h"
+
+enum action {
+	ACTION_POWERDOWN,
+	ACTION_AGENT_SHUTDOWN,
+	ACTION_REBOOT,
+	ACTION_RESET,
+	ACTION_QUIT,
+	ACTION_KILL,
+	ACTION_STOP,
+	ACTION_CONT,
+	ACTION_WAKEUP,
+	ACTION_NMI,
+	ACTION_QMP,
+	ACTION_RUN,
+	ACTION_STATUS,
+	ACTION_IGNORE,
+	ACTION_COUNT
+};
+
+struct rung {
+	enum action action;
+	char *arg;    /* what follows the colon of qmp: and run:, else NULL */
+	int64_t wait; /* ms, or FOREVER */
+};
+
+struct ladder {
+	struct rung *rungs;
+	size_t count;
+};
+
+struct policy_row {
+	struct trigger_name trigger;
+	struct ladder ladder;
+	bool chosen; /* by the user; the default otherwise */
+};
+
+struct policy {
+	struct policy_row *rows;
+	size_t count;
+};
+
+/* The name of an action, as users write it. */
+const char *action_name(enum action action);
+
+/* Whether a ladder with this action ends the VM. */
+bool action_ends_vm(enum action action);
+
+/* Fills policy with the default table. */
+void policy_init(struct policy *policy);
+
+/* Frees all that policy holds. */
+void policy_free(struct policy *policy);
+
+/*
+ * Sets one row from "TRIGGER=LADDER". Returns NULL, or why it is refused; a row that is accepted
+ * with a doubt (an event no QEMU is known to have) returns NULL and sets *doubt. Both are malloc'd
+ * sentences without a full stop, the caller's to free.
+ */
+char *policy_set(struct policy *policy, const char *row, char **doubt);
+
+/* Sets the TIME of every powerdown rung of the default TERM and INT ladders. */
+void policy_set_timeout(struct policy *policy, int64_t ms);
+
+/* The row of a trigger's canonical name, or NULL. */
+const struct policy_row *policy_find(const struct policy *policy, const char *trigger);
+
+/* Reads a ladder for a trigger. Returns NULL or a malloc'd reason, as policy_set() does. */
+char *ladder_parse(struct ladder *ladder, const char *trigger, const char *text);
+void ladder_free(struct ladder *ladder);
+
+/* The ladder as ladder_parse() reads it, malloc'd. */
+char *ladder_format(const struct ladder *ladder);
+
+/* One rung of it: "powerdown 180s", malloc'd. */
+char *rung_format(const struct rung *rung);
+
+/* Whether it has an action that ends the VM. */
+bool ladder_ends_vm(const struct ladder *ladder);
+
+/* The sum of its waits in ms, or FOREVER. */
+int64_t ladder_total(const struct ladder *ladder);
+
+/* ---- the interpreter ---- */
+
+/* A ladder in progress. Read it; only ladder.c changes it. */
+struct climb {
+	const struct policy_row *row;
+	bool active;
+	bool held;  /* the action is not done yet: the rung's TIME has not begun to run */
+	bool later; /* the action waits for QMP, while TIME runs */
+	size_t rung;
+	int64_t began; /* this rung, on the clock of ops->now */
+	int64_t clock; /* when its TIME began to run */
+	int64_t extra; /* ms that were added to its TIME */
+	int64_t again; /* when to try the action again: a last rung that failed and waits forever */
+	unsigned serial; /* another one for every rung that begins: an answer may come too late */
+};
+
+enum act_result {
+	ACT_FAILED, /* cannot be done: costs no time */
+	ACT_DONE,   /* done, or begun: TIME runs */
+	ACT_HELD,   /* under way: TIME runs from climb_clock() */
+	ACT_LATER,  /* no QMP now: TIME runs, and act() is called again by climber_retry() */
+};
+
+struct ladder_ops {
+	int64_t (*now)(void *arg);
+	/* Does the action of the climb's current rung. */
+	enum act_result (*act)(void *arg, struct climb *climb);
+	/* The climb has left that rung (not: the VM has ended): stop what act() began. */
+	void (*leave)(void *arg, struct climb *climb);
+	/* A ladder that ends the VM begins, replaces another or is asked for again. */
+	void (*ending)(void *arg, struct climb *climb);
+	/* Something that state.json tells has changed, or the time of the next tick may have. */
+	void (*changed)(void *arg);
+};
+
+/* What was climbed on the way to the end, for the last line of the log. */
+struct climbed {
+	const char *trigger;
+	enum action action;
+	int64_t ms;
+};
+
+struct climber {
+	const struct policy *policy;
+	const struct ladder_ops *ops;
+	void *arg;
+	struct climb *climbs; /* one for each row of the policy, and the resort */
+	size_t count;
+	struct climb *ending;	      /* the ladder that ends the VM, once there is one */
+	struct policy_row resort_row; /* quit, kill: behind a ladder without kill, at a deadline */
+	struct climb *resort;
+	int64_t deadline; /* on ops->now's clock; FOREVER: none */
+	int64_t reserve;  /* ms before it that belong to quit and kill */
+	bool shutdown_seen;
+	bool extended;
+	struct climbed *history;
+	size_t history_count;
+};
+
+/* policy, ops and arg must outlive it. */
+void climber_init(struct climber *c, const struct policy *policy, const struct ladder_ops *ops,
+		  void *arg);
+void climber_free(struct climber *c);
+
+/* A trigger that was seen, and whence, for the log: "pid 1 (systemd)". */
+struct trigger_seen {
+	const struct policy_row *row; /* of the climber's policy */
+	char from[64];
+};
+
+/*
+ * Triggers that were seen together. If no ladder that ends the VM is in progress, the one among
+ * them that ends it soonest begins and the others are dropped; else each has its turn.
+ */
+void climber_triggers(struct climber *c, const struct trigger_seen *seen, size_t count);
+
+/* All over in ms milliseconds: begins TERM's ladder, or tightens the one in progress. */
+void climber_deadline(struct climber *c, int64_t ms, const char *from);
+
+/*
+ * Whether QEMU told SHUTDOWN and will end by itself once it has flushed its disks: then the wait of
+ * a ladder that ends the VM is extended once, before more is done.
+ */
+void climber_shutdown_seen(struct climber *c, bool seen);
+
+/* QMP is there (again): actions that waited for it are done now. */
+void climber_retry(struct climber *c);
+
+/* Goes on where a wait is over. */
+void climber_tick(struct climber *c);
+
+/* When to call climber_tick(), on ops->now's clock; FOREVER: no need. */
+int64_t climber_next(const struct climber *c);
+
+/* How long the ladder that ends the VM may still take, in ms; FOREVER if it has no bound. */
+int64_t climber_left(const struct climber *c);
+
+/* Closes the history: the VM has ended. */
+void climber_end(struct climber *c);
+
+/* The current rung of an active climb. */
+const struct rung *climb_rung(const struct climb *climb);
+
+/* The rung's TIME runs from now. */
+void climb_clock(struct climber *c, struct climb *climb);
+
+/* The action has reached its aim, and what is left will come: TIME does not run any more. */
+void climb_hold(struct climber *c, struct climb *climb);
+
+/* The action could not be brought to QEMU: TIME runs, and climber_retry() does it again. */
+void climb_later(struct climber *c, struct climb *climb);
+
+/* The rung's action cannot be done: the next one, at once. */
+void climb_failed(struct climber *c, struct climb *climb, const char *why);
+
+/* The action of a ladder that does not end the VM is done: the next rung, or the end. */
+void climb_done(struct climber *c, struct climb *climb);
+
+/* The whole ladder has reached its aim. */
+void climb_over(struct climber *c, struct climb *climb);
+
+#endif

@@ -1,0 +1,349 @@
+#include "options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "rundir.h"
+#include "timespan.h"
+#include "words.h"
+#include "xalloc.h"
+
+enum { OPT_NOTIFY_FD = 256, OPT_PRESS_INTERVAL, OPT_BOOT_TIMEOUT };
+
+static const struct option long_options[] = {
+	{"name", required_argument, NULL, 'n'},
+	{"on", required_argument, NULL, 'o'},
+	{"timeout", required_argument, NULL, 't'},
+	{"ready", required_argument, NULL, 'r'},
+	{"notify-fd", required_argument, NULL, OPT_NOTIFY_FD},
+	{"press-interval", required_argument, NULL, OPT_PRESS_INTERVAL},
+	{"boot-timeout", required_argument, NULL, OPT_BOOT_TIMEOUT},
+	{"print", no_argument, NULL, 'p'},
+	{"verbose", no_argument, NULL, 'v'},
+	{"quiet", no_argument, NULL, 'q'},
+	{"version", no_argument, NULL, 'V'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+static const char usage[] =
+	"usage: qemu-supervise [OPTION]... -- QEMU [ARG]...\n"
+	"\n"
+	"Runs QEMU so that SIGTERM shuts the guest down.\n"
+	"\n"
+	"  -n, --name NAME            the VM's name (default: QEMU's -name, else a hash)\n"
+	"  -o, --on TRIGGER=LADDER    replace one row of the policy (repeatable)\n"
+	"  -t, --timeout TIME         how long the guest may take to shut down (180s)\n"
+	"  -r, --ready WHEN           report readiness when: started, listening, agent\n"
+	"      --notify-fd FD         report readiness with a newline on FD (s6, dinit)\n"
+	"      --press-interval TIME  press the power button again after TIME (10s)\n"
+	"      --boot-timeout TIME    how long a booting guest may be deaf (120s)\n"
+	"  -p, --print                print the policy and the command; start nothing\n"
+	"  -v, --verbose  -q, --quiet  -V, --version  -h, --help\n"
+	"\n"
+	"TIME is " TIMESPAN_IS ".\n"
+	"The manual: man qemu-supervise\n";
+
+/* ---- what QEMU's own command line says ---- */
+
+static bool is_option(const char *arg, const char *name)
+{
+	return arg[0] == '-' && strcmp(arg + 1 + (arg[1] == '-'), name) == 0;
+}
+
+/* Where QEMU's own arguments begin: a wrapper such as "ip netns exec NS" may stand before it. */
+static char **qemu_arguments(char **command)
+{
+	for (char **arg = command; *arg; arg++) {
+		const char *slash = strrchr(*arg, '/');
+		const char *base = slash ? slash + 1 : *arg;
+
+		if (strncmp(base, "qemu", 4) == 0 || strcmp(base, "kvm") == 0)
+			return arg + 1;
+	}
+	return command + 1;
+}
+
+/* The value of KEY in "KEY=VALUE,..." (QemuOpts), malloc'd, or NULL. bare: KEY= may be left out. */
+static char *suboption(const char *opts, const char *key, bool bare)
+{
+	size_t len = strlen(key);
+
+	for (const char *p = opts; *p; p += strcspn(p, ","), p += *p == ',') {
+		size_t word = strcspn(p, ",");
+
+		if (strncmp(p, key, len) == 0 && p[len] == '=')
+			return xasprintf("%.*s", (int)(word - len - 1), p + len + 1);
+		if (bare && p == opts && !memchr(p, '=', word))
+			return xasprintf("%.*s", (int)word, p);
+	}
+	return NULL;
+}
+
+static const char *one_of(char *value, const char *a, const char *b, const char *otherwise)
+{
+	const char *result = otherwise;
+
+	if (value && strcmp(value, a) == 0)
+		result = a;
+	if (value && strcmp(value, b) == 0)
+		result = b;
+	free(value);
+	return result;
+}
+
+static struct qemu_actions find_actions(char **command)
+{
+	struct qemu_actions actions = {.reboot = "reset", .shutdown = "poweroff"};
+
+	for (char **arg = qemu_arguments(command); *arg; arg++) {
+		if (is_option(*arg, "no-reboot"))
+			actions.reboot = "shutdown";
+		else if (is_option(*arg, "no-shutdown"))
+			actions.shutdown = "pause";
+		else if (is_option(*arg, "action") && arg[1]) {
+			actions.reboot = one_of(suboption(arg[1], "reboot", false), "reset",
+						"shutdown", actions.reboot);
+			actions.shutdown = one_of(suboption(arg[1], "shutdown", false), "poweroff",
+						  "pause", actions.shutdown);
+		}
+	}
+	return actions;
+}
+
+static void refuse_daemonize(char **command)
+{
+	for (char **arg = qemu_arguments(command); *arg; arg++)
+		if (is_option(*arg, "daemonize"))
+			fatalx(EX_USAGE,
+			       "%s would take QEMU away from its supervisor; leave it out, "
+			       "your init system keeps qemu-supervise in the background",
+			       *arg);
+}
+
+/* The same command finds its VM again: FNV-1a over its words. */
+static char *hashed_name(char **command)
+{
+	uint32_t hash = 2166136261u;
+
+	for (; *command; command++) {
+		for (const char *p = *command;; p++) {
+			hash = (hash ^ (unsigned char)*p) * 16777619u;
+			if (*p == '\0')
+				break;
+		}
+	}
+	return xasprintf("vm-%08" PRIx32, hash);
+}
+
+static char *find_name(char **command)
+{
+	char *name = NULL;
+
+	for (char **arg = qemu_arguments(command); *arg && arg[1]; arg++) {
+		if (is_option(*arg, "name")) {
+			free(name);
+			name = suboption(arg[1], "guest", true);
+		}
+	}
+	if (name && !vm_name_is_valid(name))
+		fatalx(EX_USAGE,
+		       "QEMU's -name \"%s\" cannot name a runtime directory; give a name of "
+		       "up to 64 letters, digits, '.', '_' and '-' with --name",
+		       name);
+	return name ? name : hashed_name(command);
+}
+
+/* ---- our own ---- */
+
+static int64_t need_time(const char *option, const char *text)
+{
+	int64_t ms;
+
+	if (!timespan_parse(text, &ms))
+		fatalx(EX_USAGE, "%s: \"%s\" is no TIME: %s", option, text, TIMESPAN_IS);
+	return ms;
+}
+
+static enum ready_when need_ready(const char *text)
+{
+	static const char *const words[] = {[READY_STARTED] = "started",
+					    [READY_LISTENING] = "listening",
+					    [READY_AGENT] = "agent",
+					    NULL};
+
+	for (enum ready_when w = READY_STARTED; words[w]; w++)
+		if (strcmp(words[w], text) == 0)
+			return w;
+	fatalx(EX_USAGE, "--ready: unknown \"%s\"%s (started, listening, agent)", text,
+	       word_hint(text, words));
+}
+
+static int need_fd(const char *text)
+{
+	char *end;
+	long fd;
+
+	errno = 0;
+	fd = strtol(text, &end, 10);
+	if (errno || *end || end == text || fd < 0 || fd > INT32_MAX)
+		fatalx(EX_USAGE, "--notify-fd: \"%s\" is no descriptor", text);
+	if (fcntl((int)fd, F_GETFD) < 0)
+		fatal(EX_USAGE, "--notify-fd %s", text);
+	return (int)fd;
+}
+
+static void set_row(struct options *o, const char *row)
+{
+	char *doubt, *reason = policy_set(&o->policy, row, &doubt);
+
+	if (reason)
+		fatalx(EX_USAGE, "--on %.*s: %s", (int)strcspn(row, "="), row, reason);
+	if (doubt)
+		log_warnx("--on %s: %s; the row is kept, in case QEMU knows it", row, doubt);
+	free(doubt);
+}
+
+_Noreturn static void unknown_option(char **argv, int short_option)
+{
+	const char *names[sizeof(long_options) / sizeof(long_options[0])] = {0};
+	const char *arg = argv[optind - 1];
+	char *word;
+
+	if (short_option && strncmp(arg, "--", 2) != 0)
+		fatalx(EX_USAGE, "unknown option \"-%c\"; see qemu-supervise --help", short_option);
+	for (size_t i = 0; long_options[i].name; i++)
+		names[i] = long_options[i].name;
+	word = xasprintf("%.*s", (int)strcspn(arg + 2, "="), arg + 2);
+	fatalx(EX_USAGE, "unknown option \"--%s\"%s; see qemu-supervise --help", word,
+	       word_hint(word, names));
+}
+
+static void parse_option(struct options *o, int option, char **argv, int64_t *timeout)
+{
+	switch (option) {
+	case 'n':
+		if (!vm_name_is_valid(optarg))
+			fatalx(EX_USAGE,
+			       "--name: \"%s\" is no name: up to 64 letters, digits, "
+			       "'.', '_' and '-', the first a letter or digit",
+			       optarg);
+		free(o->name);
+		o->name = xstrdup(optarg);
+		break;
+	case 'o':
+		set_row(o, optarg);
+		break;
+	case 't':
+		*timeout = need_time("--timeout", optarg);
+		break;
+	case 'r':
+		o->ready = need_ready(optarg);
+		break;
+	case OPT_NOTIFY_FD:
+		o->notify_fd = need_fd(optarg);
+		break;
+	case OPT_PRESS_INTERVAL:
+		o->press_interval = need_time("--press-interval", optarg);
+		if (o->press_interval == FOREVER)
+			o->press_interval = 0; /* never again */
+		break;
+	case OPT_BOOT_TIMEOUT:
+		o->boot_timeout = need_time("--boot-timeout", optarg);
+		break;
+	case 'p':
+		o->print = true;
+		break;
+	case 'v':
+		o->level = LEVEL_DEBUG;
+		break;
+	case 'q':
+		o->level = LEVEL_WARNING;
+		break;
+	case 'V':
+		puts("qemu-supervise " VERSION);
+		exit(0);
+	case 'h':
+		fputs(usage, stdout);
+		exit(0);
+	case ':':
+		fatalx(EX_USAGE, "option \"%s\" needs a value; see qemu-supervise --help",
+		       argv[optind - 1]);
+	default:
+		unknown_option(argv, optopt);
+	}
+}
+
+void options_parse(struct options *o, int argc, char **argv)
+{
+	int64_t timeout = -1;
+	int option;
+
+	*o = (struct options){.press_interval = 10000,
+			      .boot_timeout = 120000,
+			      .notify_fd = -1,
+			      .level = LEVEL_INFO};
+	policy_init(&o->policy);
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, "+:n:o:t:r:pvqVh", long_options, NULL)) != -1)
+		parse_option(o, option, argv, &timeout);
+	if (timeout >= 0)
+		policy_set_timeout(&o->policy, timeout);
+	if (optind == 1 || strcmp(argv[optind - 1], "--") != 0 || optind == argc)
+		fatalx(EX_USAGE,
+		       "no QEMU command line: qemu-supervise [OPTION]... -- QEMU [ARG]...; "
+		       "see qemu-supervise --help");
+	o->command = argv + optind;
+	refuse_daemonize(o->command);
+	o->actions = find_actions(o->command);
+	if (!o->name)
+		o->name = find_name(o->command);
+}
+
+void options_free(struct options *o)
+{
+	policy_free(&o->policy);
+	free(o->name);
+}
+
+/* A word as a shell would need it. */
+static void print_word(const char *word)
+{
+	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				   "%+,-./:=@_";
+
+	if (*word && word[strspn(word, safe)] == '\0') {
+		fputs(word, stdout);
+		return;
+	}
+	putchar('\'');
+	for (; *word; word++) {
+		if (*word == '\'')
+			fputs("'\\''", stdout);
+		else
+			putchar(*word);
+	}
+	putchar('\'');
+}
+
+void options_print(const struct options *o)
+{
+	for (size_t i = 0; i < o->policy.count; i++) {
+		char *ladder = ladder_format(&o->policy.rows[i].ladder);
+
+		printf("%-5s %s\n", o->policy.rows[i].trigger.s, ladder);
+		free(ladder);
+	}
+	putchar('\n');
+	for (char **word = o->command; *word; word++) {
+		print_word(*word);
+		putchar(' ');
+	}
+	puts("-readconfig /dev/fd/N");
+}

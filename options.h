@@ -1,0 +1,41 @@
+/* The command line of qemu-supervise. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ladder.h"
+#include "log.h"
+
+enum ready_when { READY_STARTED, READY_LISTENING, READY_AGENT };
+
+/* What QEMU does at these, as its command line says; set-action takes and knows the same words. */
+struct qemu_actions {
+	const char *reboot;   /* reset, shutdown */
+	const char *shutdown; /* poweroff, pause */
+};
+
+struct options {
+	char *name; /* of the VM */
+	struct policy policy;
+	int64_t press_interval, boot_timeout; /* ms */
+	enum ready_when ready;
+	int notify_fd; /* -1: none */
+	bool print;
+	enum log_level level;
+	char **command; /* QEMU and its arguments, NULL-terminated; not owned */
+	struct qemu_actions actions;
+};
+
+/*
+ * Reads the command line into o; owned by the caller, options_free(). What is wrong with it ends
+ * the program with EX_USAGE and one line; --help and --version end it with 0.
+ */
+void options_parse(struct options *o, int argc, char **argv);
+void options_free(struct options *o);
+
+/* Prints the policy and the command line, as --print promises. */
+void options_print(const struct options *o);
+
+#endif

@@ -1,0 +1,130 @@
+#include "outcome.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+
+#include "trigger.h"
+
+/* The reasons of SHUTDOWN (ShutdownCause, qapi/run-state.json). */
+static const struct cause {
+	const char *reason;
+	int status;
+	const char *words;
+} causes[] = {
+	{"guest-shutdown", 0, "the guest powered itself off"},
+	{"guest-reset", EXIT_REBOOT_ASKED, "the guest asked for a reboot and QEMU ended instead"},
+	{"guest-panic", EXIT_PANICKED, "the guest panicked"},
+	{"host-qmp-quit", EXIT_NOT_SHUT_DOWN, "the guest was not shut down: quit"},
+	{"host-qmp-system-reset", EXIT_NOT_SHUT_DOWN,
+	 "the guest was not shut down: system_reset where a reset ends QEMU"},
+	{"host-signal", EXIT_NOT_SHUT_DOWN, "the guest was not shut down: a signal reached QEMU"},
+	{"host-ui", EXIT_NOT_SHUT_DOWN, "the guest was not shut down: its window was closed"},
+	{"host-error", EXIT_DIED, "QEMU ended because of an error of the host"},
+};
+
+void outcome_event(struct outcome *o, const char *event, json_t *data, bool stopping)
+{
+	const char *reason = json_string_value(json_object_get(data, "reason"));
+	const char *status = json_string_value(json_object_get(data, "status"));
+
+	if (strcmp(event, "SHUTDOWN") == 0 && o->reason[0] == '\0') {
+		snprintf(o->reason, sizeof(o->reason), "%s", reason ? reason : "unknown");
+		o->stopping = stopping;
+	} else if (strcmp(event, "RESET") == 0) {
+		o->ran = o->running;
+		o->panicked = false;
+		o->reason[0] = '\0';
+	} else if (strcmp(event, "STOP") == 0) {
+		o->running = false;
+	} else if (strcmp(event, "RESUME") == 0) {
+		o->running = o->ran = true;
+		o->migrated = false;
+	} else if (strcmp(event, "GUEST_PANICKED") == 0) {
+		o->panicked = true;
+	} else if (strcmp(event, "MIGRATION") == 0 && status && strcmp(status, "completed") == 0) {
+		/* The receiving side gets that event too, and runs from then on. */
+		o->migrated = o->ran && !o->running;
+	}
+}
+
+void outcome_run_state(struct outcome *o, const char *state)
+{
+	static const char *const not_started[] = {"prelaunch", "inmigrate", "preconfig"};
+
+	o->running = strcmp(state, "running") == 0;
+	for (size_t i = 0; i < sizeof(not_started) / sizeof(not_started[0]); i++)
+		if (strcmp(state, not_started[i]) == 0)
+			return;
+	o->ran = true;
+	if (strcmp(state, "postmigrate") == 0)
+		o->migrated = true;
+	if (strcmp(state, "guest-panicked") == 0)
+		o->panicked = true;
+}
+
+static const struct cause *find_cause(const char *reason)
+{
+	for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++)
+		if (strcmp(causes[i].reason, reason) == 0)
+			return &causes[i];
+	return NULL;
+}
+
+static int died(int wait_status, char *words, size_t size)
+{
+	if (WIFSIGNALED(wait_status))
+		snprintf(words, size, "QEMU died of SIG%s%s",
+			 trigger_of_signal(WTERMSIG(wait_status)).s,
+			 WCOREDUMP(wait_status) ? ", core dumped" : "");
+	else if (WEXITSTATUS(wait_status) != 0)
+		snprintf(words, size, "QEMU ended with status %d", WEXITSTATUS(wait_status));
+	else
+		snprintf(words, size, "QEMU ended without a SHUTDOWN event");
+	return EXIT_DIED;
+}
+
+int outcome_status(const struct outcome *o, int wait_status, char *words, size_t size)
+{
+	const struct cause *cause = find_cause(o->reason);
+	bool failed = !WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0;
+
+	if (o->killed && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL) {
+		snprintf(words, size, "QEMU was killed");
+		return EXIT_KILLED;
+	}
+	if (!o->answered) {
+		died(wait_status, words, size);
+		if (!failed)
+			snprintf(words, size, "QEMU ended before it answered");
+		return EX_UNAVAILABLE;
+	}
+	if (o->panicked) {
+		snprintf(words, size, "the guest panicked");
+		return EXIT_PANICKED;
+	}
+	if (failed || o->reason[0] == '\0')
+		return died(wait_status, words, size);
+	if (!o->ran) {
+		snprintf(words, size, "no guest was running");
+		return 0;
+	}
+	if (o->migrated) {
+		snprintf(words, size, "the guest was saved or migrated away");
+		return 0;
+	}
+	if (!cause) {
+		snprintf(words, size, "QEMU ended: %s", o->reason);
+		return EXIT_DIED;
+	}
+	if (cause->status == EXIT_REBOOT_ASKED && o->stopping) {
+		snprintf(words, size,
+			 "the guest reset itself instead of powering off: a reboot, or "
+			 "a panic, that is not known");
+		return EXIT_RESET_WHILE_STOPPING;
+	}
+	snprintf(words, size, "%s", cause->words);
+	return cause->status;
+}

@@ -1,0 +1,41 @@
+/* How it ended: from QMP's events and the process's status to the exit status. */
+#ifndef OUTCOME_H
+#define OUTCOME_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+/* Exit statuses beside those of <sysexits.h>; the table is in qemu-supervise(8). */
+enum {
+	EXIT_NOT_SHUT_DOWN = 80,
+	EXIT_KILLED = 81,
+	EXIT_PANICKED = 82,
+	EXIT_DIED = 83,
+	EXIT_REBOOT_ASKED = 84,
+	EXIT_RESET_WHILE_STOPPING = 85,
+	EXIT_CANNOT_EXECUTE = 126,
+	EXIT_NO_PROGRAM = 127,
+};
+
+/* What is known of the VM; zero-initialised at the start. */
+struct outcome {
+	bool answered; /* QEMU has answered a QMP command: the VM was started */
+	bool running;  /* the guest's CPUs run */
+	bool ran;      /* they ran since the guest was last (re)started */
+	bool panicked;
+	bool migrated;	 /* saved or migrated away, and not resumed here since */
+	bool killed;	 /* we have sent SIGKILL */
+	bool stopping;	 /* a ladder that ends the VM was in progress at the SHUTDOWN event */
+	char reason[32]; /* of the first SHUTDOWN event, "" if none was seen */
+};
+
+/* Takes in a QMP event; data may be NULL. stopping: a ladder that ends the VM is in progress. */
+void outcome_event(struct outcome *o, const char *event, json_t *data, bool stopping);
+
+/* Takes in a run state that query-status told. */
+void outcome_run_state(struct outcome *o, const char *state);
+
+/* The exit status for a QEMU that waitpid(2) told wait_status of, and words for it. */
+int outcome_status(const struct outcome *o, int wait_status, char *words, size_t size);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * An asynchronous QMP client on libevent: one connection to one QMP socket.
+ *
+ * The life of a connection: qmp_new(), then by itself the greeting and qmp_capabilities, then the
+ * callback ready; commands and events; at the end either closed() is called once, or the owner
+ * calls qmp_free(). After closed() nothing is called any more, and the owner still has to call
+ * qmp_free().
+ *
+ * Nothing here blocks: what the socket does not take at once is kept and written when it does.
+ * Protocol: QEMU's docs/interop/qmp-spec.
+ */
+#ifndef QMP_H
+#define QMP_H
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A line longer than this ends the connection. */
+#define QMP_LINE_MAX (16 * 1024 * 1024)
+
+/* Commands that QEMU did not read yet: more than this ends the connection. */
+#define QMP_UNREAD_MAX (1024 * 1024)
+
+struct qmp;
+
+enum qmp_result {
+	QMP_OK,	     /* value is what "return" holds */
+	QMP_ERROR,   /* value is the "error" object: "class" and "desc" */
+	QMP_TIMEOUT, /* no answer in time; value is NULL. A later answer is dropped. */
+	QMP_LOST,    /* the connection ended, or qmp_free() was called; value is NULL */
+};
+
+/*
+ * The answer to one command, called exactly once for each, never before qmp_command() has returned.
+ * value is borrowed. It may send commands, but not call qmp_free().
+ */
+typedef void (*qmp_reply_fn)(void *arg, enum qmp_result result, json_t *value);
+
+struct qmp_callbacks {
+	/* QEMU has answered qmp_capabilities: commands may be sent. */
+	void (*ready)(void *arg);
+	/* An event; event is the whole object, borrowed. */
+	void (*event)(void *arg, const char *name, json_t *event);
+	/* The connection is over; why is one short phrase. All commands were answered QMP_LOST. */
+	void (*closed)(void *arg, const char *why);
+};
+
+/*
+ * Takes a connected stream socket (owned from here on, made non-blocking). A connection that is not
+ * ready after timeout_ms (0: no limit) is closed. NULL if there is no memory; fd is closed then.
+ */
+struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
+		    const struct qmp_callbacks *callbacks, void *arg);
+
+/* Ends the connection; outstanding commands are answered QMP_LOST. NULL is fine. */
+void qmp_free(struct qmp *qmp);
+
+/* Whether commands may be sent. NULL is not ready. */
+bool qmp_is_ready(const struct qmp *qmp);
+
+/*
+ * Sends a command with its arguments (a new reference that is taken over; NULL: none). reply may be
+ * NULL: then an error is logged. timeout_ms bounds the wait for the answer. Where the connection is
+ * not ready, nothing is sent, reply is not called and the result is false.
+ */
+bool qmp_command(struct qmp *qmp, const char *command, json_t *arguments, int timeout_ms,
+		 qmp_reply_fn reply, void *arg);
+
+/* The "desc" of a QMP_ERROR's value, or "no answer in time", "connection lost". Borrowed. */
+const char *qmp_why(enum qmp_result result, json_t *value);
+
+#endif

@@ -1,0 +1,378 @@
+#include "rundir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "xalloc.h"
+
+#define BACKLOG	  16
+#define LOCK_TEXT 256
+
+static const char *const files[] = {"control",	      "qmp",	 "state.json",
+				    "state.json.new", "vm.lock", "lock"};
+
+bool vm_name_is_valid(const char *name)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789._-";
+	size_t len = strspn(name, letters);
+
+	return len > 0 && len <= 64 && name[len] == '\0' && !strchr("._-", name[0]);
+}
+
+/* ---- the directory ---- */
+
+/* Where runtime directories are: malloc'd; NULL if nobody says. */
+static char *runtime_base(void)
+{
+	const char *dir = getenv("QEMU_SUPERVISE_RUNTIME_DIR");
+
+	if (dir && *dir)
+		return xstrdup(dir);
+	if (geteuid() == 0)
+		return xstrdup("/run/qemu-supervise");
+	dir = getenv("XDG_RUNTIME_DIR");
+	return dir && *dir ? xasprintf("%s/qemu-supervise", dir) : NULL;
+}
+
+/* mkdir -p, for the base directory only: 0755 as /run's are. */
+static bool make_base(const char *path)
+{
+	char *copy = xstrdup(path);
+	bool made = true;
+
+	for (char *p = copy + 1; made; p++) {
+		char c = *p;
+
+		if (c != '/' && c != '\0')
+			continue;
+		*p = '\0';
+		made = mkdir(copy, 0755) == 0 || errno == EEXIST;
+		*p = c;
+		if (c == '\0')
+			break;
+	}
+	free(copy);
+	return made;
+}
+
+/* A directory that somebody else owns is one in which he can exchange our files. */
+static bool owner_is_good(const struct stat *st, bool root_is_good)
+{
+	return st->st_uid == geteuid() || (root_is_good && st->st_uid == 0);
+}
+
+static bool open_dir(struct rundir *dir, const char *base)
+{
+	struct stat st;
+
+	if (stat(base, &st) < 0 && errno == ENOENT && !make_base(base)) {
+		log_warn("cannot make the runtime directory %s", base);
+		return false;
+	}
+	if (stat(base, &st) == 0 && !owner_is_good(&st, true)) {
+		log_warnx("runtime directory %s belongs to uid %u, neither us (%u) nor root", base,
+			  st.st_uid, geteuid());
+		return false;
+	}
+	dir->made = mkdir(dir->path, 0700) == 0;
+	if (!dir->made && errno != EEXIST) {
+		log_warn("cannot make the runtime directory %s", dir->path);
+		return false;
+	}
+	dir->fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir->fd < 0 || fstat(dir->fd, &st) < 0) {
+		log_warn("cannot open the runtime directory %s", dir->path);
+		return false;
+	}
+	if (!owner_is_good(&st, false)) {
+		log_warnx("runtime directory %s belongs to uid %u, not to us (%u)", dir->path,
+			  st.st_uid, geteuid());
+		return false;
+	}
+	if ((st.st_mode & 0777) != 0700 && fchmod(dir->fd, 0700) < 0) {
+		log_warn("cannot set the mode of %s to 0700", dir->path);
+		return false;
+	}
+	return true;
+}
+
+/* ---- locks ---- */
+
+static int lock_fd(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+/*
+ * Opens and locks a file of the directory. Who removes such a file holds its lock; so after the
+ * lock was taken, the file must still be there under its name. *holder gets what a holder wrote.
+ */
+static int take_lock(int dirfd, const char *name, char holder[LOCK_TEXT])
+{
+	for (;;) {
+		int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		struct stat ours, named;
+		ssize_t len;
+
+		holder[0] = '\0';
+		if (fd < 0)
+			return -1;
+		if (lock_fd(fd) < 0) {
+			int error = errno;
+
+			len = pread(fd, holder, LOCK_TEXT - 1, 0);
+			holder[len > 0 ? len : 0] = '\0';
+			holder[strcspn(holder, " \n")] = '\0';
+			close(fd);
+			errno = error;
+			return -1;
+		}
+		if (fstat(fd, &ours) == 0 && fstatat(dirfd, name, &named, 0) == 0 &&
+		    ours.st_ino == named.st_ino && ours.st_dev == named.st_dev)
+			return fd;
+		close(fd);
+	}
+}
+
+static int take_locks(struct rundir *dir, const char *name)
+{
+	char holder[LOCK_TEXT], pid[32];
+
+	dir->lock = take_lock(dir->fd, "lock", holder);
+	if (dir->lock < 0 && errno == EAGAIN) {
+		log_error("VM %s already has a supervisor, pid %s; stop that one first, or name "
+			  "this VM otherwise with --name",
+			  name, holder[0] ? holder : "unknown");
+		return EX_TEMPFAIL;
+	}
+	if (dir->lock < 0) {
+		log_warn("cannot lock %s/lock", dir->path);
+		return EX_OSERR;
+	}
+	snprintf(pid, sizeof(pid), "%d\n", getpid());
+	if (ftruncate(dir->lock, 0) < 0 || pwrite(dir->lock, pid, strlen(pid), 0) < 0)
+		log_warn("cannot write our pid to %s/lock", dir->path);
+	dir->vm_lock = take_lock(dir->fd, "vm.lock", holder);
+	if (dir->vm_lock < 0 && errno == EAGAIN) {
+		log_error("VM %s still runs without a supervisor, QEMU's pid is %s; end it through "
+			  "%s/qmp first",
+			  name, holder[0] ? holder : "unknown", dir->path);
+		return EX_TEMPFAIL;
+	}
+	if (dir->vm_lock < 0) {
+		log_warn("cannot lock %s/vm.lock", dir->path);
+		return EX_OSERR;
+	}
+	return 0;
+}
+
+/* ---- sockets ---- */
+
+static bool socket_address(const struct rundir *dir, const char *name, struct sockaddr_un *sa)
+{
+	int len;
+
+	*sa = (struct sockaddr_un){.sun_family = AF_UNIX};
+	len = snprintf(sa->sun_path, sizeof(sa->sun_path), "%s/%s", dir->path, name);
+	if (len >= 0 && (size_t)len < sizeof(sa->sun_path))
+		return true;
+	errno = ENAMETOOLONG;
+	return false;
+}
+
+static int listen_on(const struct rundir *dir, const char *name)
+{
+	struct sockaddr_un sa;
+	int fd;
+
+	if (!socket_address(dir, name, &sa)) {
+		log_warnx("runtime directory %s: the path of its socket \"%s\" would be over %zu "
+			  "bytes; choose a shorter one with QEMU_SUPERVISE_RUNTIME_DIR",
+			  dir->path, name, sizeof(sa.sun_path) - 1);
+		return -1;
+	}
+	unlinkat(dir->fd, name, 0);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, BACKLOG) < 0) {
+		log_warn("cannot make the socket %s/%s", dir->path, name);
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int rundir_connect(const struct rundir *dir, const char *name)
+{
+	struct sockaddr_un sa;
+	int fd;
+
+	if (!socket_address(dir, name, &sa))
+		return -1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
+/* Only calls that are safe after fork; the line is "PID STARTTIME BOOTID\n". */
+void rundir_claim(const struct rundir *dir)
+{
+	char stat[1024] = "", boot[64] = "", line[LOCK_TEXT];
+	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	const char *field = NULL;
+	ssize_t len;
+
+	if (fd >= 0) {
+		len = read(fd, stat, sizeof(stat) - 1);
+		close(fd);
+		stat[len > 0 ? len : 0] = '\0';
+		field = strrchr(stat, ')');
+	}
+	for (int i = 2; field && i < 22; i++) /* the comm before it may hold spaces */
+		field = strchr(field + 1, ' ');
+	fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		len = read(fd, boot, sizeof(boot) - 1);
+		close(fd);
+		boot[len > 0 ? len : 0] = '\0';
+		boot[strcspn(boot, "\n")] = '\0';
+	}
+	len = snprintf(line, sizeof(line), "%d %.*s %s\n", getpid(),
+		       field ? (int)strcspn(field + 1, " ") : 1, field ? field + 1 : "0", boot);
+	if (ftruncate(dir->vm_lock, 0) < 0 || pwrite(dir->vm_lock, line, (size_t)len, 0) < 0)
+		return; /* a full disk: the lock itself is what counts */
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void rundir_handed_over(struct rundir *dir)
+{
+	close_fd(&dir->control);
+	close_fd(&dir->qmp);
+	close_fd(&dir->vm_lock);
+}
+
+static bool write_file(int dirfd, const char *name, const char *text)
+{
+	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	size_t len = strlen(text);
+	bool written = fd >= 0 && write(fd, text, len) == (ssize_t)len;
+	int error = written || fd < 0 ? errno : ENOSPC;
+
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return written;
+}
+
+void rundir_write_state(struct rundir *dir, json_t *state)
+{
+	char *text = xcheck(json_dumps(state, JSON_INDENT(2)));
+	bool written = write_file(dir->fd, "state.json.new", text) &&
+		       renameat(dir->fd, "state.json.new", dir->fd, "state.json") == 0;
+
+	if (!written && !dir->full_told)
+		log_warn("cannot write %s/state.json; the VM goes on", dir->path);
+	dir->full_told = !written;
+	free(text);
+}
+
+static void rundir_close(struct rundir *dir)
+{
+	rundir_handed_over(dir);
+	close_fd(&dir->lock);
+	close_fd(&dir->fd);
+	free(dir->path);
+	dir->path = NULL;
+}
+
+/* Whether somebody holds vm.lock: QEMU, if it is no child of ours. Our own copy is closed. */
+static bool vm_lives(const struct rundir *dir)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = openat(dir->fd, "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	bool lives = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+
+	if (fd >= 0)
+		close(fd);
+	return lives;
+}
+
+void rundir_remove(struct rundir *dir)
+{
+	rundir_handed_over(dir);
+	if (vm_lives(dir)) {
+		log_warnx("a process that was started with QEMU still holds %s/vm.lock: it stays, "
+			  "so that no second QEMU is started",
+			  dir->path);
+		rundir_close(dir);
+		return;
+	}
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		unlinkat(dir->fd, files[i], 0);
+	rmdir(dir->path);
+	rundir_close(dir);
+}
+
+/* Removes only what is nobody else's: a lock that we hold, and an empty directory that we made. */
+static void abandon(struct rundir *dir, int status)
+{
+	if (status == EX_OSERR && dir->lock >= 0)
+		unlinkat(dir->fd, "lock", 0);
+	if (status == EX_OSERR && dir->made)
+		rmdir(dir->path);
+	rundir_close(dir);
+}
+
+/* ---- all of it ---- */
+
+int rundir_open(struct rundir *dir, const char *name)
+{
+	char *base = runtime_base();
+	int status;
+
+	*dir = RUNDIR_NONE;
+	if (!base) {
+		log_error("neither XDG_RUNTIME_DIR nor QEMU_SUPERVISE_RUNTIME_DIR is set: no place "
+			  "for the sockets of this VM");
+		return EX_OSERR;
+	}
+	dir->path = xasprintf("%s/%s", base, name);
+	status = open_dir(dir, base) ? take_locks(dir, name) : EX_OSERR;
+	free(base);
+	if (status != 0) {
+		abandon(dir, status);
+		return status;
+	}
+	dir->control = listen_on(dir, "control");
+	if (dir->control >= 0)
+		dir->qmp = listen_on(dir, "qmp");
+	if (dir->qmp >= 0)
+		return 0;
+	rundir_remove(dir);
+	return EX_OSERR;
+}

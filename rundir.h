@@ -1,0 +1,56 @@
+/* A VM's runtime directory: its locks, its sockets, its state.json. */
+#ifndef RUNDIR_H
+#define RUNDIR_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct rundir {
+	char *path;
+	int fd;	     /* of the directory */
+	int lock;    /* held by the supervisor */
+	int vm_lock; /* inherited and held by QEMU */
+	int control; /* listening sockets, for QEMU */
+	int qmp;
+	bool made; /* it was not there before */
+	bool full_told;
+};
+
+/* All of them -1 and NULL. */
+#define RUNDIR_NONE                                                                                \
+	(struct rundir)                                                                            \
+	{                                                                                          \
+		.fd = -1, .lock = -1, .vm_lock = -1, .control = -1, .qmp = -1                      \
+	}
+
+/* Whether name may name a VM: [A-Za-z0-9][A-Za-z0-9._-]{0,63}. */
+bool vm_name_is_valid(const char *name);
+
+/*
+ * Makes the directory of a VM (mode 0700) where needed, takes both locks, and makes the listening
+ * sockets "control" and "qmp". All descriptors are close-on-exec. On failure it logs why, leaves
+ * what is there alone, and returns an exit status: EX_OSERR, or EX_TEMPFAIL if the VM has a
+ * supervisor or still runs. 0: done.
+ */
+int rundir_open(struct rundir *dir, const char *name);
+
+/* Connects to one of the directory's sockets: "control" or "qmp". -1 and errno on failure. */
+int rundir_connect(const struct rundir *dir, const char *socket);
+
+/*
+ * Writes pid, start time (field 22 of /proc/PID/stat, clock ticks) and boot id of the calling
+ * process to vm.lock. For the child, before exec: it is safe between fork and exec.
+ */
+void rundir_claim(const struct rundir *dir);
+
+/* Closes what QEMU has inherited. */
+void rundir_handed_over(struct rundir *dir);
+
+/* Replaces state.json (borrowed). A failure is logged once; the VM goes on without. */
+void rundir_write_state(struct rundir *dir, json_t *state);
+
+/* Removes what rundir_open() made, and releases the supervisor's lock. */
+void rundir_remove(struct rundir *dir);
+
+#endif

@@ -1,0 +1,96 @@
+#include "signals.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+void signals_block(struct signals *s)
+{
+	static const int may_be_ignored[] = {SIGHUP, SIGINT, SIGQUIT};
+	sigset_t block;
+
+	sigemptyset(&s->ignored);
+	for (size_t i = 0; i < sizeof(may_be_ignored) / sizeof(may_be_ignored[0]); i++) {
+		struct sigaction action;
+
+		if (sigaction(may_be_ignored[i], NULL, &action) == 0 &&
+		    action.sa_handler == SIG_IGN)
+			sigaddset(&s->ignored, may_be_ignored[i]);
+	}
+	/* Whoever ignores it is not told that a child has ended. */
+	signal(SIGCHLD, SIG_DFL);
+	sigemptyset(&block);
+	trigger_fatal_signals(&block);
+	sigaddset(&block, SIGPIPE);
+	sigaddset(&block, SIGTTOU); /* for tcsetattr() at the end */
+	sigaddset(&block, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &block, &s->inherited);
+}
+
+int signals_open(const struct signals *s, const struct policy *policy)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	trigger_fatal_signals(&set);
+	sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < policy->count; i++) {
+		int signo = trigger_signal(policy->rows[i].trigger.s);
+
+		if (signo > 0)
+			sigaddset(&set, signo);
+	}
+	/* A blocked signal reaches a signalfd even if it is ignored. */
+	for (int signo = 1; signo < SIGRTMIN; signo++)
+		if (sigismember(&s->ignored, signo) == 1)
+			sigdelset(&set, signo);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* QEMU kicks its CPU threads with USR1 and reads ALRM and IO in its main loop; PIPE it ignores. */
+sigset_t signals_qemu_mask(const struct signals *s)
+{
+	sigset_t fatal, mask = s->inherited;
+
+	sigemptyset(&fatal);
+	trigger_fatal_signals(&fatal);
+	sigdelset(&fatal, SIGUSR1);
+	sigdelset(&fatal, SIGALRM);
+	sigdelset(&fatal, SIGIO);
+	for (int signo = 1; signo <= SIGRTMAX; signo++)
+		if (sigismember(&fatal, signo) == 1)
+			sigaddset(&mask, signo);
+	return mask;
+}
+
+static void read_comm(int pid, char *comm, size_t size)
+{
+	char path[64];
+	ssize_t len = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		len = read(fd, comm, size - 1);
+		close(fd);
+	}
+	comm[len > 0 ? len : 0] = '\0';
+	comm[strcspn(comm, "\n")] = '\0';
+}
+
+const char *signals_sender(const struct signalfd_siginfo *info)
+{
+	static char text[64];
+	char comm[32];
+
+	if (info->ssi_code == SI_KERNEL)
+		return "the kernel";
+	if (info->ssi_pid == 0)
+		return "outside of this pid namespace";
+	read_comm((int)info->ssi_pid, comm, sizeof(comm));
+	snprintf(text, sizeof(text), "pid %u (%s)", info->ssi_pid, comm[0] ? comm : "gone");
+	return text;
+}

@@ -1,0 +1,144 @@
+#!/usr/bin/perl
+# Pressing the power button when somebody hears it, and again; what the registers can say, and cannot.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use T;
+
+my @often = ('--press-interval', '50ms');
+
+sub stopping {
+	my ($fake, @options) = @_;
+	my $s = running(fake => $fake, options => \@options);
+	$s->signal('TERM');
+	return $s;
+}
+
+sub presses { return scalar $_[0]->sent(qr/^system_powerdown$/) }
+
+# Looks at the registers, as HMP lines.
+sub reads {
+	my ($s) = @_;
+	return grep { m{^i /h} } map { $_->{arguments}{'command-line'} // '' } $s->sent;
+}
+
+sub wait_reads {
+	my ($s, $more) = @_;
+	my $until = $more + reads($s);
+	wait_until('looks', sub { reads($s) >= $until });
+}
+
+subtest 'a guest that listens late' => sub {
+	my $s = stopping(['en=0x0020']);
+	$s->wait_log(qr/powerdown: the guest does not listen to its power button yet; waiting for it, (119|120)s at most\n/);
+	wait_reads($s, 3);
+	is(presses($s), 0, 'not pressed yet');
+	$s->signal('USR1');
+	$s->wait_log(qr/power button: does not listen/);
+	$s->fake(set => { en => '0x0120' });
+	$s->ends_with(0, qr/powered itself off/, 'late');
+	is(presses($s), 1, 'pressed once');
+	is(scalar(() = $s->log =~ /yet; waiting/g), 1, 'waiting is told once');
+};
+
+subtest 'registers that firmware has not placed yet' => sub {
+	my $s = stopping(['base=0x0']);
+	$s->wait_log(qr/waiting for it/);
+	wait_until('looks', sub { $s->sent(qr/^qom-get$/) >= 4 });
+	is_deeply([reads($s)], ['i /h 0x602'], 'once where they usually are; ports 0 and 2 are never read');
+	$s->fake(set => { base => '0xb000' });
+	$s->ends_with(0, qr/powered itself off/, 'placed');
+	is((reads($s))[1], 'i /h 0xb002', 'read where they are');
+};
+
+subtest 'deaf' => sub {
+	my $s = stopping(['en=0x0020'], '--boot-timeout', '200ms');
+	$s->ends_with(80, qr/not shut down: quit \(status 80\); TERM: powerdown \S+, agent-shutdown \S+, quit/, 'deaf');
+	like($s->log, qr/powerdown: deaf: the guest does not listen to its power button\n/, 'said');
+	is(presses($s), 0, 'never pressed');
+
+	$s = stopping(['en=0x0020'], '--boot-timeout', '0');
+	$s->ends_with(80, qr/not shut down: quit/, 'no time to boot');
+};
+
+subtest 'TIME runs from the press' => sub {
+	my $s = stopping(['en=0x0020', 'ignore=system_powerdown'], '-o', 'TERM=powerdown 100ms, quit 10s, kill');
+	wait_reads($s, 4);
+	unlike($s->log, qr/is over/, 'not while the guest does not listen');
+	$s->fake(set => { en => '0x0120' });
+	$s->ends_with(80, qr/not shut down: quit/, 'from the press');
+	like($s->log, qr/pressed\n.*powerdown 100ms is over/s, 'and then it is over');
+};
+
+subtest 'all ones' => sub {
+	my $s = stopping(['en=0xffff', 'ignore=system_powerdown']);
+	$s->wait_log(qr/power button pressed; whether the guest listens cannot be known/);
+	cmp_ok(scalar reads($s), '>=', 4, 'for longer than a moment');
+	$s->signal('QUIT');
+	$s->ends_with(80, qr/quit/, 'all ones');
+
+	$s = stopping(['en=0xffff']);
+	wait_reads($s, 1);
+	$s->fake(set => { en => '0x0120' });
+	$s->ends_with(0, qr/powered itself off/, 'for a moment');
+	like($s->log, qr/power button pressed\n/, 'then it listens');
+};
+
+subtest 'registers that cannot be read' => sub {
+	for my $why ('no-hmp', 'no-acpi') {
+		my $s = stopping([$why, 'presses=3'], @often);
+		$s->ends_with(0, qr/powered itself off/, $why);
+		is(presses($s), 3, "$why: pressed again all the same");
+		like($s->log, qr/pressed; whether the guest listens cannot be known\n.*pressed again; whether/s, "$why: said");
+		is_deeply([reads($s)], [], "$why: not read");
+	}
+};
+
+subtest 'again' => sub {
+	my $s = stopping(['presses=3'], @often);
+	$s->ends_with(0, qr/powered itself off/, 'three presses');
+	is(presses($s), 3, 'not one more');
+
+	for my $never ('0', 'forever') {
+		$s = stopping(['presses=2'], '--press-interval', $never);
+		$s->wait_log(qr/power button pressed/);
+		my $looks = $s->sent(qr/^qom-get$/);
+		$s->fake(event => 'RESUME');
+		wait_until('a look', sub { $s->sent(qr/^qom-get$/) > $looks });
+		$s->signal('QUIT');
+		$s->ends_with(80, qr/not shut down: quit/, "--press-interval $never");
+		is(presses($s), 1, 'pressed once');
+	}
+
+	$s = stopping(['presses=99'], @often);
+	$s->wait_log(qr/pressed again/);
+	$s->fake(set => { en => '0x0020' });
+	wait_reads($s, 2);
+	my $before = presses($s);
+	wait_reads($s, 3);
+	is(presses($s), $before, 'not while it does not listen any more');
+	$s->fake(set => { en => '0x0120', presses => 1 });
+	$s->ends_with(0, qr/powered itself off/, 'but when it does');
+};
+
+subtest 'a guest that serves no interrupts' => sub {
+	my $s = stopping(['sts-stuck', 'ignore=system_powerdown']);
+	$s->wait_log(qr/a second after the press the guest has not taken it: it is not serving interrupts/);
+	$s->signal('QUIT');
+	$s->ends_with(80, qr/quit/, 'stuck');
+};
+
+subtest 'an idle VM is never polled' => sub {
+	my $s = running(fake => []);
+	$s->signal('USR1');
+	$s->wait_log(qr/no ladder in progress/);
+	my $sent = () = $s->sent;
+	$s->signal('USR1');
+	wait_until('answer', sub { $s->sent == $sent + 1 });
+	is_deeply([reads($s)], [], 'no register was read');
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, 'idle');
+};
+
+done_testing;

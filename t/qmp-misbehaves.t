@@ -1,0 +1,138 @@
+#!/usr/bin/perl
+# A QEMU that talks nonsense, or not at all: the ladder ends it all the same, and the log stays short.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use T;
+
+my @ms = ('-o', 'TERM=powerdown 100ms, quit 100ms, kill');
+
+sub count {
+	my ($s, $words) = @_;
+	my @found = $s->log =~ /$words/g;
+	return scalar @found;
+}
+
+sub short_log {
+	my ($s, $what) = @_;
+	my @lines = split(/\n/, $s->log);
+	cmp_ok(scalar @lines, '<', 20, "$what: no flood") or diag($s->log);
+}
+
+subtest 'lines in pieces' => sub {
+	for my $how ('byte-by-byte', 'half-lines') {
+		my $s = supervise(fake => [$how]);
+		$s->wait_log(qr/QEMU runs/);
+		$s->signal('TERM');
+		$s->ends_with(0, qr/powered itself off/, $how);
+		unlike($s->log, qr/dropped/, "$how: nothing is dropped");
+	}
+};
+
+subtest 'garbage between the lines' => sub {
+	my $s = supervise(fake => ['garbage']);
+	$s->wait_log(qr/QEMU runs/);
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, 'garbage');
+	is(count($s, qr/QMP: [^\n]*; such lines are dropped\n/), 1, 'told once');
+	short_log($s, 'garbage');
+};
+
+subtest 'answers to nobody' => sub {
+	my $s = supervise(fake => ['wrong-ids'], options => \@ms);
+	$s->wait_log(qr/an answer to no command of ours; such lines are dropped/);
+	$s->signal('TERM');
+	$s->ends_with(81, qr/QEMU was killed \(status 81\); TERM: powerdown \S+, quit \S+, kill/, 'wrong ids');
+	is(count($s, qr/dropped/), 1, 'told once');
+};
+
+subtest 'no greeting' => sub {
+	my $s = supervise(fake => ['no-greeting'], options => \@ms);
+	wait_until('QEMU', sub { $s->state->{pid} });
+	is($s->state->{phase}, 'starting', 'it is still starting');
+	$s->signal('TERM');
+	$s->ends_with(81, qr/QEMU was killed/, 'no greeting');
+	like($s->log, qr/powerdown: QMP is not there; waiting for it\n.*quit: QMP is not there/s, 'told at each rung');
+
+	$s = supervise(fake => ['greeting-after=300']);
+	wait_until('QEMU', sub { $s->state->{pid} });
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, 'a late greeting');
+	like($s->log, qr/waiting for it\n.*power button pressed/s, 'the button is pressed when QMP is there');
+};
+
+subtest 'a line of 100 MB' => sub {
+	my $s = supervise(fake => ['long-line=100000000'], options => ['-v']);
+	$s->wait_log(qr/QEMU runs/);
+	like($s->log, qr/over 16 MiB/, 'it ends the connection');
+	my ($peak) = slurp("/proc/$s->{pid}/status") =~ /^VmHWM:\s+(\d+) kB/m;
+	cmp_ok($peak, '<', 80_000, 'and is not kept');
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, 'long line');
+	is(count($s, qr/connection is lost while QEMU lives; connecting again/), 1, 'told once');
+	short_log($s, 'long line');
+};
+
+subtest 'control is closed while QEMU lives' => sub {
+	for my $gone ([], ['control-gone']) {
+		my $what = @$gone ? 'control does not come back: qmp' : 'control comes back';
+		my $s = supervise(fake => ['close=migrate-set-capabilities', @$gone], options => ['-v']);
+		$s->wait_log(qr/QMP is there again/);
+		$s->signal('TERM');
+		$s->ends_with(0, qr/powered itself off/, $what);
+		is(count($s, qr/is lost while QEMU lives/), 1, "$what: told once");
+		is(scalar(() = $s->sent(qr/^qmp_capabilities$/)), @$gone ? 1 : 2, "$what: the right socket");
+	}
+	my $s = supervise(fake => ['close=system_powerdown'], options => ['--press-interval', '100ms']);
+	$s->wait_log(qr/QEMU runs/);
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, 'in the middle of the press');
+	like($s->log, qr/QMP is there again\n.*power button pressed again/s, 'pressing goes on');
+
+	$s = supervise(fake => ['close=system_powerdown', 'control-gone'], options => \@ms);
+	$s->wait_log(qr/QEMU runs/);
+	my $hog = $s->qmp;
+	$s->signal('TERM');
+	$s->ends_with(81, qr/QEMU was killed/, 'no way back');
+};
+
+subtest 'QEMU refuses' => sub {
+	my $s = supervise(fake => ['refuse=system_powerdown,quit']);
+	$s->wait_log(qr/QEMU runs/);
+	$s->signal('TERM');
+	$s->ends_with(81, qr/QEMU was killed/, 'refused rungs');
+	like($s->log, qr/powerdown: system_powerdown is refused here\n.*quit: quit is refused here\n/s, 'cost no time');
+
+	$s = supervise(fake => ['refuse=set-action,migrate-set-capabilities,cont,inject-nmi']);
+	$s->wait_log(qr/QEMU runs/);
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, 'without set-action');
+	like($s->log, qr/QMP set-action: set-action is refused here/, 'told');
+
+	$s = supervise(fake => ['refuse=qmp_capabilities'], options => \@ms);
+	$s->wait_log(qr/connection is lost/);
+	$s->signal('TERM');
+	$s->ends_with(81, qr/QEMU was killed/, 'no capabilities');
+	short_log($s, 'no capabilities');
+};
+
+subtest 'QEMU hangs' => sub {
+	my %at = map {
+		# Elsewhere than usual, or the press would come before qom-get.
+		$_ => supervise(fake => ["hang=$_", 'base=0xb000'], options => \@ms)
+	} qw(qmp_capabilities query-status human-monitor-command set-action qom-get system_powerdown);
+	$at{quit} = supervise(fake => ['ignore=system_powerdown', 'hang=quit'], options => \@ms);
+	for my $command (sort keys %at) {
+		$at{$command}->wait_sent('qmp_capabilities');
+		$at{$command}->signal('TERM');
+	}
+	for my $command (sort keys %at) {
+		my $s = $at{$command};
+		$s->ends_with(81, qr/QEMU was killed \(status 81\); TERM: powerdown \S+, quit \S+, kill/, "hangs at $command");
+		short_log($s, $command);
+	}
+	like($at{'quit'}->log, qr/; TERM: powerdown \S+, quit [0-7]\.\ds, /, 'a rung keeps its TIME');
+};
+
+done_testing;

@@ -1,0 +1,87 @@
+#!/usr/bin/perl
+# --ready listening: reported when the guest listens to its power button and not before; where nobody can
+# tell, when it is started, and the log says so.
+use strict;
+use warnings;
+use Fcntl qw(F_SETFD);
+use FindBin;
+use IO::Socket::UNIX;
+use lib $FindBin::Bin;
+use Socket qw(SOCK_DGRAM);
+use T;
+
+need('qemu-system-x86_64', 'mke2fs', 'dumpe2fs');
+
+# A supervisor that reports to systemd's socket and to a descriptor at once.
+sub awaiting {
+	my ($mode, %o) = @_;
+	pipe(my $read, my $write) or die "pipe: $!";
+	fcntl($write, F_SETFD, 0);
+	my $path = "$work/notify.$mode." . ($o{machine} || 'q35');
+	my $socket = IO::Socket::UNIX->new(Local => $path, Type => SOCK_DGRAM) or die "notify: $!";
+	my $vm = supervise(guest => $mode, %o, env => { NOTIFY_SOCKET => $path },
+		options => ['--ready', 'listening', '--notify-fd', fileno($write), @{ $o{options} || [] }]);
+	close($write);
+	$read->blocking(0);
+	$socket->blocking(0);
+	@$vm{qw(fd socket told)} = ($read, $socket, '');
+	return $vm;
+}
+
+# All that systemd was told until now.
+sub told {
+	my ($vm) = @_;
+	while (defined $vm->{socket}->recv(my $datagram, 4096)) {
+		$vm->{told} .= "$datagram\n";
+	}
+	return $vm->{told};
+}
+
+sub is_ready {
+	my ($vm, $what) = @_;
+	ok(wait_until('READY=1', sub { told($vm) =~ /^READY=1$/m }), "$what: READY=1");
+	is(wait_until('newline', sub { sysread($vm->{fd}, my $bytes, 10); $bytes }), "\n", "$what: newline on the descriptor");
+}
+
+sub is_not_ready {
+	my ($vm, $what) = @_;
+	unlike(told($vm), qr/READY=1/, "$what: no READY=1");
+	ok(!sysread($vm->{fd}, my $bytes, 10), "$what: nothing on the descriptor");
+}
+
+my %vm = (
+	late => awaiting('late', delay => 2),
+	deaf => awaiting('deaf', options => ['--on', 'TERM=quit, kill']),
+	acpi_off => awaiting('deaf', machine => 'pc,acpi=off', options => ['--press-interval', '1s', '--on', 'TERM=powerdown 3s, quit, kill']),
+	microvm => awaiting('deaf', machine => 'microvm', disk => undef, options => ['--on', 'TERM=powerdown 3s, quit, kill']),
+);
+
+is_ready($vm{acpi_off}, 'pc,acpi=off');
+is_ready($vm{microvm}, 'microvm');
+for my $vm (@vm{qw(acpi_off microvm)}) {
+	like($vm->log, qr/whether the guest listens cannot be known; ready, as it is started\n/, 'unreadable: the log says so');
+	$vm->signal('TERM');
+}
+
+$vm{late}->wait_console(qr/guest: up/);
+is_not_ready($vm{late}, 'late, before');
+is_ready($vm{late}, 'late');
+$vm{late}->wait_console(qr/guest: listening/);
+$vm{late}->signal('TERM');
+$vm{late}->ends_with(0, qr/the guest powered itself off/, 'late');
+like($vm{late}->log, qr/QEMU runs.*\n.*the guest listens to its power button\n.*TERM/, 'late: the log tells when');
+
+# By now a guest that is not deaf would have been ready for long.
+$vm{deaf}->wait_console(qr/guest: up/);
+is_not_ready($vm{deaf}, 'deaf');
+$vm{deaf}->signal('TERM');
+$vm{deaf}->ends_with(80, qr/quit \(status 80\)/, 'deaf');
+is_not_ready($vm{deaf}, 'deaf, at its end');
+
+for my $name (qw(acpi_off microvm)) {
+	$vm{$name}->ends_with(80, qr/quit \(status 80\); TERM: powerdown [3-9]\S+, quit/, "$name: pressed, waited, next rung");
+	like($vm{$name}->log, qr/button pressed; whether the guest listens cannot be known\n/, "$name: the log tells what is not known");
+}
+like($vm{acpi_off}->log, qr/button pressed again; whether/, 'acpi_off: pressed again');
+
+done_testing;

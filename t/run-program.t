@@ -1,0 +1,132 @@
+#!/usr/bin/perl
+# run:PROGRAM: what it gets, when it is refused, and how it ends.
+use strict;
+use warnings;
+use FindBin;
+use JSON::PP ();
+use lib $FindBin::Bin;
+use T;
+
+my $count = 0;
+
+# A program; its standard output goes into a file.
+sub program {
+	my ($script, $mode) = @_;
+	my $path = spew("$work/program." . ++$count, "#!/bin/sh\n$script");
+	chmod($mode // 0755, $path);
+	return $path;
+}
+
+sub stop {
+	my ($s, $what) = @_;
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, $what);
+}
+
+subtest 'what it gets' => sub {
+	my $hook = program("{ env; echo; pwd; cat; } > $work/seen.new; ls -l /proc/\$\$/fd > $work/fds; mv $work/seen.new $work/seen\n");
+	my $s = running(
+		name => 'web', fake => [], options => ['-o', "BLOCK_IO_ERROR=run:$hook", '-o', "HUP=run:$hook"],
+		env => { VM_NAME => 'wrong', T_HERE => 'kept', NOTIFY_SOCKET => "$work/none" }
+	);
+	my %data = (device => 'disk0', nospace => JSON::PP::true);
+	$s->fake(event => 'BLOCK_IO_ERROR', data => \%data);
+	my $seen = wait_until('the program', sub { slurp("$work/seen") });
+	my ($environment, $dir, $event) = $seen =~ /\A(.*)\n\n(.*?)\n(.*)\z/s;
+	my %env = map { /^(\w+)=(.*)$/ ? ($1 => $2) : () } split(/\n/, $environment);
+	is($env{VM_NAME}, 'web', 'VM_NAME');
+	is($env{VM_TRIGGER}, 'BLOCK_IO_ERROR', 'VM_TRIGGER');
+	is($env{VM_PID}, $s->qemu, 'VM_PID');
+	is($env{QMP_SOCKET}, $s->dir . '/qmp', 'QMP_SOCKET');
+	is($env{T_HERE}, 'kept', 'and our own environment');
+	is($env{NOTIFY_SOCKET}, undef, 'less what is between the init system and us');
+	my $json = JSON::PP::decode_json($event);
+	is($json->{event}, 'BLOCK_IO_ERROR', 'the event on its standard input');
+	is_deeply($json->{data}, \%data, 'with its data');
+	is(scalar(() = slurp("$work/fds") =~ m{ \d+ -> .*(socket|lock|eventpoll|signalfd)}g), 0, 'no descriptor of ours')
+		or diag(slurp("$work/fds"));
+	unlink("$work/seen");
+	$s->wait_log(qr/ended with status 0/);
+	$s->signal('HUP');
+	$seen = wait_until('the program', sub { slurp("$work/seen") });
+	like($seen, qr/^VM_TRIGGER=HUP$/m, 'a signal');
+	is((split(/\n/, $seen))[-1], '{"trigger":"HUP"}', 'is an event, too');
+	stop($s, 'what it gets');
+};
+
+subtest 'an environment of its signals' => sub {
+	my $hook = program("grep -E 'Sig(Blk|Ign)' /proc/self/status > $work/signals.new; mv $work/signals.new $work/signals\n");
+	my $s = running(fake => [], options => ['-o', "HUP=run:$hook"]);
+	$s->signal('HUP');
+	my $signals = wait_until('the program', sub { slurp("$work/signals") });
+	like($signals, qr/SigBlk:\s+0+$/m, 'nothing is blocked');
+	stop($s, 'signals');
+};
+
+subtest 'rungs behind it' => sub {
+	my $good = program('exit 0');
+	my $bad = program('exit 3');
+	my $s = running(fake => [], options => ['-o', "HUP=run:$good 60s, nmi", '-o', "USR1=run:$bad 60s, stop"]);
+	$s->signal('HUP');
+	ok($s->wait_sent('inject-nmi'), 'status 0: the next rung');
+	$s->signal('USR1');
+	ok($s->wait_sent('stop'), 'another status: the next rung at once');
+	$s->wait_log(qr{run:\Q$bad\E: ended with status 3});
+	stop($s, 'rungs');
+
+	$s = running(fake => [], options => ['-o', "TERM=run:$bad 60s, quit 10s, kill"]);
+	$s->signal('TERM');
+	$s->ends_with(80, qr/; TERM: run \S+, quit \S+$/, 'in a ladder that ends the VM');
+	$s = running(fake => ['ignore=quit'], options => ['-o', "TERM=run:$good 100ms, quit 50ms, kill"]);
+	$s->signal('TERM');
+	$s->ends_with(81, qr/; TERM: run \S+, quit \S+, kill \S+$/, 'where status 0 waits for the end of the VM');
+};
+
+subtest 'its time is over' => sub {
+	my $slow = program("echo \$\$ > $work/pid; sleep 1000 & echo \$! > $work/child; wait\n");
+	my $s = running(fake => [], options => ['-o', "HUP=run:$slow 300ms, nmi"]);
+	$s->signal('HUP');
+	$s->wait_sent('inject-nmi');
+	my ($pid, $child) = map { slurp($_) + 0 } "$work/pid", "$work/child";
+	wait_until('its end', sub { !grep { /^($pid|$child)$/ } children($$) });
+	pass('killed with its children');
+	like($s->log, qr{run:\Q$slow\E: [^\n]*killed|its time \(300ms\) is over: killed}, 'said');
+	stop($s, 'time');
+};
+
+subtest 'dropped by a stop' => sub {
+	my $slow = program("echo \$\$ > $work/slow; exec sleep 1000\n");
+	my $s = running(fake => [], options => ['-o', "HUP=run:$slow 60s"]);
+	$s->signal('HUP');
+	my $pid = wait_until('the program', sub { slurp("$work/slow") =~ /(\d+)\n/ && $1 });
+	stop($s, 'dropped');
+	wait_until('its end', sub { !grep { $_ == $pid } children($$) });
+	like($s->log, qr{run:\Q$slow\E: killed, its rung is over}, 'said');
+};
+
+subtest 'the last word of a program' => sub {
+	my $hook = program("sleep 0.3; echo done > $work/last\n");
+	my $s = running(fake => [], options => ['-o', "SHUTDOWN=run:$hook 60s"]);
+	$s->fake(shutdown => 'guest-shutdown');
+	$s->ends_with(0, qr/powered itself off/, 'a hook on SHUTDOWN');
+	is(slurp("$work/last"), "done\n", 'may finish');
+};
+
+subtest 'refused' => sub {
+	my %refused = (
+		"$work/missing" => qr/No such file/, $work => qr/not a file/,
+		program('', 0775) => qr/others than its owner may write it \(chmod go-w\)/,
+		program('', 0757) => qr/others than its owner may write it/, program('', 0644) => qr/Permission denied/
+	);
+	my $others = program('');
+	$refused{$others} = qr/belongs neither to root nor to us/ if $> == 0 && chown(65534, 65534, $others);
+	for my $path (sort keys %refused) {
+		my $s = running(fake => [], options => ['-o', "HUP=run:$path 60s, nmi"]);
+		$s->signal('HUP');
+		$s->wait_sent('inject-nmi');
+		like($s->log, qr/run:\Q$path\E: not run: [^\n]*$refused{$path}/, "$refused{$path}");
+		stop($s, 'refused');
+	}
+};
+
+done_testing;

@@ -1,0 +1,619 @@
+/* The parser of ladders, and the interpreter against a fake clock. */
+#include "unit.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../ladder.h"
+#include "../log.h"
+#include "../timespan.h"
+
+#define DEFAULT_TERM "powerdown 180s, agent-shutdown 30s, quit 10s, kill"
+
+/* ---- the parser ---- */
+
+static void reads_and_writes(void **state)
+{
+	static const struct {
+		const char *text, *written;
+	} rows[] = {
+		{DEFAULT_TERM, DEFAULT_TERM},
+		{" powerdown   90 ,kill ", "powerdown 90s, kill"},
+		{"powerdown, kill", "powerdown 180s, kill"},
+		{"powerdown 0, kill", "powerdown 0, kill"},
+		{"powerdown forever", "powerdown forever"},
+		{"agent-shutdown\t5s, quit, kill", "agent-shutdown 5s, quit 10s, kill"},
+		{"reset", "reset"},
+		{"reset 0", "reset"},
+		{"reboot 1m, reset", "reboot 60s, reset"},
+		{"stop 1500ms, cont", "stop 1500ms, cont"},
+		{"qmp:system_wakeup 2s", "qmp:system_wakeup 2s"},
+		{"qmp:{\"execute\": \"a\", \"arguments\": {\"b\": [1, 2], \"c\": \"}, kill\"}} 3s, "
+		 "reset",
+		 "qmp:{\"execute\": \"a\", \"arguments\": {\"b\": [1, 2], \"c\": \"}, kill\"}} 3s, "
+		 "reset"},
+		{"run:/bin/a b 5s, reset", "run:/bin/a b 5s, reset"},
+		{"run:/bin/a", "run:/bin/a 60s"},
+		{"ignore", "ignore"},
+		{"status", "status"},
+		{"kill", "kill"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct ladder ladder;
+		char *reason = ladder_parse(&ladder, "TERM", rows[i].text), *written;
+
+		if (reason)
+			fail_msg("%s: %s", rows[i].text, reason);
+		written = ladder_format(&ladder);
+		assert_string_equal(written, rows[i].written);
+		free(written);
+		ladder_free(&ladder);
+	}
+}
+
+static void refuses(void **state)
+{
+	static const struct {
+		const char *trigger, *text, *reason;
+	} rows[] = {
+		{"TERM", "", "a rung is empty"},
+		{"TERM", "quit 1s,,kill", "a rung is empty"},
+		{"TERM", "quit 1s, kill,", "a rung is empty"},
+		{"TERM", "powerdwn 1s, kill", "did you mean \"powerdown\"?"},
+		{"TERM", "save, kill", "unknown action \"save\""},
+		{"TERM", "reexec", "unknown action \"reexec\""},
+		{"TERM", "powerdown 1x, kill", "\"1x\" behind powerdown is no TIME"},
+		{"TERM", "powerdown 1s 2s, kill", "is no TIME"},
+		{"TERM", "powerdown:x 1s, kill", "unknown action"},
+		{"TERM", "qmp 1s", "unknown action"},
+		{"TERM", "qmp:", "needs a command"},
+		{"TERM", "run:", "needs a program"},
+		{"TERM", "run:a", "needs the whole path"},
+		{"TERM", "qmp:a b", "is no QMP command"},
+		{"TERM", "qmp:{\"execute\": 1}", "has no \"execute\""},
+		{"TERM", "qmp:{\"execute\": \"a\", \"id\": 1}", "has the key \"id\""},
+		{"TERM", "qmp:{\"execute\": \"a\"", "is not JSON"},
+		{"TERM", "powerdown 90s", "must end in \"kill\""},
+		{"TERM", "powerdown 90s, quit 10s", "must end in \"kill\""},
+		{"TERM", "powerdown forever, quit 10s", "must end in \"kill\""},
+		{"TERM", "kill, quit 10s", "never reached"},
+		{"POWERDOWN", "powerdown, kill", "would trigger itself"},
+		{"POWERDOWN", "reboot 5s", "would trigger itself"},
+		{"POWERDOWN", "qmp:system_powerdown", "would trigger itself"},
+		{"RESET", "reset", "would trigger itself"},
+		{"RESET", "qmp:{\"execute\": \"system_reset\"}", "would trigger itself"},
+		{"STOP", "cont, stop", "would trigger itself"},
+		{"RESUME", "cont", "would trigger itself"},
+		{"WAKEUP", "wakeup", "would trigger itself"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct ladder ladder;
+		char *reason = ladder_parse(&ladder, rows[i].trigger, rows[i].text);
+
+		if (!reason || !strstr(reason, rows[i].reason))
+			fail_msg("%s: %s", rows[i].text, reason ? reason : "accepted");
+		assert_int_equal(ladder.count, 0);
+		free(reason);
+	}
+}
+
+static void sets_rows(void **state)
+{
+	struct policy policy;
+	char *doubt, *reason, *text;
+
+	(void)state;
+	policy_init(&policy);
+	assert_null(policy_set(&policy, "SIGPWR=quit 1s, kill", &doubt));
+	assert_null(doubt);
+	text = ladder_format(&policy_find(&policy, "PWR")->ladder);
+	assert_string_equal(text, "quit 1s, kill");
+	free(text);
+	assert_null(policy_set(&policy, "NO_SUCH_THING=reset", &doubt));
+	assert_non_null(strstr(doubt, "NO_SUCH_THING"));
+	free(doubt);
+	reason = policy_set(&policy, "TERM", &doubt);
+	assert_non_null(strstr(reason, "no TRIGGER=LADDER"));
+	free(reason);
+	reason = policy_set(&policy, "TREM=kill", &doubt);
+	assert_non_null(strstr(reason, "did you mean \"TERM\"?"));
+	free(reason);
+	assert_null(policy_set(&policy, "INT=powerdown 5s, kill", &doubt));
+	policy_set_timeout(&policy, 7000);
+	text = ladder_format(&policy_find(&policy, "TERM")->ladder);
+	assert_string_equal(text, "powerdown 7s, agent-shutdown 30s, quit 10s, kill");
+	free(text);
+	text = ladder_format(&policy_find(&policy, "INT")->ladder);
+	assert_string_equal(text, "powerdown 5s, kill"); /* -o counts more than -t */
+	free(text);
+	assert_int_equal(ladder_total(&policy_find(&policy, "TERM")->ladder), 47000);
+	policy_free(&policy);
+}
+
+/* ---- the interpreter ---- */
+
+struct fake {
+	struct policy policy;
+	struct climber climber;
+	int64_t now;
+	enum act_result results[ACTION_COUNT];
+	char did[1024]; /* "powerdown;-powerdown;quit;": "-" where a rung was left */
+	unsigned endings;
+};
+
+static int64_t fake_now(void *arg)
+{
+	return ((struct fake *)arg)->now;
+}
+
+static void note(struct fake *f, const char *sign, const struct climb *climb)
+{
+	size_t len = strlen(f->did);
+
+	snprintf(f->did + len, sizeof(f->did) - len, "%s%s;", sign,
+		 action_name(climb_rung(climb)->action));
+}
+
+static enum act_result fake_act(void *arg, struct climb *climb)
+{
+	struct fake *f = arg;
+
+	note(f, "", climb);
+	return f->results[climb_rung(climb)->action];
+}
+
+static void fake_leave(void *arg, struct climb *climb)
+{
+	note(arg, "-", climb);
+}
+
+static void fake_ending(void *arg, struct climb *climb)
+{
+	(void)climb;
+	((struct fake *)arg)->endings++;
+}
+
+static void fake_changed(void *arg)
+{
+	(void)arg;
+}
+
+static const struct ladder_ops fake_ops = {fake_now, fake_act, fake_leave, fake_ending,
+					   fake_changed};
+
+static void begin_test(struct fake *f, const char *const *rows)
+{
+	*f = (struct fake){.now = 1000000};
+	for (size_t i = 0; i < ACTION_COUNT; i++)
+		f->results[i] = ACT_DONE;
+	f->results[ACTION_AGENT_SHUTDOWN] = ACT_FAILED;
+	policy_init(&f->policy);
+	for (; rows && *rows; rows++) {
+		char *doubt, *reason = policy_set(&f->policy, *rows, &doubt);
+
+		if (reason)
+			fail_msg("%s", reason);
+	}
+	climber_init(&f->climber, &f->policy, &fake_ops, f);
+}
+
+static void end_test(struct fake *f)
+{
+	climber_free(&f->climber);
+	policy_free(&f->policy);
+}
+
+static void trigger(struct fake *f, const char *name)
+{
+	struct trigger_seen seen = {.row = policy_find(&f->policy, name), .from = "a test"};
+
+	assert_non_null(seen.row);
+	climber_triggers(&f->climber, &seen, 1);
+}
+
+/* Lets the time go to the next tick, which must be in ms from now, and ticks. */
+static void next_in(struct fake *f, int64_t ms)
+{
+	assert_int_equal(climber_next(&f->climber) - f->now, ms);
+	f->now += ms;
+	climber_tick(&f->climber);
+}
+
+static void did(struct fake *f, const char *what)
+{
+	assert_string_equal(f->did, what);
+	f->did[0] = '\0';
+}
+
+static void climbs_to_the_top(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	trigger(&f, "TERM");
+	did(&f, "powerdown;");
+	assert_int_equal(f.endings, 1);
+	assert_int_equal(climber_left(&f.climber), 220000);
+	next_in(&f, 180000);
+	did(&f,
+	    "-powerdown;agent-shutdown;-agent-shutdown;quit;"); /* a failed rung costs no time */
+	next_in(&f, 10000);
+	did(&f, "-quit;kill;");
+	assert_true(climber_next(&f.climber) == FOREVER);
+	f.now += 5;
+	climber_end(&f.climber);
+	assert_int_equal(f.climber.history_count, 4);
+	assert_int_equal(f.climber.history[0].ms, 180000);
+	assert_int_equal(f.climber.history[1].ms, 0);
+	assert_int_equal(f.climber.history[3].ms, 5);
+	end_test(&f);
+}
+
+static void time_runs_from_the_press(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	f.results[ACTION_POWERDOWN] = ACT_HELD;
+	trigger(&f, "TERM");
+	assert_true(climber_next(&f.climber) == FOREVER);
+	assert_int_equal(climber_left(&f.climber), 220000);
+	f.now += 50000;
+	climb_clock(&f.climber, f.climber.ending);
+	climb_clock(&f.climber, f.climber.ending); /* a second press does not wind it up again */
+	next_in(&f, 180000);
+	did(&f, "powerdown;-powerdown;agent-shutdown;-agent-shutdown;quit;");
+	end_test(&f);
+}
+
+static void failed_rung_is_left(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	f.results[ACTION_POWERDOWN] = ACT_HELD;
+	trigger(&f, "TERM");
+	climb_failed(&f.climber, f.climber.ending, "deaf");
+	did(&f, "powerdown;-powerdown;agent-shutdown;-agent-shutdown;quit;");
+	end_test(&f);
+}
+
+static void same_trigger_changes_nothing(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	trigger(&f, "TERM");
+	f.now += 1000;
+	trigger(&f, "TERM");
+	trigger(&f, "HUP");
+	did(&f, "powerdown;");
+	assert_int_equal(f.endings, 2); /* the init system is told again; not for HUP */
+	next_in(&f, 179000);
+	end_test(&f);
+}
+
+static void faster_replaces_slower_is_ignored(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	trigger(&f, "PWR");
+	trigger(&f, "TERM");
+	did(&f, "powerdown;");
+	trigger(&f, "QUIT");
+	did(&f, "-powerdown;quit;");
+	assert_string_equal(f.climber.ending->row->trigger.s, "QUIT");
+	f.now += 8000;
+	trigger(&f, "PWR"); /* 50 s are more than the 2 that are left */
+	did(&f, "");
+	next_in(&f, 2000);
+	did(&f, "-quit;kill;");
+	end_test(&f);
+}
+
+static void int_climbs(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	trigger(&f, "TERM");
+	trigger(&f, "INT");
+	did(&f, "powerdown;-powerdown;agent-shutdown;-agent-shutdown;quit;");
+	trigger(&f, "INT");
+	trigger(&f, "INT");
+	did(&f, "-quit;kill;");
+	end_test(&f);
+}
+
+static void other_ladders(void **state)
+{
+	static const char *const rows[] = {"HUP=reboot 60s, reset", "RTC_CHANGE=stop 1s, cont",
+					   "USR1=status", NULL};
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	trigger(&f, "HUP");
+	trigger(&f, "HUP"); /* once until it is done */
+	trigger(&f, "RTC_CHANGE");
+	did(&f, "reboot;stop;");
+	next_in(&f, 1000);
+	did(&f, "-stop;cont;-cont;");
+	trigger(&f, "RTC_CHANGE");
+	trigger(&f, "TERM"); /* both are dropped, and taken back */
+	did(&f, "stop;-reboot;-stop;powerdown;");
+	trigger(&f, "USR1"); /* but what only tells is always done */
+	did(&f, "status;");
+	end_test(&f);
+}
+
+static void aims_are_reached(void **state)
+{
+	static const char *const rows[] = {"HUP=reboot 60s, reset", "RTC_CHANGE=run:/x 5s, nmi",
+					   NULL};
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	trigger(&f, "HUP");
+	climb_over(&f.climber, &f.climber.climbs[3]);
+	did(&f, "reboot;-reboot;");
+	assert_true(climber_next(&f.climber) == FOREVER);
+	trigger(&f, "HUP");
+	next_in(&f, 60000);
+	did(&f, "reboot;-reboot;reset;-reset;");
+	trigger(&f, "RTC_CHANGE");
+	climb_done(&f.climber, &f.climber.climbs[6]);
+	did(&f, "run;-run;nmi;");
+	end_test(&f);
+}
+
+static void together(void **state)
+{
+	struct fake f;
+	struct trigger_seen seen[3];
+
+	(void)state;
+	begin_test(&f, NULL);
+	seen[0] = (struct trigger_seen){.row = policy_find(&f.policy, "HUP")};
+	seen[1] = (struct trigger_seen){.row = policy_find(&f.policy, "TERM")};
+	seen[2] = (struct trigger_seen){.row = policy_find(&f.policy, "PWR")};
+	climber_triggers(&f.climber, seen, 3);
+	did(&f, "powerdown;");
+	assert_string_equal(f.climber.ending->row->trigger.s, "PWR");
+	end_test(&f);
+}
+
+static void deadline_begins(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	climber_deadline(&f.climber, 60000, "a test");
+	did(&f, "powerdown;");
+	assert_int_equal(climber_left(&f.climber), 60000);
+	next_in(&f, 55000); /* quit and kill keep 5 s */
+	did(&f, "-powerdown;agent-shutdown;-agent-shutdown;quit;");
+	next_in(&f, 4000); /* and kill 1 s of them */
+	did(&f, "-quit;kill;");
+	end_test(&f);
+}
+
+static void deadline_tightens(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	f.results[ACTION_POWERDOWN] = ACT_HELD;
+	trigger(&f, "TERM");
+	f.now += 10000;
+	climber_deadline(&f.climber, 20000, "a test");
+	climber_deadline(&f.climber, 90000, "a test"); /* later: ignored */
+	did(&f, "powerdown;");
+	next_in(&f, 15000); /* also a rung that still waits for the guest to listen */
+	did(&f, "-powerdown;agent-shutdown;-agent-shutdown;quit;");
+	climber_deadline(&f.climber, 1000, "a test");
+	next_in(&f, 800);
+	did(&f, "-quit;kill;");
+	end_test(&f);
+}
+
+static void deadline_of_nothing(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	climber_deadline(&f.climber, 0, "a test");
+	climber_tick(&f.climber);
+	did(&f, "powerdown;-powerdown;agent-shutdown;-agent-shutdown;quit;-quit;kill;");
+	end_test(&f);
+}
+
+static void deadline_of_a_slow_rung(void **state)
+{
+	static const char *const rows[] = {"TERM=powerdown 20s, quit 10s, kill", NULL};
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	climber_deadline(&f.climber, 60000, "a test");
+	next_in(&f, 20000); /* no rung gets more than it asks for */
+	next_in(&f, 10000);
+	did(&f, "powerdown;-powerdown;quit;-quit;kill;");
+	end_test(&f);
+}
+
+static void forever_has_no_end(void **state)
+{
+	static const char *const rows[] = {"TERM=powerdown forever", NULL};
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	trigger(&f, "TERM");
+	assert_true(climber_next(&f.climber) == FOREVER);
+	assert_true(climber_left(&f.climber) == FOREVER);
+	trigger(&f, "PWR"); /* anything is sooner */
+	assert_string_equal(f.climber.ending->row->trigger.s, "PWR");
+	end_test(&f);
+}
+
+static void forever_tries_again(void **state)
+{
+	static const char *const rows[] = {"TERM=powerdown forever", NULL};
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	f.results[ACTION_POWERDOWN] = ACT_HELD;
+	trigger(&f, "TERM");
+	climb_failed(&f.climber, f.climber.ending, "deaf");
+	did(&f, "powerdown;");
+	next_in(&f, 10000);
+	did(&f, "powerdown;");
+	end_test(&f);
+}
+
+static void forever_ends_at_a_deadline(void **state)
+{
+	static const char *const rows[] = {"TERM=powerdown forever", NULL};
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	climber_deadline(&f.climber, 60000, "a test");
+	next_in(&f, 55000);
+	did(&f, "powerdown;-powerdown;quit;");
+	next_in(&f, 4000);
+	did(&f, "-quit;kill;");
+	end_test(&f);
+}
+
+static void flushing_gets_more_time(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	trigger(&f, "PWR");
+	climber_shutdown_seen(&f.climber, true);
+	next_in(&f, 45000);
+	did(&f, "powerdown;");
+	next_in(&f, 30000); /* once */
+	did(&f, "-powerdown;quit;");
+	next_in(&f, 5000);
+	did(&f, "-quit;kill;");
+	end_test(&f);
+}
+
+static void flushing_ends_at_a_deadline(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	trigger(&f, "PWR");
+	climber_shutdown_seen(&f.climber, true);
+	climber_deadline(&f.climber, 50000, "a test");
+	next_in(&f, 45000);
+	did(&f, "powerdown;-powerdown;quit;");
+	end_test(&f);
+}
+
+static void waits_for_qmp(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	f.results[ACTION_POWERDOWN] = ACT_LATER;
+	trigger(&f, "TERM");
+	f.now += 100000;
+	f.results[ACTION_POWERDOWN] = ACT_DONE;
+	climber_retry(&f.climber);
+	did(&f, "powerdown;powerdown;");
+	climber_retry(&f.climber);
+	did(&f, "");
+	end_test(&f);
+}
+
+static void without_qmp_time_runs(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	f.results[ACTION_POWERDOWN] = f.results[ACTION_QUIT] = ACT_LATER;
+	trigger(&f, "TERM");
+	next_in(&f, 180000);
+	next_in(&f, 10000);
+	did(&f, "powerdown;-powerdown;agent-shutdown;-agent-shutdown;quit;-quit;kill;");
+	end_test(&f);
+}
+
+static void other_ladders_wait_for_qmp(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	f.results[ACTION_RESET] = ACT_LATER;
+	trigger(&f, "HUP");
+	assert_true(climber_next(&f.climber) == FOREVER);
+	f.results[ACTION_RESET] = ACT_HELD;
+	climber_retry(&f.climber);
+	climb_clock(&f.climber, &f.climber.climbs[3]);
+	next_in(&f, 0);
+	did(&f, "reset;reset;-reset;");
+	end_test(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reads_and_writes),
+		cmocka_unit_test(refuses),
+		cmocka_unit_test(sets_rows),
+		cmocka_unit_test(climbs_to_the_top),
+		cmocka_unit_test(time_runs_from_the_press),
+		cmocka_unit_test(failed_rung_is_left),
+		cmocka_unit_test(same_trigger_changes_nothing),
+		cmocka_unit_test(faster_replaces_slower_is_ignored),
+		cmocka_unit_test(int_climbs),
+		cmocka_unit_test(other_ladders),
+		cmocka_unit_test(aims_are_reached),
+		cmocka_unit_test(together),
+		cmocka_unit_test(deadline_begins),
+		cmocka_unit_test(deadline_tightens),
+		cmocka_unit_test(deadline_of_nothing),
+		cmocka_unit_test(deadline_of_a_slow_rung),
+		cmocka_unit_test(forever_has_no_end),
+		cmocka_unit_test(forever_tries_again),
+		cmocka_unit_test(forever_ends_at_a_deadline),
+		cmocka_unit_test(flushing_gets_more_time),
+		cmocka_unit_test(flushing_ends_at_a_deadline),
+		cmocka_unit_test(waits_for_qmp),
+		cmocka_unit_test(without_qmp_time_runs),
+		cmocka_unit_test(other_ladders_wait_for_qmp),
+	};
+
+	log_open("unit-ladder", LEVEL_ERROR);
+	return RUN(tests);
+}

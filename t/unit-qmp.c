@@ -1,0 +1,370 @@
+/* QMP framing, over a socketpair. */
+#include "unit.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../log.h"
+#include "../qmp.h"
+
+#define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
+
+struct peer {
+	struct event_base *base;
+	struct qmp *qmp;
+	int fd; /* QEMU's end */
+	bool ready, closed;
+	char why[128];
+	char events[256];
+	char answers[256]; /* "ok:VALUE;" "error:DESC;" "timeout;" "lost;" */
+};
+
+static void on_ready(void *arg)
+{
+	((struct peer *)arg)->ready = true;
+}
+
+static void on_event(void *arg, const char *name, json_t *event)
+{
+	struct peer *p = arg;
+	size_t len = strlen(p->events);
+
+	assert_non_null(json_object_get(event, "event"));
+	snprintf(p->events + len, sizeof(p->events) - len, "%s;", name);
+}
+
+static void on_closed(void *arg, const char *why)
+{
+	struct peer *p = arg;
+
+	p->closed = true;
+	snprintf(p->why, sizeof(p->why), "%s", why);
+}
+
+static const struct qmp_callbacks callbacks = {on_ready, on_event, on_closed};
+
+static void on_reply(void *arg, enum qmp_result result, json_t *value)
+{
+	struct peer *p = arg;
+	size_t len = strlen(p->answers);
+	static const char *const words[] = {[QMP_OK] = "ok:",
+					    [QMP_ERROR] = "error:",
+					    [QMP_TIMEOUT] = "timeout",
+					    [QMP_LOST] = "lost"};
+
+	snprintf(p->answers + len, sizeof(p->answers) - len, "%s%s;", words[result],
+		 result == QMP_OK      ? json_string_value(value)
+		 : result == QMP_ERROR ? qmp_why(result, value)
+				       : "");
+}
+
+/* Runs the loop until nothing more is to be done at once. */
+static void settle(struct peer *p)
+{
+	for (int i = 0; i < 8; i++)
+		event_base_loop(p->base, EVLOOP_NONBLOCK);
+}
+
+static void say_bytes(struct peer *p, const char *text, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = send(p->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n > 0) {
+			text += n;
+			len -= (size_t)n;
+		} else if (p->closed) {
+			return;
+		}
+		event_base_loop(p->base, EVLOOP_NONBLOCK);
+	}
+	settle(p);
+}
+
+static void say(struct peer *p, const char *text)
+{
+	say_bytes(p, text, strlen(text));
+}
+
+/* What the client has sent since the last call. */
+static const char *heard(struct peer *p)
+{
+	static char text[4096];
+	ssize_t len;
+
+	settle(p);
+	len = recv(p->fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+	text[len > 0 ? len : 0] = '\0';
+	return text;
+}
+
+static void begin_test(struct peer *p, int timeout_ms)
+{
+	int fds[2];
+
+	*p = (struct peer){.base = event_base_new()};
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	p->fd = fds[1];
+	p->qmp = qmp_new(p->base, fds[0], timeout_ms, &callbacks, p);
+	assert_non_null(p->qmp);
+}
+
+static void begin_ready(struct peer *p)
+{
+	begin_test(p, 0);
+	say(p, GREETING);
+	assert_string_equal(heard(p), "{\"execute\":\"qmp_capabilities\",\"id\":1}\n");
+	say(p, "{\"return\": {}, \"id\": 1}\r\n");
+	assert_true(p->ready && qmp_is_ready(p->qmp));
+}
+
+static void end_test(struct peer *p)
+{
+	qmp_free(p->qmp);
+	close(p->fd);
+	event_base_free(p->base);
+}
+
+static void greets(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	begin_test(&p, 0);
+	assert_false(qmp_command(p.qmp, "stop", NULL, 0, on_reply, &p));
+	assert_false(qmp_is_ready(NULL));
+	end_test(&p);
+	begin_ready(&p);
+	end_test(&p);
+}
+
+static void answers_by_id(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	begin_ready(&p);
+	qmp_command(p.qmp, "a", json_pack("{s:i}", "n", 7), 0, on_reply, &p);
+	qmp_command(p.qmp, "b", NULL, 0, on_reply, &p);
+	assert_string_equal(heard(&p), "{\"execute\":\"a\",\"id\":2,\"arguments\":{\"n\":7}}\n"
+				       "{\"execute\":\"b\",\"id\":3}\n");
+	say(&p, "{\"return\": \"second\", \"id\": 3}\n{\"event\": \"STOP\"}\n"
+		"{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}, \"id\": 2}\n");
+	assert_string_equal(p.answers, "ok:second;error:no;");
+	assert_string_equal(p.events, "STOP;");
+	end_test(&p);
+}
+
+static void byte_by_byte(void **state)
+{
+	static const char text[] =
+		"{\"event\": \"RESET\"}\r\n\r\n{\"return\": \"x\", \"id\": 2}\r\n";
+	struct peer p;
+
+	(void)state;
+	begin_ready(&p);
+	qmp_command(p.qmp, "a", NULL, 0, on_reply, &p);
+	for (size_t i = 0; i < sizeof(text) - 1; i++)
+		say_bytes(&p, text + i, 1);
+	assert_string_equal(p.events, "RESET;");
+	assert_string_equal(p.answers, "ok:x;");
+	end_test(&p);
+}
+
+static void drops_nonsense(void **state)
+{
+	static const char *const lines[] = {
+		"garbage",
+		"[1, 2]",
+		"{\"event\": 7}",
+		"{\"timestamp\": {}}",
+		"{\"return\": {}, \"id\": 99}",
+		"{\"return\": {}, \"id\": \"1\"}",
+		"{\"return\": {}}",
+		"{\"return\": {}, \"id\": -1}",
+		"\"\xff\xfe\"",
+		"{\"event\": \"A\\u0000B\"}",
+		"{\"event\": \"X\"",
+	};
+	struct peer p;
+	char *deep = malloc(100002);
+
+	(void)state;
+	begin_ready(&p);
+	qmp_command(p.qmp, "a", NULL, 0, on_reply, &p);
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		say(&p, lines[i]);
+		say(&p, "\n");
+	}
+	memset(deep, '[', 100000);
+	strcpy(deep + 100000, "\n");
+	say(&p, deep);
+	free(deep);
+	assert_false(p.closed);
+	assert_string_equal(p.events, "");
+	assert_string_equal(p.answers, "");
+	say(&p, "{\"return\": \"x\", \"id\": 2}\n{\"return\": \"twice\", \"id\": 2}\n");
+	assert_string_equal(p.answers, "ok:x;");
+	end_test(&p);
+}
+
+static void nothing_before_the_greeting(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	begin_test(&p, 0);
+	say(&p, "{\"event\": \"STOP\"}\nnonsense\n" GREETING);
+	assert_string_equal(p.events, "");
+	assert_string_equal(heard(&p), "{\"execute\":\"qmp_capabilities\",\"id\":1}\n");
+	say(&p, "{\"error\": {\"desc\": \"not you\"}, \"id\": 1}\n");
+	assert_true(p.closed);
+	assert_string_equal(p.why, "not you");
+	end_test(&p);
+}
+
+static void long_lines(void **state)
+{
+	size_t most = QMP_LINE_MAX;
+	char *line = malloc(most + 2);
+	struct peer p;
+
+	(void)state;
+	memset(line, ' ', most + 2);
+	begin_ready(&p);
+	memcpy(line, "{\"event\": \"LONG\"}", 17);
+	line[most] = '\n';
+	say_bytes(&p, line, most + 1); /* exactly as long as it may be */
+	assert_string_equal(p.events, "LONG;");
+	line[most] = ' ';
+	say_bytes(&p, line, most + 1);
+	settle(&p);
+	assert_true(p.closed);
+	assert_string_equal(p.why, "a line of over 16 MiB");
+	end_test(&p);
+	free(line);
+}
+
+static void the_end(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	begin_ready(&p);
+	qmp_command(p.qmp, "a", NULL, 0, on_reply, &p);
+	heard(&p);
+	say(&p, "{\"event\": \"SHUTDOWN\"}\n{\"event\": \"HALF");
+	shutdown(p.fd, SHUT_RDWR);
+	settle(&p);
+	assert_string_equal(p.events, "SHUTDOWN;");
+	assert_string_equal(p.answers, "lost;");
+	assert_true(p.closed);
+	assert_string_equal(p.why, "closed by QEMU");
+	assert_false(qmp_command(p.qmp, "b", NULL, 0, on_reply, &p));
+	end_test(&p);
+}
+
+/* A command that meets a closed socket must not cost us what QEMU said before. */
+static void last_words(void **state)
+{
+	static const char words[] = "{\"event\": \"SHUTDOWN\"}\n";
+	struct peer p;
+
+	(void)state;
+	begin_ready(&p);
+	assert_int_equal(send(p.fd, words, sizeof(words) - 1, 0), sizeof(words) - 1);
+	close(p.fd);
+	p.fd = -1;
+	qmp_command(p.qmp, "a", NULL, 0, on_reply, &p);
+	settle(&p);
+	assert_string_equal(p.events, "SHUTDOWN;");
+	assert_string_equal(p.answers, "lost;");
+	assert_true(p.closed);
+	end_test(&p);
+}
+
+static void freed_with_commands(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	begin_ready(&p);
+	qmp_command(p.qmp, "a", NULL, 1000, on_reply, &p);
+	end_test(&p);
+	assert_string_equal(p.answers, "lost;");
+	assert_false(p.closed);
+}
+
+static void commands_time_out(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	begin_ready(&p);
+	qmp_command(p.qmp, "a", NULL, 1, on_reply, &p);
+	while (!p.answers[0])
+		event_base_loop(p.base, EVLOOP_ONCE);
+	assert_string_equal(p.answers, "timeout;");
+	say(&p, "{\"return\": \"late\", \"id\": 2}\n");
+	assert_string_equal(p.answers, "timeout;");
+	assert_false(p.closed);
+	end_test(&p);
+}
+
+static void no_greeting_in_time(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	begin_test(&p, 1);
+	while (!p.closed)
+		event_base_loop(p.base, EVLOOP_ONCE);
+	assert_string_equal(p.why, "no greeting in time");
+	end_test(&p);
+}
+
+static void nobody_reads(void **state)
+{
+	struct peer p;
+	int sent = 0;
+
+	(void)state;
+	begin_ready(&p);
+	while (sent < 100000 && qmp_command(p.qmp, "a", NULL, 0, NULL, NULL)) {
+		sent++;
+		if (sent % 1000 == 0)
+			settle(&p);
+	}
+	settle(&p);
+	assert_true(p.closed);
+	assert_string_equal(p.why, "QEMU does not read its commands");
+	end_test(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(greets),
+		cmocka_unit_test(answers_by_id),
+		cmocka_unit_test(byte_by_byte),
+		cmocka_unit_test(drops_nonsense),
+		cmocka_unit_test(nothing_before_the_greeting),
+		cmocka_unit_test(long_lines),
+		cmocka_unit_test(the_end),
+		cmocka_unit_test(last_words),
+		cmocka_unit_test(freed_with_commands),
+		cmocka_unit_test(commands_time_out),
+		cmocka_unit_test(no_greeting_in_time),
+		cmocka_unit_test(nobody_reads),
+	};
+
+	signal(SIGPIPE, SIG_IGN); /* the program itself has it blocked */
+	log_open("unit-qmp", LEVEL_ERROR);
+	return RUN(tests);
+}
