@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "rundir.h"
+#include "paths.h"
 #include "timespan.h"
 #include "words.h"
 #include "xalloc.h"

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "paths.h"
 #include "xalloc.h"
 
 #define BACKLOG	  16
@@ -21,29 +22,7 @@
 static const char *const files[] = {"control",	      "qmp",	 "state.json",
 				    "state.json.new", "vm.lock", "lock"};
 
-bool vm_name_is_valid(const char *name)
-{
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789._-";
-	size_t len = strspn(name, letters);
-
-	return len > 0 && len <= 64 && name[len] == '\0' && !strchr("._-", name[0]);
-}
-
 /* ---- the directory ---- */
-
-/* Where runtime directories are: malloc'd; NULL if nobody says. */
-static char *runtime_base(void)
-{
-	const char *dir = getenv("QEMU_SUPERVISE_RUNTIME_DIR");
-
-	if (dir && *dir)
-		return xstrdup(dir);
-	if (geteuid() == 0)
-		return xstrdup("/run/qemu-supervise");
-	dir = getenv("XDG_RUNTIME_DIR");
-	return dir && *dir ? xasprintf("%s/qemu-supervise", dir) : NULL;
-}
 
 /* mkdir -p, for the base directory only: 0755 as /run's are. */
 static bool make_base(const char *path)
@@ -352,7 +331,7 @@ static void abandon(struct rundir *dir, int status)
 
 int rundir_open(struct rundir *dir, const char *name)
 {
-	char *base = runtime_base();
+	char *base = paths_runtime_dir();
 	int status;
 
 	*dir = RUNDIR_NONE;

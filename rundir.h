@@ -24,9 +24,6 @@ struct rundir {
 		.fd = -1, .lock = -1, .vm_lock = -1, .control = -1, .qmp = -1                      \
 	}
 
-/* Whether name may name a VM: [A-Za-z0-9][A-Za-z0-9._-]{0,63}. */
-bool vm_name_is_valid(const char *name);
-
 /*
  * Makes the directory of a VM (mode 0700) where needed, takes both locks, and makes the listening
  * sockets "control" and "qmp". All descriptors are close-on-exec. On failure it logs why, leaves

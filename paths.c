@@ -1,0 +1,71 @@
+#include "paths.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "xalloc.h"
+
+struct place {
+	const char *variable;
+	const char *of_root;
+	const char *xdg;
+	const char *at_home; /* where the XDG variable is not set; NULL: nowhere */
+};
+
+bool vm_name_is_valid(const char *name)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789._-";
+	size_t len = strspn(name, letters);
+
+	return len > 0 && len <= 64 && name[len] == '\0' && !strchr("._-", name[0]);
+}
+
+/* NULL where it is empty, too, as the XDG specification has it. */
+static const char *variable(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : NULL;
+}
+
+static char *find(const struct place *place)
+{
+	const char *dir = variable(place->variable);
+
+	if (dir)
+		return xstrdup(dir);
+	if (geteuid() == 0)
+		return xstrdup(place->of_root);
+	dir = variable(place->xdg);
+	if (dir)
+		return xasprintf("%s/qemu-supervise", dir);
+	dir = place->at_home ? variable("HOME") : NULL;
+	return dir ? xasprintf("%s/%s/qemu-supervise", dir, place->at_home) : NULL;
+}
+
+char *paths_config_dir(void)
+{
+	static const struct place place = {"QEMU_SUPERVISE_CONFIG_DIR", "/etc/qemu-supervise",
+					   "XDG_CONFIG_HOME", ".config"};
+
+	return find(&place);
+}
+
+char *paths_state_dir(void)
+{
+	static const struct place place = {"QEMU_SUPERVISE_STATE_DIR", "/var/lib/qemu-supervise",
+					   "XDG_DATA_HOME", ".local/share"};
+
+	return find(&place);
+}
+
+char *paths_runtime_dir(void)
+{
+	static const struct place place = {"QEMU_SUPERVISE_RUNTIME_DIR", "/run/qemu-supervise",
+					   "XDG_RUNTIME_DIR", NULL};
+
+	return find(&place);
+}

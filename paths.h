@@ -1,0 +1,20 @@
+/* The names of VMs, and the directories where their files are. */
+#ifndef PATHS_H
+#define PATHS_H
+
+#include <stdbool.h>
+
+/* Whether name may name a VM: [A-Za-z0-9][A-Za-z0-9._-]{0,63}. */
+bool vm_name_is_valid(const char *name);
+
+/*
+ * The directory of all VMs' definitions, of their disks and states, of their runtime files: the
+ * environment variable QEMU_SUPERVISE_CONFIG_DIR, ..._STATE_DIR, ..._RUNTIME_DIR; else root's, or
+ * that of the XDG base directory specification for everyone else. Malloc'd; NULL where neither HOME
+ * nor the XDG variable is set (the runtime directory has no default but XDG_RUNTIME_DIR).
+ */
+char *paths_config_dir(void);
+char *paths_state_dir(void);
+char *paths_runtime_dir(void);
+
+#endif
