@@ -18,8 +18,7 @@
 
 #define PWRBTN	 0x0100 /* bit 8 of PM1_STS and PM1_EN */
 #define UNMAPPED 0xffff
-#define USUAL	 0x600 /* where SeaBIOS, and OVMF on q35, place the PM1 event block */
-#define PM1_EN	 2     /* its offset in the PM1 event block */
+#define PM1_EN	 2 /* its offset in the PM1 event block */
 
 enum hears { NOT_KNOWN, DEAF, LISTENS, UNREADABLE };
 
@@ -66,8 +65,8 @@ struct guest {
 	bool looking; /* a look is under way */
 	bool settled; /* its run state has settled it; only the rest of its answers is to come */
 	bool pressing;
-	bool running;	    /* known by events: the first press need not ask */
-	json_int_t guessed; /* the base of a register that was read before it was asked for */
+	bool unproven; /* the press counted on what was seen before; the look behind it is to come
+			*/
 	bool awaiting;
 	bool waiting_told, sts_told;
 	int64_t press_began, last_press, last_cont;
@@ -205,10 +204,19 @@ static void press_if_due(struct guest *g, bool heard)
 
 /* ---- the look: run state, then the register ---- */
 
+/* A press that nobody heard does nothing, and counts as none. */
+static void prove(struct guest *g, bool heard)
+{
+	if (g->unproven && !heard)
+		g->presses = 0;
+	g->unproven = false;
+}
+
 static void looked(struct guest *g, enum hears hears)
 {
 	g->looking = false;
 	g->hears = hears;
+	prove(g, hears != DEAF);
 	if (g->awaiting && (hears == LISTENS || hears == UNREADABLE)) {
 		g->awaiting = false;
 		g->callbacks->listens(g->arg, hears == LISTENS);
@@ -283,9 +291,6 @@ static void on_base(void *arg, enum qmp_result result, json_t *value)
 		return;
 	}
 	g->pm_base = json_integer_value(value);
-	if (g->guessed && g->pm_base != g->guessed)
-		g->presses = 0; /* what was read was another register: the press does not count */
-	g->guessed = 0;
 	if (result == QMP_ERROR)
 		looked(g, UNREADABLE);
 	else if (g->pm_base == 0) /* firmware has not placed it; ports 0 and 2 are the DMA's */
@@ -345,42 +350,12 @@ static void on_status(void *arg, enum qmp_result result, json_t *value)
 	if (look_failed(g, result))
 		return;
 	g->state = find_run_state(json_string_value(json_object_get(value, "status")));
+	if (g->state->first != PRESS)
+		prove(g, false);
 	if (settle_run_state(g))
 		return;
 	if (!g->pm_path)
 		looked(g, UNREADABLE);
-}
-
-/*
- * Each command costs QEMU a turn of its main loop. Of a guest that runs, the register is read at
- * once, where it was or usually is; whether that was right is asked behind the press. A press that
- * nobody hears does nothing.
- */
-static void on_quick_enable(void *arg, enum qmp_result result, json_t *value)
-{
-	struct guest *g = arg;
-	long enable = register_value(value);
-
-	g->looking = false;
-	if (result == QMP_LOST)
-		return;
-	if (g->pressing && result == QMP_OK && enable >= 0 && enable != UNMAPPED &&
-	    (enable & PWRBTN)) {
-		g->hears = LISTENS;
-		press(g, true);
-	} else {
-		g->guessed = 0;
-	}
-	look(g);
-}
-
-static void quick_look(struct guest *g)
-{
-	g->running = false;
-	g->looking = true;
-	g->guessed = g->pm_base > 0 ? g->pm_base : USUAL;
-	qmp_command(g->qmp, "human-monitor-command", read_register(g->guessed + PM1_EN), COMMAND_MS,
-		    on_quick_enable, g);
 }
 
 static void look(struct guest *g)
@@ -389,10 +364,6 @@ static void look(struct guest *g)
 		return;
 	if (!qmp_is_ready(g->qmp))
 		return;
-	if (g->pressing && g->running && g->pm_path) {
-		quick_look(g);
-		return;
-	}
 	g->looking = true;
 	g->settled = false;
 	evtimer_del(g->look_timer);
@@ -543,18 +514,26 @@ void guest_look(struct guest *g)
 	look(g);
 }
 
-void guest_press(struct guest *g, bool running)
+/*
+ * QEMU 7.2 reads QMP byte by byte, a turn of its main loop for each: a look costs it 2 ms. Where
+ * the guest was seen listening, and runs, the look comes behind the press.
+ */
+bool guest_press(struct guest *g, bool running)
 {
+	bool listens = running && g->layout_known && g->hears == LISTENS;
+
 	g->pressing = true;
-	g->running = running;
-	g->guessed = 0;
+	g->unproven = listens;
 	g->press_began = monotonic_ms();
 	g->presses = 0;
 	g->last_cont = 0;
 	g->unmapped = 0;
 	g->waiting_told = g->sts_told = false;
 	arm(g->stuck_timer, STUCK_MS);
+	if (listens)
+		press(g, true);
 	look(g);
+	return listens;
 }
 
 void guest_release(struct guest *g)

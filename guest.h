@@ -20,7 +20,8 @@ struct guest;
 struct guest_callbacks {
 	/* The power button was pressed. heard: the guest listened; else that cannot be known. */
 	void (*pressed)(void *arg, unsigned presses, bool heard);
-	/* Pressing waits until the guest listens; told once for each guest_press(). */
+	/* Pressing waits until the guest listens; what was pressed before was not heard. Told once
+	 * for each guest_press(). */
 	void (*waiting)(void *arg, int64_t at_most_ms);
 	/* QEMU does not answer, or is not there. Pressing goes on when it is. */
 	void (*stuck)(void *arg);
@@ -47,9 +48,10 @@ void guest_look(struct guest *guest);
 
 /*
  * Begins to press: when the guest listens, and again. First does what its run state asks for.
- * running: that it runs is known already.
+ * running: that it runs is known already; then a guest that was seen listening since its last start
+ * is pressed at once, and looked at behind that. Returns whether it was pressed at once.
  */
-void guest_press(struct guest *guest, bool running);
+bool guest_press(struct guest *guest, bool running);
 
 /* Ends pressing. */
 void guest_release(struct guest *guest);

@@ -300,6 +300,22 @@ static void set_action(struct supervisor *s, const char *reboot, const char *shu
 	send_action(s, NULL, NULL);
 }
 
+/*
+ * The guest must not go round; set after the press would be too late. QEMU 7.2 reads QMP byte by
+ * byte, a turn of its main loop for each: before a press nothing is said that is so already.
+ */
+static void set_action_to_end(struct supervisor *s)
+{
+	bool pauses = strcmp(s->actions.shutdown, "poweroff") != 0;
+
+	remember_action(s, "shutdown", "poweroff");
+	if (pauses)
+		send_action(s, NULL, NULL);
+	else
+		qmp_command(s->qmp, "set-action", json_pack("{s:s}", "reboot", "shutdown"),
+			    COMMAND_MS, NULL, NULL);
+}
+
 static void set_action_back(struct supervisor *s)
 {
 	set_action(s, s->options.actions.reboot, s->options.actions.shutdown);
@@ -339,10 +355,8 @@ static enum act_result act_powerdown(struct supervisor *s, struct climb *climb)
 	if (s->ending_told)
 		return ACT_DONE; /* it is on its way down */
 	s->presser = climb;
-	guest_press(s->guest, is_running(s));
-	/* Behind the first look, on which the first press waits: later is too late. */
-	set_action(s, "shutdown", "poweroff");
-	return ACT_HELD;
+	set_action_to_end(s);
+	return guest_press(s->guest, is_running(s)) ? ACT_DONE : ACT_HELD;
 }
 
 static enum act_result act_agent_shutdown(struct supervisor *s, struct climb *climb)
@@ -661,9 +675,12 @@ static void on_waiting(void *arg, int64_t at_most_ms)
 
 	if (!climb)
 		return;
-	log_notice("%s: the guest does not listen to its power button yet; waiting for it, %s at "
+	log_notice("%s: the guest does not listen to its power button %s; waiting for it, %s at "
 		   "most",
-		   action_name(climb_rung(climb)->action), timespan_about(at_most_ms).s);
+		   action_name(climb_rung(climb)->action),
+		   climb->held ? "yet" : "any more: the press was not heard",
+		   timespan_about(at_most_ms).s);
+	climb_hold(&s->climber, climb);
 	if (climb == s->climber.ending)
 		notify_status("Stopping (%s): waiting until the guest listens",
 			      climb->row->trigger.s);
