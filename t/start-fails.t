@@ -53,6 +53,9 @@ subtest 'the runtime directory, and other users' => sub {
 	plan skip_all => 'needs root' if $> != 0;
 	mkdir("$work/$_") for 'closed', 'theirs', 'shared', 'shared/alien';
 	chmod(0755, $work);
+	# The source tree may be in a home that is closed to them.
+	system('install', '-m', '755', $ENV{T_SUPERVISE} || "$top/qemu-supervise", "$work/qemu-supervise") == 0 or die;
+	local $ENV{T_SUPERVISE} = "$work/qemu-supervise";
 	chown(65534, 65534, "$work/theirs", "$work/shared/alien");
 	fails('not ours to write', 71, qr{cannot make the runtime directory $work/closed/}, fake => [], setup => as_nobody(),
 		env => { QEMU_SUPERVISE_RUNTIME_DIR => "$work/closed" });
