@@ -120,6 +120,12 @@ sub guest_files {
 	return $dir;
 }
 
+sub make_fifo {
+	my ($path) = @_;
+	POSIX::mkfifo($path, 0600) or die "$path: $!";
+	return $path;
+}
+
 # An empty ext4 disk. Returns its path.
 sub make_disk {
 	my ($path) = @_;
@@ -138,17 +144,18 @@ sub disk_is_clean {
 }
 
 # QEMU's command line for a guest in a mode of t/guest-init. Options: delay, machine, disk (undef:
-# none), console, append, args (at the end).
+# none), console, append, gate (a FIFO: what a line opens the guest waits for), args (at the end).
 sub guest_command {
 	my ($mode, %o) = @_;
 	my $dir = guest_files();
 	my $append = "console=ttyS0 quiet panic=" . ($o{panic} // -1)
 		. " cryptomgr.notests noreplace-smp nokaslr no_timer_check tsc=reliable guest=$mode delay="
-		. ($o{delay} // 0) . ($o{append} ? " $o{append}" : '');
+		. ($o{delay} // 0) . ($o{gate} ? ' gate=ttyS1' : '') . ($o{append} ? " $o{append}" : '');
 	return (
 		'qemu-system-x86_64', '-machine', $o{machine} || 'q35', '-accel', 'tcg', '-m', 128,
 		'-nodefaults', '-no-user-config', '-display', 'none', '-kernel', "$dir/vmlinuz",
 		'-initrd', "$dir/initrd", '-append', $append, '-serial', "file:$o{console}",
+		($o{gate} ? ('-serial', "pipe:$o{gate}") : ()),
 		($o{disk} ? ('-drive', "file=$o{disk},format=raw,if=virtio") : ()), @{ $o{args} || [] }
 	);
 }
@@ -162,7 +169,8 @@ sub fake_qemu {
 # ---- supervisors ----
 
 # Starts qemu-supervise in a session of its own. Options:
-#   guest => MODE, with the options of guest_command (a disk is made unless disk => undef), or
+#   guest => MODE, with the options of guest_command (a disk is made unless disk => undef; gate => 1 makes
+#	its FIFO, and open_gate() writes the line), or
 #   command => [...]	any command line instead, or
 #   fake => [...]	the script of t/fake-qemu; sent() then tells what it was sent on control
 #   name, options => [...], env => {...}, prefix => [...] (before qemu-supervise)
@@ -193,6 +201,7 @@ sub supervisor {
 	my $s = bless { name => $o{name} || "vm$n", log => "$work/log.$n", console => "$work/console.$n",
 		record => "$work/record.$n" }, 'T::Supervisor';
 	$s->{disk} = exists $o{disk} ? $o{disk} : $o{guest} ? make_disk() : undef;
+	$s->{gate} = $o{gate} = make_fifo("$work/gate.$n") if $o{gate};
 	$o{command} ||= [fake_qemu("record=$s->{record}", @{ $o{fake} })] if $o{fake};
 	my @command = $o{command} ? @{ $o{command} } : guest_command($o{guest}, %o, disk => $s->{disk}, console => $s->{console});
 	$s->{command} = [
@@ -218,6 +227,13 @@ sub log { return T::slurp($_[0]{log}) }
 sub console { return T::slurp($_[0]{console}) }
 
 sub all_said { return $_[0]->log . $_[0]->console }
+
+# Lets a guest go on that waits for it.
+sub open_gate {
+	my ($s) = @_;
+	$s->wait_console(qr/guest: gate/);
+	T::spew($s->{gate}, "open\n");
+}
 
 # Waits for a line of its log or of the guest's console; dies when it is gone before.
 sub wait_log {

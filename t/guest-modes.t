@@ -15,16 +15,17 @@ my $off = qr{the guest powered itself off \(status 0\); TERM: powerdown [\d.]+s$
 my $reset = qr/the guest reset itself .* \(status 85\); TERM: powerdown/;
 my $quit = qr/the guest was not shut down: quit \(status 80\); TERM: powerdown \S+, agent-shutdown 0\.0s, quit/;
 
-# Each row: guest's mode and options, when TERM is sent (undef: not at all), how it must end, what the
+# Each row: guest's mode and options, when TERM is sent (undef: not at all), what the log says before the guest's gate
+# is opened, how it must end, what the
 # log must say, what it must not say, whether the disk is clean then (undef: nobody can tell). pc: on that machine
 # too, whose registers are elsewhere.
 my @rows = (
 	{ pc => 1, mode => 'normal', term => $listens, status => 0, last => $off, not => qr/waiting/, clean => 1 },
-	{ mode => 'slow-boot', delay => 6, term => qr/guest: up/, status => 0, last => $off, clean => 1,
+	{ mode => 'slow-boot', term => qr/guest: up/, gate => qr/waiting for it/, status => 0, last => $off, clean => 1,
 	  log => qr/does not listen .* waiting for it, \S+ at most\n.*button pressed\n/ },
-	{ pc => 1, mode => 'late', delay => 6, term => qr/guest: up/, status => 0, last => $off, clean => 1,
+	{ pc => 1, mode => 'late', term => qr/guest: up/, gate => qr/waiting for it/, status => 0, last => $off, clean => 1,
 	  log => qr/does not listen .* waiting for it, \S+ at most\n.*button pressed\n/ },
-	{ mode => 'gap', delay => 6, options => ['--press-interval', '500ms'], term => qr/guest: up/,
+	{ mode => 'gap', options => ['--press-interval', '500ms'], term => qr/guest: up/, gate => qr/button pressed/,
 	  status => 0, last => $off, log => qr/button pressed\n.*button pressed again/s, clean => 1 },
 	{ mode => 'deaf', options => ['--boot-timeout', '1s'], term => qr/guest: up/, status => 80,
 	  last => $quit, log => qr/deaf: the guest does not listen/, not => qr/button pressed/ },
@@ -64,6 +65,9 @@ sub stop {
 	return unless $s->{term};
 	$s->{vm}->wait_console($s->{term});
 	$s->{vm}->signal('TERM');
+	return unless $s->{gate};
+	$s->{vm}->wait_log($s->{gate});
+	$s->{vm}->open_gate;
 }
 
 sub check {

@@ -50,7 +50,7 @@ sub is_not_ready {
 }
 
 my %vm = (
-	late => awaiting('late', delay => 2),
+	late => awaiting('late', gate => 1),
 	deaf => awaiting('deaf', options => ['--on', 'TERM=quit, kill']),
 	acpi_off => awaiting('deaf', machine => 'pc,acpi=off', options => ['--press-interval', '1s', '--on', 'TERM=powerdown 3s, quit, kill']),
 	microvm => awaiting('deaf', machine => 'microvm', disk => undef, options => ['--on', 'TERM=powerdown 3s, quit, kill']),
@@ -65,6 +65,7 @@ for my $vm (@vm{qw(acpi_off microvm)}) {
 
 $vm{late}->wait_console(qr/guest: up/);
 is_not_ready($vm{late}, 'late, before');
+$vm{late}->open_gate;
 is_ready($vm{late}, 'late');
 $vm{late}->wait_console(qr/guest: listening/);
 $vm{late}->signal('TERM');

@@ -4,7 +4,6 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
-use POSIX ();
 use T;
 
 need('qemu-system-x86_64', 'mke2fs', 'dumpe2fs');
@@ -19,12 +18,10 @@ $vm->ends_with(0, qr/the guest powered itself off \(status 0\); TERM: powerdown/
 ok(disk_is_clean($vm->{disk}), 'file system clean');
 
 # One that was seen listening is pressed at once; that nobody heard it is seen behind the press.
-POSIX::mkfifo("$work/unload", 0600) or die $!;
-$vm = supervise(guest => 'unload', delay => 5, options => ['--ready', 'listening'], append => 'after=ttyS1',
-	args => ['-serial', "pipe:$work/unload"]);
+$vm = supervise(guest => 'unload', delay => 5, options => ['--ready', 'listening'], gate => 1);
 ok($vm->wait_log(qr/the guest listens/), 'another is seen listening');
 $vm->wait_console(qr/guest: listening/);
-spew("$work/unload", "now\n");
+$vm->open_gate;
 $vm->wait_console(qr/guest: unloaded/);
 $vm->signal('TERM');
 ok($vm->wait_log(qr/pressed\n.*any more: the press was not heard; waiting for it/), 'the press was not heard');
