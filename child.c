@@ -12,29 +12,42 @@
 
 #define COMMAND_LINE_MAX (256 * 1024)
 
+static bool is_monitor(enum rundir_socket socket)
+{
+	return socket == SOCKET_CONTROL || socket == SOCKET_QMP;
+}
+
+static bool write_chardev(int config, enum rundir_socket which, int fd)
+{
+	const char *name = rundir_socket_name(which);
+	bool written = dprintf(config,
+			       "[chardev \"qemu-supervise-%s\"]\n"
+			       "  backend = \"socket\"\n"
+			       "  fd = \"%d\"\n"
+			       "  server = \"on\"\n"
+			       "  wait = \"off\"\n",
+			       name, fd) >= 0;
+
+	if (written && is_monitor(which))
+		written = dprintf(config,
+				  "[mon \"qemu-supervise-%s\"]\n"
+				  "  mode = \"control\"\n"
+				  "  chardev = \"qemu-supervise-%s\"\n",
+				  name, name) >= 0;
+	return written;
+}
+
 int child_readconfig(const struct rundir *dir)
 {
 	int fd = memfd_create("qemu-supervise", MFD_CLOEXEC);
-	const struct {
-		const char *name;
-		int fd;
-	} sockets[] = {{"control", dir->control}, {"qmp", dir->qmp}};
 
 	/* A wrapper may change the user before QEMU opens it by its name in /dev/fd. */
 	if (fd < 0 || fchmod(fd, 0444) < 0)
 		return -1;
-	for (size_t i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++)
-		if (dprintf(fd,
-			    "[chardev \"qemu-supervise-%s\"]\n"
-			    "  backend = \"socket\"\n"
-			    "  fd = \"%d\"\n"
-			    "  server = \"on\"\n"
-			    "  wait = \"off\"\n"
-			    "[mon \"qemu-supervise-%s\"]\n"
-			    "  mode = \"control\"\n"
-			    "  chardev = \"qemu-supervise-%s\"\n",
-			    sockets[i].name, sockets[i].fd, sockets[i].name, sockets[i].name) < 0)
+	for (enum rundir_socket i = 0; i < SOCKET_COUNT; i++) {
+		if (dir->sockets[i] >= 0 && !write_chardev(fd, i, dir->sockets[i]))
 			return -1;
+	}
 	return fd;
 }
 
@@ -49,8 +62,8 @@ _Noreturn static void child(char *const *argv, const sigset_t *mask, const struc
 {
 	int error;
 
-	inherit(dir->control);
-	inherit(dir->qmp);
+	for (size_t i = 0; i < SOCKET_COUNT; i++)
+		inherit(dir->sockets[i]);
 	inherit(dir->vm_lock);
 	inherit(readconfig);
 	rundir_claim(dir);

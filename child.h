@@ -23,8 +23,9 @@ pid_t child_spawn(char *const *argv, const sigset_t *mask, const struct rundir *
 pid_t child_orphaned(int readconfig);
 
 /*
- * A memory file for QEMU's -readconfig that adds both QMP monitors on the listening sockets of dir.
- * The same on the command line would take the default monitor away. -1 and errno on failure.
+ * A memory file for QEMU's -readconfig that adds a chardev for each listening socket of dir, and
+ * both QMP monitors. The same on the command line would take the default monitor away. -1 and errno
+ * on failure.
  */
 int child_readconfig(const struct rundir *dir);
 

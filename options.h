@@ -21,7 +21,8 @@ struct options {
 	struct policy policy;
 	int64_t press_interval, boot_timeout; /* ms */
 	enum ready_when ready;
-	int notify_fd; /* -1: none */
+	int notify_fd;	     /* -1: none */
+	bool console, agent; /* sockets in the runtime directory that the definition asks for */
 	bool print;
 	enum log_level level;
 	char **command; /* QEMU and its arguments, NULL-terminated; not owned */

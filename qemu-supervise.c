@@ -983,8 +983,7 @@ static const struct qmp_callbacks qmp_callbacks = {
 static void on_reconnect(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
-	const char *name = s->connects++ % 2 == 0 ? "control" : "qmp";
-	int sock = rundir_connect(&s->dir, name);
+	int sock = rundir_connect(&s->dir, s->connects++ % 2 == 0 ? SOCKET_CONTROL : SOCKET_QMP);
 
 	(void)fd, (void)what;
 	if (!s->lost_told)
@@ -1372,7 +1371,7 @@ static void prepare(struct supervisor *s)
 static int start(struct supervisor *s)
 {
 	sigset_t mask = signals_qemu_mask(&s->signals);
-	int sock = rundir_connect(&s->dir, "control"), readconfig = child_readconfig(&s->dir);
+	int sock = rundir_connect(&s->dir, SOCKET_CONTROL), readconfig = child_readconfig(&s->dir);
 	int report[2], error;
 	char **argv;
 
@@ -1452,7 +1451,7 @@ int main(int argc, char **argv)
 		fatal(EX_USAGE, "--notify-fd %d", s.options.notify_fd);
 	save_terminal(&s);
 	prepare(&s);
-	status = rundir_open(&s.dir, s.options.name);
+	status = rundir_open(&s.dir, &s.options);
 	if (status == 0) {
 		status = start(&s);
 		if (status == 0) {

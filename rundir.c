@@ -19,8 +19,15 @@
 #define BACKLOG	  16
 #define LOCK_TEXT 256
 
-static const char *const files[] = {"control",	      "qmp",	 "state.json",
-				    "state.json.new", "vm.lock", "lock"};
+static const char *const socket_names[] = {[SOCKET_CONTROL] = "control",
+					   [SOCKET_QMP] = "qmp",
+					   [SOCKET_CONSOLE] = "console",
+					   [SOCKET_AGENT] = "agent"};
+_Static_assert(sizeof(socket_names) / sizeof(socket_names[0]) == SOCKET_COUNT,
+	       "a name for each socket");
+
+/* Besides the sockets. The locks are the last ones to go. */
+static const char *const files[] = {"state.json", "state.json.new", "vm.lock", "lock"};
 
 /* ---- the directory ---- */
 
@@ -172,6 +179,11 @@ static bool socket_address(const struct rundir *dir, const char *name, struct so
 	return false;
 }
 
+const char *rundir_socket_name(enum rundir_socket socket)
+{
+	return socket_names[socket];
+}
+
 static int listen_on(const struct rundir *dir, const char *name)
 {
 	struct sockaddr_un sa;
@@ -183,7 +195,6 @@ static int listen_on(const struct rundir *dir, const char *name)
 			  dir->path, name, sizeof(sa.sun_path) - 1);
 		return -1;
 	}
-	unlinkat(dir->fd, name, 0);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, BACKLOG) < 0) {
 		log_warn("cannot make the socket %s/%s", dir->path, name);
@@ -194,12 +205,30 @@ static int listen_on(const struct rundir *dir, const char *name)
 	return fd;
 }
 
-int rundir_connect(const struct rundir *dir, const char *name)
+static bool make_sockets(struct rundir *dir, const struct options *options)
+{
+	const bool wanted[] = {[SOCKET_CONTROL] = true,
+			       [SOCKET_QMP] = true,
+			       [SOCKET_CONSOLE] = options->console,
+			       [SOCKET_AGENT] = options->agent};
+
+	for (size_t i = 0; i < SOCKET_COUNT; i++) {
+		unlinkat(dir->fd, socket_names[i], 0); /* of one that was killed */
+		if (!wanted[i])
+			continue;
+		dir->sockets[i] = listen_on(dir, socket_names[i]);
+		if (dir->sockets[i] < 0)
+			return false;
+	}
+	return true;
+}
+
+int rundir_connect(const struct rundir *dir, enum rundir_socket which)
 {
 	struct sockaddr_un sa;
 	int fd;
 
-	if (!socket_address(dir, name, &sa))
+	if (!socket_address(dir, socket_names[which], &sa))
 		return -1;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
@@ -250,8 +279,8 @@ static void close_fd(int *fd)
 
 void rundir_handed_over(struct rundir *dir)
 {
-	close_fd(&dir->control);
-	close_fd(&dir->qmp);
+	for (size_t i = 0; i < SOCKET_COUNT; i++)
+		close_fd(&dir->sockets[i]);
 	close_fd(&dir->vm_lock);
 }
 
@@ -311,6 +340,8 @@ void rundir_remove(struct rundir *dir)
 		rundir_close(dir);
 		return;
 	}
+	for (size_t i = 0; i < SOCKET_COUNT; i++)
+		unlinkat(dir->fd, socket_names[i], 0);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
 		unlinkat(dir->fd, files[i], 0);
 	rmdir(dir->path);
@@ -329,7 +360,7 @@ static void abandon(struct rundir *dir, int status)
 
 /* ---- all of it ---- */
 
-int rundir_open(struct rundir *dir, const char *name)
+int rundir_open(struct rundir *dir, const struct options *options)
 {
 	char *base = paths_runtime_dir();
 	int status;
@@ -340,17 +371,14 @@ int rundir_open(struct rundir *dir, const char *name)
 			  "for the sockets of this VM");
 		return EX_OSERR;
 	}
-	dir->path = xasprintf("%s/%s", base, name);
-	status = open_dir(dir, base) ? take_locks(dir, name) : EX_OSERR;
+	dir->path = xasprintf("%s/%s", base, options->name);
+	status = open_dir(dir, base) ? take_locks(dir, options->name) : EX_OSERR;
 	free(base);
 	if (status != 0) {
 		abandon(dir, status);
 		return status;
 	}
-	dir->control = listen_on(dir, "control");
-	if (dir->control >= 0)
-		dir->qmp = listen_on(dir, "qmp");
-	if (dir->qmp >= 0)
+	if (make_sockets(dir, options))
 		return 0;
 	rundir_remove(dir);
 	return EX_OSERR;

@@ -6,14 +6,27 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "options.h"
+
+/* What QEMU listens on. */
+enum rundir_socket {
+	SOCKET_CONTROL,
+	SOCKET_QMP,
+	SOCKET_CONSOLE, /* this and the next one: where the definition asks for them */
+	SOCKET_AGENT,
+	SOCKET_COUNT
+};
+
+/* Its name in the directory; QEMU's chardev has the same behind "qemu-supervise-". */
+const char *rundir_socket_name(enum rundir_socket socket);
+
 struct rundir {
 	char *path;
-	int fd;	     /* of the directory */
-	int lock;    /* held by the supervisor */
-	int vm_lock; /* inherited and held by QEMU */
-	int control; /* listening sockets, for QEMU */
-	int qmp;
-	bool made; /* it was not there before */
+	int fd;			   /* of the directory */
+	int lock;		   /* held by the supervisor */
+	int vm_lock;		   /* inherited and held by QEMU */
+	int sockets[SOCKET_COUNT]; /* listening, for QEMU; -1: not made, or handed over */
+	bool made;		   /* it was not there before */
 	bool full_told;
 };
 
@@ -21,19 +34,20 @@ struct rundir {
 #define RUNDIR_NONE                                                                                \
 	(struct rundir)                                                                            \
 	{                                                                                          \
-		.fd = -1, .lock = -1, .vm_lock = -1, .control = -1, .qmp = -1                      \
+		.fd = -1, .lock = -1, .vm_lock = -1, .sockets = { -1, -1, -1, -1 }                 \
 	}
 
 /*
- * Makes the directory of a VM (mode 0700) where needed, takes both locks, and makes the listening
- * sockets "control" and "qmp". All descriptors are close-on-exec. On failure it logs why, leaves
- * what is there alone, and returns an exit status: EX_OSERR, or EX_TEMPFAIL if the VM has a
- * supervisor or still runs. 0: done.
+ * Makes the directory of the VM that the options name (mode 0700) where needed, takes both locks,
+ * and makes the listening sockets: "control" and "qmp", and those of the others that are asked for.
+ * All descriptors are close-on-exec. On failure it logs why, leaves what is there alone, and
+ * returns an exit status: EX_OSERR, or EX_TEMPFAIL if the VM has a supervisor or still runs. 0:
+ * done.
  */
-int rundir_open(struct rundir *dir, const char *name);
+int rundir_open(struct rundir *dir, const struct options *options);
 
-/* Connects to one of the directory's sockets: "control" or "qmp". -1 and errno on failure. */
-int rundir_connect(const struct rundir *dir, const char *socket);
+/* Connects to one of the directory's sockets, non-blocking. -1 and errno on failure. */
+int rundir_connect(const struct rundir *dir, enum rundir_socket socket);
 
 /*
  * Writes pid, start time (field 22 of /proc/PID/stat, clock ticks) and boot id of the calling

@@ -1,0 +1,166 @@
+/* The sockets of a runtime directory: made as the options ask, told to QEMU, removed at the end. */
+#include "unit.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "../child.h"
+#include "../log.h"
+#include "../rundir.h"
+
+#define NAME "web"
+
+struct place {
+	char base[80];
+	struct options options;
+	struct rundir dir;
+};
+
+static int begin_test(void **state)
+{
+	struct place *p = calloc(1, sizeof(*p));
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(p->base, sizeof(p->base), "%s/qs-unit-XXXXXX", tmp ? tmp : "/tmp");
+	assert_non_null(mkdtemp(p->base));
+	setenv("QEMU_SUPERVISE_RUNTIME_DIR", p->base, 1);
+	p->options.name = NAME;
+	p->dir = RUNDIR_NONE;
+	*state = p;
+	return 0;
+}
+
+static int end_test(void **state)
+{
+	struct place *p = *state;
+
+	assert_int_equal(rmdir(p->base), 0); /* nothing is left in it */
+	free(p);
+	return 0;
+}
+
+static bool is_there(const struct place *p, const char *name)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/" NAME "/%s", p->base, name);
+	return lstat(path, &st) == 0;
+}
+
+static const char *readconfig(const struct place *p)
+{
+	static char text[4096];
+	int fd = child_readconfig(&p->dir);
+	ssize_t len;
+
+	assert_true(fd >= 0);
+	len = pread(fd, text, sizeof(text) - 1, 0);
+	text[len > 0 ? len : 0] = '\0';
+	close(fd);
+	return text;
+}
+
+static bool connects(const struct place *p, enum rundir_socket which)
+{
+	int fd = rundir_connect(&p->dir, which);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static void two_by_default(void **state)
+{
+	struct place *p = *state;
+
+	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	assert_true(is_there(p, "control") && is_there(p, "qmp"));
+	assert_false(is_there(p, "console") || is_there(p, "agent"));
+	assert_true(connects(p, SOCKET_CONTROL) && connects(p, SOCKET_QMP));
+	assert_false(connects(p, SOCKET_AGENT));
+	assert_null(strstr(readconfig(p), "qemu-supervise-agent"));
+	assert_null(strstr(readconfig(p), "qemu-supervise-console"));
+	rundir_remove(&p->dir);
+}
+
+static void as_the_options_ask(void **state)
+{
+	struct place *p = *state;
+	char words[128];
+
+	p->options.console = p->options.agent = true;
+	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	for (enum rundir_socket i = 0; i < SOCKET_COUNT; i++) {
+		assert_true(is_there(p, rundir_socket_name(i)) && connects(p, i));
+		assert_int_equal(fcntl(p->dir.sockets[i], F_GETFD), FD_CLOEXEC);
+		snprintf(words, sizeof(words),
+			 "[chardev \"qemu-supervise-%s\"]\n  backend = \"socket\"\n"
+			 "  fd = \"%d\"\n  server = \"on\"\n  wait = \"off\"\n",
+			 rundir_socket_name(i), p->dir.sockets[i]);
+		assert_non_null(strstr(readconfig(p), words));
+		snprintf(words, sizeof(words), "[mon \"qemu-supervise-%s\"]",
+			 rundir_socket_name(i));
+		assert_int_equal(strstr(readconfig(p), words) != NULL,
+				 i == SOCKET_CONTROL || i == SOCKET_QMP);
+	}
+	rundir_handed_over(&p->dir);
+	assert_false(connects(p, SOCKET_AGENT)); /* nobody listens: QEMU would */
+	rundir_remove(&p->dir);
+}
+
+/* The last run had them, and was killed; this one has none: nobody may wait for them in vain. */
+static void left_over(void **state)
+{
+	struct place *p = *state;
+
+	p->options.console = p->options.agent = true;
+	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	rundir_handed_over(&p->dir);
+	close(p->dir.lock);
+	close(p->dir.fd);
+	free(p->dir.path);
+	p->dir = RUNDIR_NONE;
+	p->options.console = p->options.agent = false;
+	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	assert_false(is_there(p, "console") || is_there(p, "agent"));
+	rundir_remove(&p->dir);
+}
+
+/* "agent" and "console" do not fit where "control" does not; what was made is taken back. */
+static void path_too_long(void **state)
+{
+	struct place *p = *state;
+	char base[128], made[160];
+
+	p->options.console = true;
+	/* sun_path has 108 bytes: BASE/web/qmp fits, BASE/web/control does not. */
+	snprintf(base, sizeof(base), "%s/%0*d", p->base, (int)(98 - strlen(p->base)), 0);
+	setenv("QEMU_SUPERVISE_RUNTIME_DIR", base, 1);
+	assert_int_equal(rundir_open(&p->dir, &p->options), EX_OSERR);
+	snprintf(made, sizeof(made), "%s/" NAME, base);
+	assert_int_equal(access(made, F_OK), -1);
+	assert_int_equal(rmdir(base), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(two_by_default, begin_test, end_test),
+		cmocka_unit_test_setup_teardown(as_the_options_ask, begin_test, end_test),
+		cmocka_unit_test_setup_teardown(left_over, begin_test, end_test),
+		cmocka_unit_test_setup_teardown(path_too_long, begin_test, end_test),
+	};
+
+	log_open("unit-rundir", 0);
+	return RUN(tests);
+}
