@@ -1,0 +1,137 @@
+/*
+ * A VM's definition: one JSON file for each VM. vmconf.5 has its keys; the tables in vm.c read
+ * them.
+ */
+#ifndef VM_H
+#define VM_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* When to report readiness. */
+enum ready_when { READY_STARTED, READY_LISTENING, READY_AGENT, READY_COUNT };
+
+/* Their names, NULL behind the last one. */
+extern const char *const ready_words[READY_COUNT + 1];
+
+/* Where the guest's serial console goes. */
+enum vm_console { CONSOLE_NONE, CONSOLE_SOCKET, CONSOLE_STDIO, CONSOLE_COUNT };
+
+/*
+ * What is wrong with a definition, all of it, one line each without a newline:
+ * "FILE: disks[0].format: found 5, expected a string". Zero-initialised by its owner;
+ * vm_problems_free(). Whatever a file holds, the lines have no control characters.
+ */
+struct vm_problems {
+	char **lines;
+	size_t count;
+};
+
+/* What QEMU calls the devices that fit a machine's bus. */
+struct vm_devices {
+	const char *machines; /* a pattern (fnmatch) */
+	const char *disk, *cdrom, *nic, *scsi, *serial;
+	const char *video; /* NULL: it has no place for one */
+	const char *usb;   /* NULL: the same */
+};
+
+struct vm_disk {
+	char *path;	    /* absolute; NULL: what is passed on to -blockdev tells where it is */
+	const char *given;  /* the path as written, or NULL */
+	const char *format; /* the driver of its -blockdev */
+	const char *device; /* the driver of its -device */
+	json_t *properties; /* more of -device, or NULL */
+	json_t *json;	    /* as in the file; NULL: the cdrom */
+};
+
+struct vm_nic {
+	const char *type;   /* of its -netdev */
+	const char *mac;    /* NULL: vm_mac() makes one */
+	const char *device; /* the driver of its -device */
+	json_t *properties; /* more of -device, or NULL */
+	json_t *json;	    /* as in the file */
+};
+
+/* Every key with its default filled in. What is const or a json_t belongs to json. */
+struct vm {
+	char *name;
+	char *file;   /* the definition's path */
+	char *home;   /* the VM's state directory: relative paths begin here */
+	json_t *json; /* as in the file, nothing filled in */
+
+	const char *description; /* "": none */
+	const char *uuid;	 /* NULL: vm_uuid() makes one */
+	const char *emulator;
+	const char *arch; /* which machines the emulator has: "x86_64" */
+	const char *machine;
+	const struct vm_devices *devices;
+	const char **accel; /* NULL-terminated */
+	const char *cpu;
+	json_int_t cpus;
+	json_int_t memory;     /* MiB */
+	const char *firmware;  /* "bios", "uefi" or a path */
+	char *firmware_path;   /* absolute, or NULL */
+	char *kernel, *initrd; /* absolute, or NULL */
+	const char *append;    /* or NULL */
+	struct vm_disk *disks;
+	size_t disk_count;
+	struct vm_disk cdrom; /* path NULL: none */
+	struct vm_nic *nics;
+	size_t nic_count;
+	int console; /* enum vm_console */
+	bool agent;
+	const char *display;
+	bool sandbox;
+	const char *run_as;		      /* or NULL */
+	const char **args;		      /* NULL-terminated */
+	json_t *on;			      /* an object of ladders, or NULL */
+	int ready;			      /* enum ready_when */
+	int64_t press_interval, boot_timeout; /* ms */
+	json_int_t order;
+};
+
+/*
+ * Reads and checks the definition of the VM name in the config directory. NULL: it is refused, and
+ * problems tells why. The caller's, vm_free().
+ */
+struct vm *vm_load(const char *name, struct vm_problems *problems);
+
+/* The same of a text that is not (yet) a file. */
+struct vm *vm_from_text(const char *name, const char *text, size_t len,
+			struct vm_problems *problems);
+
+/* The same of a value, which is copied. */
+struct vm *vm_from_json(const char *name, json_t *json, struct vm_problems *problems);
+
+void vm_free(struct vm *vm); /* NULL is fine */
+void vm_problems_free(struct vm_problems *problems);
+
+/* The path of a VM's definition, and of its state directory. Malloc'd; NULL: no HOME, no XDG_*. */
+char *vm_file(const char *name);
+char *vm_home(const char *name);
+
+/* The names of all VMs that have a definition, NULL-terminated and malloc'd, in no order. */
+char **vm_names(void);
+void vm_names_free(char **names);
+
+/* The UUID and the MAC of a nic: those of the definition, else made of host and name. Malloc'd. */
+char *vm_uuid(const struct vm *vm);
+char *vm_mac(const struct vm *vm, size_t nic);
+
+/*
+ * QEMU's argument vector, NULL-terminated; vm_command_free(). It needs no file but the descriptors
+ * of firmware and makes none. NULL where there is no firmware for the VM: *why gets a malloc'd
+ * sentence.
+ */
+char **vm_command(const struct vm *vm, char **why);
+void vm_command_free(char **argv);
+
+/*
+ * Makes what QEMU needs before its start: the VM's state directory (mode 0700) and the variables of
+ * its UEFI firmware, unless they are there. False: *why gets a malloc'd sentence.
+ */
+bool vm_prepare(const struct vm *vm, char **why);
+
+#endif
