@@ -68,7 +68,8 @@ _Noreturn static void child(char *const *argv, const sigset_t *mask, const struc
 	inherit(readconfig);
 	rundir_claim(dir);
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	execvp(argv[0], argv);
+	if (dir->home < 0 || fchdir(dir->home) == 0)
+		execvp(argv[0], argv);
 	error = errno;
 	while (write(report, &error, sizeof(error)) < 0 && errno == EINTR)
 		;

@@ -448,7 +448,7 @@ void policy_set_timeout(struct policy *policy, int64_t ms)
 	for (size_t t = 0; t < sizeof(triggers) / sizeof(triggers[0]); t++) {
 		const struct policy_row *row = policy_find(policy, triggers[t]);
 
-		for (size_t i = 0; row && !row->chosen && i < row->ladder.count; i++)
+		for (size_t i = 0; row && i < row->ladder.count; i++)
 			if (row->ladder.rungs[i].action == ACTION_POWERDOWN)
 				row->ladder.rungs[i].wait = ms;
 	}

@@ -73,7 +73,7 @@ void policy_free(struct policy *policy);
  */
 char *policy_set(struct policy *policy, const char *row, char **doubt);
 
-/* Sets the TIME of every powerdown rung of the default TERM and INT ladders. */
+/* Sets the TIME of every powerdown rung of the TERM and INT ladders, as they are now. */
 void policy_set_timeout(struct policy *policy, int64_t ms);
 
 /* The row of a trigger's canonical name, or NULL. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "paths.h"
 #include "timespan.h"
@@ -33,11 +34,13 @@ static const struct option long_options[] = {
 };
 
 static const char usage[] =
-	"usage: qemu-supervise [OPTION]... -- QEMU [ARG]...\n"
+	"usage: qemu-supervise [OPTION]... VM\n"
+	"       qemu-supervise [OPTION]... -- QEMU [ARG]...\n"
 	"\n"
-	"Runs QEMU so that SIGTERM shuts the guest down.\n"
+	"Runs a VM, as its definition or a QEMU command line says, so that SIGTERM shuts the\n"
+	"guest down.\n"
 	"\n"
-	"  -n, --name NAME            the VM's name (default: QEMU's -name, else a hash)\n"
+	"  -n, --name NAME            the VM's name for the second form (QEMU's -name)\n"
 	"  -o, --on TRIGGER=LADDER    replace one row of the policy (repeatable)\n"
 	"  -t, --timeout TIME         how long the guest may take to shut down (180s)\n"
 	"  -r, --ready WHEN           report readiness when: started, listening, agent\n"
@@ -162,6 +165,14 @@ static char *find_name(char **command)
 
 /* ---- our own ---- */
 
+/* What the command line says: it counts more than a definition, whatever stands first. */
+struct given {
+	const char **rows; /* --on, in their order */
+	size_t row_count;
+	int64_t timeout, press_interval, boot_timeout; /* -1: not given */
+	int ready;				       /* -1: not given */
+};
+
 static int64_t need_time(const char *option, const char *text)
 {
 	int64_t ms;
@@ -173,16 +184,11 @@ static int64_t need_time(const char *option, const char *text)
 
 static enum ready_when need_ready(const char *text)
 {
-	static const char *const words[] = {[READY_STARTED] = "started",
-					    [READY_LISTENING] = "listening",
-					    [READY_AGENT] = "agent",
-					    NULL};
-
-	for (enum ready_when w = READY_STARTED; words[w]; w++)
-		if (strcmp(words[w], text) == 0)
+	for (enum ready_when w = READY_STARTED; ready_words[w]; w++)
+		if (strcmp(ready_words[w], text) == 0)
 			return w;
 	fatalx(EX_USAGE, "--ready: unknown \"%s\"%s (started, listening, agent)", text,
-	       word_hint(text, words));
+	       word_hint(text, ready_words));
 }
 
 static int need_fd(const char *text)
@@ -197,6 +203,12 @@ static int need_fd(const char *text)
 	if (fcntl((int)fd, F_GETFD) < 0)
 		fatal(EX_USAGE, "--notify-fd %s", text);
 	return (int)fd;
+}
+
+static void add_row(struct given *given, const char *row)
+{
+	given->rows = xreallocarray(given->rows, given->row_count + 1, sizeof(given->rows[0]));
+	given->rows[given->row_count++] = row;
 }
 
 static void set_row(struct options *o, const char *row)
@@ -225,7 +237,7 @@ _Noreturn static void unknown_option(char **argv, int short_option)
 	       word_hint(word, names));
 }
 
-static void parse_option(struct options *o, int option, char **argv, int64_t *timeout)
+static void parse_option(struct options *o, int option, char **argv, struct given *given)
 {
 	switch (option) {
 	case 'n':
@@ -238,24 +250,24 @@ static void parse_option(struct options *o, int option, char **argv, int64_t *ti
 		o->name = xstrdup(optarg);
 		break;
 	case 'o':
-		set_row(o, optarg);
+		add_row(given, optarg);
 		break;
 	case 't':
-		*timeout = need_time("--timeout", optarg);
+		given->timeout = need_time("--timeout", optarg);
 		break;
 	case 'r':
-		o->ready = need_ready(optarg);
+		given->ready = (int)need_ready(optarg);
 		break;
 	case OPT_NOTIFY_FD:
 		o->notify_fd = need_fd(optarg);
 		break;
 	case OPT_PRESS_INTERVAL:
-		o->press_interval = need_time("--press-interval", optarg);
-		if (o->press_interval == FOREVER)
-			o->press_interval = 0; /* never again */
+		given->press_interval = need_time("--press-interval", optarg);
+		if (given->press_interval == FOREVER)
+			given->press_interval = 0; /* never again */
 		break;
 	case OPT_BOOT_TIMEOUT:
-		o->boot_timeout = need_time("--boot-timeout", optarg);
+		given->boot_timeout = need_time("--boot-timeout", optarg);
 		break;
 	case 'p':
 		o->print = true;
@@ -280,9 +292,91 @@ static void parse_option(struct options *o, int option, char **argv, int64_t *ti
 	}
 }
 
+/* The second form: a command line of QEMU's. */
+static void take_command(struct options *o, char **command)
+{
+	o->command = command;
+	refuse_daemonize(o->command);
+	if (!o->name)
+		o->name = find_name(o->command);
+}
+
+_Noreturn static void refuse_definition(struct vm_problems *problems)
+{
+	for (size_t i = 0; i < problems->count; i++)
+		log_error("%s", problems->lines[i]);
+	log_flush();
+	exit(EX_CONFIG);
+}
+
+static void take_ladders(struct options *o, json_t *ladders)
+{
+	const char *trigger;
+	json_t *ladder;
+
+	json_object_foreach(ladders, trigger, ladder)
+	{
+		char *row = xasprintf("%s=%s", trigger, json_string_value(ladder)), *doubt;
+
+		free(policy_set(&o->policy, row, &doubt)); /* was checked */
+		if (doubt)
+			log_warnx("%s: on.%s: %s; the row is kept, in case QEMU knows it",
+				  o->vm->file, trigger, doubt);
+		free(doubt);
+		free(row);
+	}
+}
+
+/* The first form: a VM that has a definition. */
+static void take_definition(struct options *o, const char *name)
+{
+	struct vm_problems problems = {0};
+	char *why;
+
+	if (o->name)
+		fatalx(EX_USAGE,
+		       "--name %s: the VM %s has its name from its definition; --name is "
+		       "for QEMU command lines",
+		       o->name, name);
+	o->vm = vm_load(name, &problems);
+	if (!o->vm)
+		refuse_definition(&problems);
+	if (o->vm->run_as && geteuid() != 0)
+		fatalx(EX_CONFIG,
+		       "%s: run-as: found \"%s\", expected none: only root can become "
+		       "another user",
+		       o->vm->file, o->vm->run_as);
+	o->command = vm_command(o->vm, &why);
+	if (!o->command)
+		fatalx(EX_CONFIG, "%s: firmware: %s", o->vm->file, why);
+	o->defined = true;
+	o->name = xstrdup(name);
+	o->console = o->vm->console == CONSOLE_SOCKET;
+	o->agent = o->vm->agent;
+	o->ready = (enum ready_when)o->vm->ready;
+	o->press_interval = o->vm->press_interval;
+	o->boot_timeout = o->vm->boot_timeout;
+	take_ladders(o, o->vm->on);
+}
+
+static void take_given(struct options *o, const struct given *given)
+{
+	if (given->timeout >= 0)
+		policy_set_timeout(&o->policy, given->timeout);
+	for (size_t i = 0; i < given->row_count; i++)
+		set_row(o, given->rows[i]);
+	if (given->press_interval >= 0)
+		o->press_interval = given->press_interval;
+	if (given->boot_timeout >= 0)
+		o->boot_timeout = given->boot_timeout;
+	if (given->ready >= 0)
+		o->ready = (enum ready_when)given->ready;
+}
+
 void options_parse(struct options *o, int argc, char **argv)
 {
-	int64_t timeout = -1;
+	struct given given = {.timeout = -1, .press_interval = -1, .boot_timeout = -1, .ready = -1};
+	bool dashes;
 	int option;
 
 	*o = (struct options){.press_interval = 10000,
@@ -292,23 +386,27 @@ void options_parse(struct options *o, int argc, char **argv)
 	policy_init(&o->policy);
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, "+:n:o:t:r:pvqVh", long_options, NULL)) != -1)
-		parse_option(o, option, argv, &timeout);
-	if (timeout >= 0)
-		policy_set_timeout(&o->policy, timeout);
-	if (optind == 1 || strcmp(argv[optind - 1], "--") != 0 || optind == argc)
+		parse_option(o, option, argv, &given);
+	dashes = optind > 1 && strcmp(argv[optind - 1], "--") == 0;
+	if (dashes && optind < argc)
+		take_command(o, argv + optind);
+	else if (!dashes && optind + 1 == argc && vm_name_is_valid(argv[optind]))
+		take_definition(o, argv[optind]);
+	else
 		fatalx(EX_USAGE,
-		       "no QEMU command line: qemu-supervise [OPTION]... -- QEMU [ARG]...; "
-		       "see qemu-supervise --help");
-	o->command = argv + optind;
-	refuse_daemonize(o->command);
+		       "no VM and no QEMU command line: qemu-supervise [OPTION]... VM, or "
+		       "qemu-supervise [OPTION]... -- QEMU [ARG]...; see qemu-supervise --help");
+	take_given(o, &given);
+	free(given.rows);
 	o->actions = find_actions(o->command);
-	if (!o->name)
-		o->name = find_name(o->command);
 }
 
 void options_free(struct options *o)
 {
 	policy_free(&o->policy);
+	if (o->vm)
+		vm_command_free(o->command);
+	vm_free(o->vm);
 	free(o->name);
 }
 

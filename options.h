@@ -7,8 +7,7 @@
 
 #include "ladder.h"
 #include "log.h"
-
-enum ready_when { READY_STARTED, READY_LISTENING, READY_AGENT };
+#include "vm.h"
 
 /* What QEMU does at these, as its command line says; set-action takes and knows the same words. */
 struct qemu_actions {
@@ -25,13 +24,16 @@ struct options {
 	bool console, agent; /* sockets in the runtime directory that the definition asks for */
 	bool print;
 	enum log_level level;
-	char **command; /* QEMU and its arguments, NULL-terminated; not owned */
+	char **command; /* QEMU and its arguments, NULL-terminated */
+	bool defined;	/* by a definition, vm */
+	struct vm *vm;	/* or NULL: the command was given, and is not owned */
 	struct qemu_actions actions;
 };
 
 /*
  * Reads the command line into o; owned by the caller, options_free(). What is wrong with it ends
- * the program with EX_USAGE and one line; --help and --version end it with 0.
+ * the program with EX_USAGE and one line, what is wrong with a VM's definition with EX_CONFIG and a
+ * line for each problem; --help and --version end it with 0.
  */
 void options_parse(struct options *o, int argc, char **argv);
 void options_free(struct options *o);

@@ -1,8 +1,10 @@
 #include "paths.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "xalloc.h"
@@ -68,4 +70,24 @@ char *paths_runtime_dir(void)
 					   "XDG_RUNTIME_DIR", NULL};
 
 	return find(&place);
+}
+
+bool paths_make(const char *path)
+{
+	char *copy = xstrdup(path);
+	bool made = true;
+
+	for (char *p = copy + 1; made; p++) {
+		char c = *p;
+
+		if (c != '/' && c != '\0')
+			continue;
+		*p = '\0';
+		made = mkdir(copy, 0755) == 0 || errno == EEXIST;
+		*p = c;
+		if (c == '\0')
+			break;
+	}
+	free(copy);
+	return made;
 }

@@ -17,4 +17,7 @@ char *paths_config_dir(void);
 char *paths_state_dir(void);
 char *paths_runtime_dir(void);
 
+/* mkdir -p, with mode 0755 as /run and /var/lib have it. False and errno on failure. */
+bool paths_make(const char *path);
+
 #endif

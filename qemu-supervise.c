@@ -1367,6 +1367,22 @@ static void prepare(struct supervisor *s)
 	event_add(s->signal_event, NULL);
 }
 
+/* What a definition wants to be there before QEMU is. */
+static int make_ready(const struct options *options)
+{
+	bool made;
+	char *why;
+
+	if (!options->vm)
+		return 0;
+	made = vm_prepare(options->vm, &why);
+	if (!made) {
+		log_error("%s", why);
+		free(why);
+	}
+	return made ? 0 : EX_OSERR;
+}
+
 /* All that may fail for want of something is done before the fork. */
 static int start(struct supervisor *s)
 {
@@ -1453,7 +1469,9 @@ int main(int argc, char **argv)
 	prepare(&s);
 	status = rundir_open(&s.dir, &s.options);
 	if (status == 0) {
-		status = start(&s);
+		status = make_ready(&s.options);
+		if (status == 0)
+			status = start(&s);
 		if (status == 0) {
 			supervise(&s);
 			restore_terminal(&s.terminal);

@@ -27,30 +27,9 @@ _Static_assert(sizeof(socket_names) / sizeof(socket_names[0]) == SOCKET_COUNT,
 	       "a name for each socket");
 
 /* Besides the sockets. The locks are the last ones to go. */
-static const char *const files[] = {"state.json", "state.json.new", "vm.lock", "lock"};
+static const char *const files[] = {"state.json", "state.json.new", "lock"};
 
 /* ---- the directory ---- */
-
-/* mkdir -p, for the base directory only: 0755 as /run's are. */
-static bool make_base(const char *path)
-{
-	char *copy = xstrdup(path);
-	bool made = true;
-
-	for (char *p = copy + 1; made; p++) {
-		char c = *p;
-
-		if (c != '/' && c != '\0')
-			continue;
-		*p = '\0';
-		made = mkdir(copy, 0755) == 0 || errno == EEXIST;
-		*p = c;
-		if (c == '\0')
-			break;
-	}
-	free(copy);
-	return made;
-}
 
 /* A directory that somebody else owns is one in which he can exchange our files. */
 static bool owner_is_good(const struct stat *st, bool root_is_good)
@@ -62,7 +41,7 @@ static bool open_dir(struct rundir *dir, const char *base)
 {
 	struct stat st;
 
-	if (stat(base, &st) < 0 && errno == ENOENT && !make_base(base)) {
+	if (stat(base, &st) < 0 && errno == ENOENT && !paths_make(base)) {
 		log_warn("cannot make the runtime directory %s", base);
 		return false;
 	}
@@ -93,7 +72,31 @@ static bool open_dir(struct rundir *dir, const char *base)
 	return true;
 }
 
+/* Disks and vm.lock are in it; it stays. */
+static bool open_home(struct rundir *dir, const char *name)
+{
+	char *base = paths_state_dir();
+
+	dir->home_path = xasprintf("%s/%s", base ? base : "", name);
+	if (base && paths_make(base) && (mkdir(dir->home_path, 0700) == 0 || errno == EEXIST))
+		dir->home = open(dir->home_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir->home < 0)
+		log_warn("cannot use the state directory %s", dir->home_path);
+	free(base);
+	return dir->home >= 0;
+}
+
 /* ---- locks ---- */
+
+static int vm_lock_dir(const struct rundir *dir)
+{
+	return dir->home >= 0 ? dir->home : dir->fd;
+}
+
+static const char *vm_lock_path(const struct rundir *dir)
+{
+	return dir->home >= 0 ? dir->home_path : dir->path;
+}
 
 static int lock_fd(int fd)
 {
@@ -151,7 +154,7 @@ static int take_locks(struct rundir *dir, const char *name)
 	snprintf(pid, sizeof(pid), "%d\n", getpid());
 	if (ftruncate(dir->lock, 0) < 0 || pwrite(dir->lock, pid, strlen(pid), 0) < 0)
 		log_warn("cannot write our pid to %s/lock", dir->path);
-	dir->vm_lock = take_lock(dir->fd, "vm.lock", holder);
+	dir->vm_lock = take_lock(vm_lock_dir(dir), "vm.lock", holder);
 	if (dir->vm_lock < 0 && errno == EAGAIN) {
 		log_error("VM %s still runs without a supervisor, QEMU's pid is %s; end it through "
 			  "%s/qmp first",
@@ -159,7 +162,7 @@ static int take_locks(struct rundir *dir, const char *name)
 		return EX_TEMPFAIL;
 	}
 	if (dir->vm_lock < 0) {
-		log_warn("cannot lock %s/vm.lock", dir->path);
+		log_warn("cannot lock %s/vm.lock", vm_lock_path(dir));
 		return EX_OSERR;
 	}
 	return 0;
@@ -314,15 +317,17 @@ static void rundir_close(struct rundir *dir)
 	rundir_handed_over(dir);
 	close_fd(&dir->lock);
 	close_fd(&dir->fd);
+	close_fd(&dir->home);
 	free(dir->path);
-	dir->path = NULL;
+	free(dir->home_path);
+	dir->path = dir->home_path = NULL;
 }
 
 /* Whether somebody holds vm.lock: QEMU, if it is no child of ours. Our own copy is closed. */
 static bool vm_lives(const struct rundir *dir)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = openat(dir->fd, "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(vm_lock_dir(dir), "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	bool lives = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 
 	if (fd >= 0)
@@ -336,12 +341,13 @@ void rundir_remove(struct rundir *dir)
 	if (vm_lives(dir)) {
 		log_warnx("a process that was started with QEMU still holds %s/vm.lock: it stays, "
 			  "so that no second QEMU is started",
-			  dir->path);
+			  vm_lock_path(dir));
 		rundir_close(dir);
 		return;
 	}
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
 		unlinkat(dir->fd, socket_names[i], 0);
+	unlinkat(vm_lock_dir(dir), "vm.lock", 0);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
 		unlinkat(dir->fd, files[i], 0);
 	rmdir(dir->path);
@@ -363,7 +369,7 @@ static void abandon(struct rundir *dir, int status)
 int rundir_open(struct rundir *dir, const struct options *options)
 {
 	char *base = paths_runtime_dir();
-	int status;
+	int status = EX_OSERR;
 
 	*dir = RUNDIR_NONE;
 	if (!base) {
@@ -372,7 +378,8 @@ int rundir_open(struct rundir *dir, const struct options *options)
 		return EX_OSERR;
 	}
 	dir->path = xasprintf("%s/%s", base, options->name);
-	status = open_dir(dir, base) ? take_locks(dir, options->name) : EX_OSERR;
+	if (open_dir(dir, base) && (!options->defined || open_home(dir, options->name)))
+		status = take_locks(dir, options->name);
 	free(base);
 	if (status != 0) {
 		abandon(dir, status);

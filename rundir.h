@@ -22,9 +22,11 @@ const char *rundir_socket_name(enum rundir_socket socket);
 
 struct rundir {
 	char *path;
+	char *home_path;	   /* or NULL */
 	int fd;			   /* of the directory */
 	int lock;		   /* held by the supervisor */
 	int vm_lock;		   /* inherited and held by QEMU */
+	int home;		   /* the state directory of a VM with a definition, or -1 */
 	int sockets[SOCKET_COUNT]; /* listening, for QEMU; -1: not made, or handed over */
 	bool made;		   /* it was not there before */
 	bool full_told;
@@ -34,15 +36,16 @@ struct rundir {
 #define RUNDIR_NONE                                                                                \
 	(struct rundir)                                                                            \
 	{                                                                                          \
-		.fd = -1, .lock = -1, .vm_lock = -1, .sockets = { -1, -1, -1, -1 }                 \
+		.fd = -1, .lock = -1, .vm_lock = -1, .home = -1, .sockets = { -1, -1, -1, -1 }     \
 	}
 
 /*
- * Makes the directory of the VM that the options name (mode 0700) where needed, takes both locks,
- * and makes the listening sockets: "control" and "qmp", and those of the others that are asked for.
- * All descriptors are close-on-exec. On failure it logs why, leaves what is there alone, and
- * returns an exit status: EX_OSERR, or EX_TEMPFAIL if the VM has a supervisor or still runs. 0:
- * done.
+ * Makes the directory of the VM that the options name (mode 0700) where needed, and its state
+ * directory if it has a definition, takes both locks (vm.lock is in the state directory then: a
+ * logout may remove the other one under a running VM), and makes the listening sockets: "control"
+ * and "qmp", and those of the others that are asked for. All descriptors are close-on-exec. On
+ * failure it logs why, leaves what is there alone, and returns an exit status: EX_OSERR, or
+ * EX_TEMPFAIL if the VM has a supervisor or still runs. 0: done.
  */
 int rundir_open(struct rundir *dir, const struct options *options);
 

@@ -21,12 +21,10 @@
 const char *const ready_words[] = {[READY_STARTED] = "started",
 				   [READY_LISTENING] = "listening",
 				   [READY_AGENT] = "agent",
-				   [READY_COUNT] = NULL};
+				   NULL};
 
-static const char *const console_words[] = {[CONSOLE_NONE] = "none",
-					    [CONSOLE_SOCKET] = "socket",
-					    [CONSOLE_STDIO] = "stdio",
-					    [CONSOLE_COUNT] = NULL};
+static const char *const console_words[] = {
+	[CONSOLE_NONE] = "none", [CONSOLE_SOCKET] = "socket", [CONSOLE_STDIO] = "stdio", NULL};
 
 /* ---- what is wrong ---- */
 
@@ -205,15 +203,22 @@ static void read_memory(struct reader *r, const struct place *place, const struc
 		wrong(r, place, value, key->expected, "");
 }
 
+/* -1: it is none of them. */
+static int word_index(const char *text, const char *const *words)
+{
+	for (int i = 0; words[i]; i++)
+		if (strcmp(words[i], text) == 0)
+			return i;
+	return -1;
+}
+
 static void read_word(struct reader *r, const struct place *place, const struct key *key,
 		      json_t *value, void *to)
 {
 	const char *text = json_string_value(value);
-	int i = 0;
+	int i = text ? word_index(text, key->words) : -1;
 
-	while (text && key->words[i] && strcmp(key->words[i], text) != 0)
-		i++;
-	if (text && key->words[i])
+	if (i >= 0)
 		*(int *)to = i;
 	else
 		wrong(r, place, value, key->expected, text ? word_hint(text, key->words) : "");
@@ -248,14 +253,14 @@ static void read_firmware(struct reader *r, const struct place *place, const str
 {
 	static const char *const words[] = {"bios", "uefi", NULL};
 	const char *text = json_string_value(value);
+	bool is_path = text && strchr(text, '/');
 
-	if (!text || (!strchr(text, '/') && strcmp(text, words[0]) && strcmp(text, words[1]))) {
-		wrong(r, place, value, key->expected, text ? word_hint(text, words) : "");
-		return;
-	}
-	*(const char **)to = text;
-	if (strchr(text, '/'))
+	if (is_path)
 		read_path(r, place, key, value, &r->vm->firmware_path);
+	if (is_path || (text && word_index(text, words) >= 0))
+		*(const char **)to = text;
+	else
+		wrong(r, place, value, key->expected, text ? word_hint(text, words) : "");
 }
 
 /* Whether text is like pattern, where x is a hexadecimal digit. */
@@ -541,12 +546,27 @@ static bool needs_file(const char *format)
 	return false;
 }
 
+/* A new object with what is not ours. */
+static json_t *without(json_t *object, const struct key *keys, size_t count)
+{
+	json_t *rest = xcheck(json_object());
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(object, name, value)
+	{
+		if (!find_key(keys, count, name))
+			json_object_set(rest, name, value);
+	}
+	return rest;
+}
+
 static void read_disk(struct reader *r, const struct place *place, json_t *object,
 		      struct vm_disk *disk)
 {
 	if (!json_is_object(object))
 		return; /* that was told */
-	disk->json = object;
+	disk->passed_on = without(object, disk_keys, COUNT(disk_keys));
 	read_keys(r, place, disk_keys, COUNT(disk_keys), object, disk);
 	if (!json_object_get(object, "format"))
 		missing(r, place, object, disk_keys, COUNT(disk_keys), "format");
@@ -588,7 +608,7 @@ static void read_nic(struct reader *r, const struct place *place, json_t *object
 {
 	if (!json_is_object(object))
 		return; /* that was told */
-	nic->json = object;
+	nic->passed_on = without(object, nic_keys, COUNT(nic_keys));
 	read_keys(r, place, nic_keys, COUNT(nic_keys), object, nic);
 	if (!json_object_get(object, "type"))
 		missing(r, place, object, nic_keys, COUNT(nic_keys), "type");
@@ -768,14 +788,23 @@ static void check_args(struct reader *r, const struct place *file)
 
 /* ---- all of it ---- */
 
-static void complain(struct vm_problems *problems, const char *text)
+/* Why a VM cannot have its files; NULL: it can. */
+static const char *no_place(const struct vm *vm)
 {
-	add_line(problems, xstrdup(text));
+	json_t *home = vm->home ? json_string(vm->home) : NULL;
+	bool is_utf8 = home != NULL;
+
+	json_decref(home);
+	if (!vm->file || !vm->home)
+		return "HOME is not set: no place for definitions and disks; set it, or "
+		       "QEMU_SUPERVISE_CONFIG_DIR and QEMU_SUPERVISE_STATE_DIR";
+	return is_utf8 ? NULL : "the path of the state directory is not UTF-8: QEMU cannot be told";
 }
 
 /* One with the defaults that depend on nothing. */
 static struct vm *vm_new(const char *name, struct vm_problems *problems)
 {
+	const char *why;
 	struct vm *vm;
 
 	if (!vm_name_is_valid(name)) {
@@ -799,10 +828,10 @@ static struct vm *vm_new(const char *name, struct vm_problems *problems)
 			  .args = xcalloc(1, sizeof(vm->args[0])),
 			  .press_interval = 10000,
 			  .boot_timeout = 120000};
-	if (vm->file && vm->home)
+	why = no_place(vm);
+	if (!why)
 		return vm;
-	complain(problems, "HOME is not set: no place for definitions and disks; set it, or "
-			   "QEMU_SUPERVISE_CONFIG_DIR and QEMU_SUPERVISE_STATE_DIR");
+	add_line(problems, xstrdup(why));
 	vm_free(vm);
 	return NULL;
 }
@@ -906,8 +935,12 @@ void vm_free(struct vm *vm)
 {
 	if (!vm)
 		return;
-	for (size_t i = 0; i < vm->disk_count; i++)
+	for (size_t i = 0; i < vm->disk_count; i++) {
 		free(vm->disks[i].path);
+		json_decref(vm->disks[i].passed_on);
+	}
+	for (size_t i = 0; i < vm->nic_count; i++)
+		json_decref(vm->nics[i].passed_on);
 	free(vm->cdrom.path);
 	free(vm->disks);
 	free(vm->nics);

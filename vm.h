@@ -11,13 +11,13 @@
 #include <stdint.h>
 
 /* When to report readiness. */
-enum ready_when { READY_STARTED, READY_LISTENING, READY_AGENT, READY_COUNT };
+enum ready_when { READY_STARTED, READY_LISTENING, READY_AGENT };
 
-/* Their names, NULL behind the last one. */
-extern const char *const ready_words[READY_COUNT + 1];
+/* Their names, NULL-terminated. */
+extern const char *const ready_words[];
 
 /* Where the guest's serial console goes. */
-enum vm_console { CONSOLE_NONE, CONSOLE_SOCKET, CONSOLE_STDIO, CONSOLE_COUNT };
+enum vm_console { CONSOLE_NONE, CONSOLE_SOCKET, CONSOLE_STDIO };
 
 /*
  * What is wrong with a definition, all of it, one line each without a newline:
@@ -43,7 +43,7 @@ struct vm_disk {
 	const char *format; /* the driver of its -blockdev */
 	const char *device; /* the driver of its -device */
 	json_t *properties; /* more of -device, or NULL */
-	json_t *json;	    /* as in the file; NULL: the cdrom */
+	json_t *passed_on;  /* the other keys: -blockdev's. Owned; NULL: the cdrom */
 };
 
 struct vm_nic {
@@ -51,7 +51,7 @@ struct vm_nic {
 	const char *mac;    /* NULL: vm_mac() makes one */
 	const char *device; /* the driver of its -device */
 	json_t *properties; /* more of -device, or NULL */
-	json_t *json;	    /* as in the file */
+	json_t *passed_on;  /* the other keys: -netdev's. Owned */
 };
 
 /* Every key with its default filled in. What is const or a json_t belongs to json. */
@@ -121,16 +121,15 @@ char *vm_uuid(const struct vm *vm);
 char *vm_mac(const struct vm *vm, size_t nic);
 
 /*
- * QEMU's argument vector, NULL-terminated; vm_command_free(). It needs no file but the descriptors
- * of firmware and makes none. NULL where there is no firmware for the VM: *why gets a malloc'd
- * sentence.
+ * QEMU's argument vector, NULL-terminated; vm_command_free(). It makes no file. NULL where there is
+ * no firmware for the VM: *why gets a malloc'd sentence.
  */
 char **vm_command(const struct vm *vm, char **why);
 void vm_command_free(char **argv);
 
 /*
- * Makes what QEMU needs before its start: the VM's state directory (mode 0700) and the variables of
- * its UEFI firmware, unless they are there. False: *why gets a malloc'd sentence.
+ * Makes what QEMU needs in the state directory, which must be there: the variables of UEFI
+ * firmware, unless it has them. For whoever holds vm.lock. False: *why gets a malloc'd sentence.
  */
 bool vm_prepare(const struct vm *vm, char **why);
 

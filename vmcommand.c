@@ -1,0 +1,394 @@
+/* From a definition to QEMU's command line: JSON, or words of their own. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "firmware.h"
+#include "vm.h"
+#include "xalloc.h"
+
+/* ---- words ---- */
+
+struct words {
+	char **argv;
+	size_t count;
+};
+
+/* Takes word. */
+static void add(struct words *w, char *word)
+{
+	w->argv = xreallocarray(w->argv, w->count + 2, sizeof(w->argv[0]));
+	w->argv[w->count++] = word;
+	w->argv[w->count] = NULL;
+}
+
+static void add_option(struct words *w, const char *option, const char *value)
+{
+	add(w, xstrdup(option));
+	if (value)
+		add(w, xstrdup(value));
+}
+
+/* Takes value. */
+static void add_made(struct words *w, const char *option, char *value)
+{
+	add(w, xstrdup(option));
+	add(w, value);
+}
+
+/* Takes object. */
+static void add_json(struct words *w, const char *option, json_t *object)
+{
+	add_made(w, option, xcheck(json_dumps(xcheck(object), JSON_COMPACT)));
+	json_decref(object);
+}
+
+/* ---- what a VM is known by ---- */
+
+static uint64_t hash(uint64_t hash, const char *text)
+{
+	for (; *text; text++) /* FNV-1a */
+		hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+	hash = (hash ^ (hash >> 33)) * UINT64_C(0xff51afd7ed558ccd); /* and mixed, as MurmurHash3 */
+	return hash ^ (hash >> 33);
+}
+
+/* Another one for each host: two of them may have VMs of one name in one network. */
+static uint64_t identity(const struct vm *vm, const char *of)
+{
+	char machine[64] = "";
+	int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd >= 0 ? read(fd, machine, sizeof(machine) - 1) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	machine[len > 0 ? len : 0] = '\0';
+	return hash(hash(hash(UINT64_C(14695981039346656037), machine), vm->name), of);
+}
+
+/* Version 8 of RFC 9562: made in a way of our own. */
+char *vm_uuid(const struct vm *vm)
+{
+	uint64_t high, low;
+
+	if (vm->uuid)
+		return xstrdup(vm->uuid);
+	high = identity(vm, "uuid, high half");
+	low = identity(vm, "uuid, low half");
+	high = (high & ~UINT64_C(0xf000)) | 0x8000;
+	low = (low & (UINT64_MAX >> 2)) | (UINT64_C(1) << 63);
+	return xasprintf("%08" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%012" PRIx64,
+			 high >> 32, high >> 16 & 0xffff, high & 0xffff, low >> 48,
+			 low & (UINT64_MAX >> 16));
+}
+
+char *vm_mac(const struct vm *vm, size_t nic)
+{
+	char of[32];
+	uint64_t id;
+
+	if (vm->nics[nic].mac)
+		return xstrdup(vm->nics[nic].mac);
+	snprintf(of, sizeof(of), "nic %zu", nic);
+	id = identity(vm, of);
+	return xasprintf("52:54:00:%02x:%02x:%02x", (unsigned)(id >> 16 & 0xff),
+			 (unsigned)(id >> 8 & 0xff), (unsigned)(id & 0xff));
+}
+
+/* ---- the machine ---- */
+
+static char *variables_path(const struct vm *vm, const struct firmware *firmware)
+{
+	bool raw = strcmp(firmware->variables_format, "raw") == 0;
+
+	return xasprintf("%s/uefi-vars.%s", vm->home, raw ? "fd" : firmware->variables_format);
+}
+
+static json_t *flash(const char *node, const char *format, const char *path, bool read_only)
+{
+	return json_pack("{s:s, s:s, s:b, s:{s:s, s:s}}", "node-name", node, "driver", format,
+			 "read-only", read_only, "file", "driver", "file", "filename", path);
+}
+
+static void add_firmware(struct words *w, const struct vm *vm, const struct firmware *firmware)
+{
+	char *variables;
+
+	if (vm->firmware_path)
+		add_option(w, "-bios", vm->firmware_path);
+	else if (firmware->code && !firmware->variables)
+		add_option(w, "-bios", firmware->code);
+	if (!firmware->variables)
+		return;
+	variables = variables_path(vm, firmware);
+	add_json(w, "-blockdev", flash("firmware", firmware->code_format, firmware->code, true));
+	add_json(w, "-blockdev",
+		 flash("firmware-variables", firmware->variables_format, variables, false));
+	free(variables);
+}
+
+static void add_machine(struct words *w, const struct vm *vm, const struct firmware *firmware)
+{
+	char *uuid = vm_uuid(vm);
+
+	add_made(w, "-name", xasprintf("%s,process=vm-%s", vm->name, vm->name));
+	add_made(w, "-uuid", uuid);
+	add_option(w, "-nodefaults", NULL);
+	add_option(w, "-no-user-config", NULL);
+	add_firmware(w, vm, firmware);
+	add_made(w, "-machine",
+		 xasprintf("%s%s", vm->machine,
+			   firmware->variables ? ",pflash0=firmware,pflash1=firmware-variables"
+					       : ""));
+	for (const char **accel = vm->accel; *accel; accel++)
+		add_option(w, "-accel", *accel);
+	add_option(w, "-cpu", vm->cpu);
+	add_made(w, "-smp", xasprintf("%" JSON_INTEGER_FORMAT, vm->cpus));
+	add_made(w, "-m", xasprintf("%" JSON_INTEGER_FORMAT, vm->memory));
+}
+
+static void add_kernel(struct words *w, const struct vm *vm)
+{
+	if (vm->kernel)
+		add_option(w, "-kernel", vm->kernel);
+	if (vm->initrd)
+		add_option(w, "-initrd", vm->initrd);
+	if (vm->append)
+		add_option(w, "-append", vm->append);
+}
+
+/* ---- who may do what ---- */
+
+static bool is_word(json_t *object, const char *key, const char *word)
+{
+	const char *value = json_string_value(json_object_get(object, key));
+
+	return value && strcmp(value, word) == 0;
+}
+
+/* Whether QEMU starts a program for it. */
+static bool has_helper(const struct vm_nic *nic)
+{
+	json_t *o = nic->passed_on;
+
+	if (strcmp(nic->type, "bridge") == 0 || json_object_get(o, "helper"))
+		return true;
+	if (strcmp(nic->type, "tap") != 0 || json_object_get(o, "fd") || json_object_get(o, "fds"))
+		return false;
+	return !is_word(o, "script", "no") || !is_word(o, "downscript", "no");
+}
+
+/*
+ * Under -sandbox no program gains privileges (no_new_privs), whatever is allowed: for anyone but
+ * root, QEMU's setuid bridge helper and a sandbox exclude each other.
+ */
+static void add_sandbox(struct words *w, const struct vm *vm)
+{
+	bool helpers = false;
+
+	for (size_t i = 0; i < vm->nic_count; i++)
+		helpers = helpers || has_helper(&vm->nics[i]);
+	if (vm->sandbox && (!helpers || geteuid() == 0))
+		add_made(w, "-sandbox",
+			 xasprintf("on,obsolete=deny,elevateprivileges=%s,spawn=%s,"
+				   "resourcecontrol=deny",
+				   vm->run_as ? "allow" : "deny", helpers ? "allow" : "deny"));
+	if (vm->run_as)
+		add_option(w, "-runas", vm->run_as);
+}
+
+/* ---- devices ---- */
+
+/* More of a device, where there is more. Takes device. */
+static void add_device(struct words *w, json_t *device, json_t *properties)
+{
+	if (properties)
+		json_object_update(device, properties);
+	add_json(w, "-device", device);
+}
+
+static bool begins_with(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static bool has_disk_on(const struct vm *vm, const char *prefix)
+{
+	for (size_t i = 0; i < vm->disk_count; i++)
+		if (begins_with(vm->disks[i].device, prefix))
+			return true;
+	return vm->cdrom.path && begins_with(vm->cdrom.device, prefix);
+}
+
+static void add_buses(struct words *w, const struct vm *vm)
+{
+	bool shown = strcmp(vm->display, "none") != 0;
+
+	if (has_disk_on(vm, "scsi-"))
+		add_json(w, "-device",
+			 json_pack("{s:s, s:s}", "driver", vm->devices->scsi, "id", "scsi"));
+	if (vm->devices->usb && (shown || has_disk_on(vm, "usb-")))
+		add_json(w, "-device",
+			 json_pack("{s:s, s:s}", "driver", vm->devices->usb, "id", "usb"));
+}
+
+/* The node of the file that an image is in; what the definition says about it counts more. */
+static json_t *file_node(const struct vm_disk *disk)
+{
+	json_t *more = disk->passed_on ? json_object_get(disk->passed_on, "file") : NULL;
+	struct stat st;
+	bool block = stat(disk->path, &st) == 0 && S_ISBLK(st.st_mode);
+	json_t *node = xcheck(json_pack("{s:s, s:s}", "driver", block ? "host_device" : "file",
+					"filename", disk->path));
+
+	if (json_is_object(more))
+		json_object_update(node, more);
+	return node;
+}
+
+static void add_disk(struct words *w, const struct vm_disk *disk, const char *id)
+{
+	json_t *node = xcheck(json_pack("{s:s, s:s}", "node-name", id, "driver", disk->format));
+	json_t *name;
+
+	if (disk->passed_on)
+		json_object_update(node, disk->passed_on);
+	else
+		json_object_set_new(node, "read-only", json_true());
+	if (disk->path && !json_is_string(json_object_get(node, "file")))
+		json_object_set_new(node, "file", file_node(disk));
+	name = json_incref(json_object_get(node, "node-name"));
+	add_json(w, "-blockdev", node);
+	add_device(w, json_pack("{s:s, s:s, s:o}", "driver", disk->device, "id", id, "drive", name),
+		   disk->properties);
+}
+
+static void add_disks(struct words *w, const struct vm *vm)
+{
+	char id[32];
+
+	for (size_t i = 0; i < vm->disk_count; i++) {
+		snprintf(id, sizeof(id), "disk%zu", i);
+		add_disk(w, &vm->disks[i], id);
+	}
+	if (vm->cdrom.path)
+		add_disk(w, &vm->cdrom, "cdrom");
+}
+
+static void add_nic(struct words *w, const struct vm *vm, size_t i)
+{
+	const struct vm_nic *nic = &vm->nics[i];
+	char *mac = vm_mac(vm, i), id[32], net[32];
+	json_t *netdev, *net_id;
+
+	snprintf(id, sizeof(id), "nic%zu", i);
+	snprintf(net, sizeof(net), "net%zu", i);
+	netdev = xcheck(json_pack("{s:s, s:s}", "type", nic->type, "id", net));
+	json_object_update(netdev, nic->passed_on);
+	net_id = json_incref(json_object_get(netdev, "id"));
+	add_json(w, "-netdev", netdev);
+	add_device(w,
+		   json_pack("{s:s, s:s, s:o, s:s}", "driver", nic->device, "id", id, "netdev",
+			     net_id, "mac", mac),
+		   nic->properties);
+	free(mac);
+}
+
+static void add_agent(struct words *w, const struct vm *vm)
+{
+	if (!vm->agent)
+		return;
+	add_json(w, "-device",
+		 json_pack("{s:s, s:s}", "driver", vm->devices->serial, "id", "agent-bus"));
+	add_json(w, "-device",
+		 json_pack("{s:s, s:s, s:s, s:s, s:s}", "driver", "virtserialport", "id", "agent",
+			   "bus", "agent-bus.0", "chardev", "qemu-supervise-agent", "name",
+			   "org.qemu.guest_agent.0"));
+}
+
+static void add_console(struct words *w, const struct vm *vm)
+{
+	switch ((enum vm_console)vm->console) {
+	case CONSOLE_SOCKET:
+		add_option(w, "-serial", "chardev:qemu-supervise-console");
+		break;
+	case CONSOLE_STDIO:
+		add_option(w, "-serial", "stdio");
+		break;
+	case CONSOLE_NONE:
+		break;
+	}
+}
+
+/* Who wants to see the guest wants to type and point, too. */
+static void add_display(struct words *w, const struct vm *vm)
+{
+	static const char *const input[] = {"usb-kbd", "usb-tablet"};
+
+	add_option(w, "-display", vm->display);
+	if (strcmp(vm->display, "none") == 0)
+		return;
+	if (vm->devices->video)
+		add_json(w, "-device", json_pack("{s:s}", "driver", vm->devices->video));
+	for (size_t i = 0; i < sizeof(input) / sizeof(input[0]) && vm->devices->usb; i++)
+		add_json(w, "-device", json_pack("{s:s}", "driver", input[i]));
+}
+
+/* ---- all of it ---- */
+
+static bool find_firmware(const struct vm *vm, struct firmware *firmware, char **why)
+{
+	*firmware = (struct firmware){0};
+	return strcmp(vm->firmware, "uefi") != 0 ||
+	       firmware_find(vm->arch, vm->machine, firmware, why);
+}
+
+char **vm_command(const struct vm *vm, char **why)
+{
+	struct firmware firmware;
+	struct words w = {0};
+
+	if (!find_firmware(vm, &firmware, why))
+		return NULL;
+	add(&w, xstrdup(vm->emulator));
+	add_machine(&w, vm, &firmware);
+	add_kernel(&w, vm);
+	add_sandbox(&w, vm);
+	add_buses(&w, vm);
+	add_disks(&w, vm);
+	for (size_t i = 0; i < vm->nic_count; i++)
+		add_nic(&w, vm, i);
+	add_agent(&w, vm);
+	add_console(&w, vm);
+	add_display(&w, vm);
+	for (const char **arg = vm->args; *arg; arg++)
+		add_option(&w, *arg, NULL);
+	firmware_free(&firmware);
+	return w.argv;
+}
+
+void vm_command_free(char **argv)
+{
+	for (char **word = argv; word && *word; word++)
+		free(*word);
+	free(argv);
+}
+
+bool vm_prepare(const struct vm *vm, char **why)
+{
+	struct firmware firmware;
+	bool prepared = find_firmware(vm, &firmware, why);
+	char *path = prepared && firmware.variables ? variables_path(vm, &firmware) : NULL;
+
+	if (path && access(path, F_OK) < 0 && errno == ENOENT)
+		prepared = firmware_copy(firmware.variables, path, why);
+	free(path);
+	firmware_free(&firmware);
+	return prepared;
+}
