@@ -648,19 +648,32 @@ static const struct arch {
 };
 
 /* The first row whose pattern the machine matches. */
+#define PCI(pattern, cd, gpu, ...)                                                                 \
+	{                                                                                          \
+		.machines = (pattern), .disk = "virtio-blk-pci", .cdrom = (cd),                    \
+		.nic = "virtio-net-pci", .scsi = "virtio-scsi-pci", .serial = "virtio-serial-pci", \
+		.video = (gpu), .usb = "qemu-xhci", __VA_ARGS__                                    \
+	}
+
 static const struct vm_devices devices[] = {
-	{"microvm*", "virtio-blk-device", "scsi-cd", "virtio-net-device", "virtio-scsi-device",
-	 "virtio-serial-device", NULL, NULL},
-	{"s390-ccw*", "virtio-blk-ccw", "scsi-cd", "virtio-net-ccw", "virtio-scsi-ccw",
-	 "virtio-serial-ccw", "virtio-gpu-ccw", NULL},
-	{"pc*", "virtio-blk-pci", "ide-cd", "virtio-net-pci", "virtio-scsi-pci",
-	 "virtio-serial-pci", "VGA", "qemu-xhci"},
-	{"q35*", "virtio-blk-pci", "ide-cd", "virtio-net-pci", "virtio-scsi-pci",
-	 "virtio-serial-pci", "VGA", "qemu-xhci"},
-	{"pseries*", "virtio-blk-pci", "scsi-cd", "virtio-net-pci", "virtio-scsi-pci",
-	 "virtio-serial-pci", "VGA", "qemu-xhci"},
-	{"*", "virtio-blk-pci", "scsi-cd", "virtio-net-pci", "virtio-scsi-pci", "virtio-serial-pci",
-	 "virtio-gpu-pci", "qemu-xhci"},
+	PCI("q35*", "ide-cd", "VGA", .sata = true),
+	PCI("pc-q35*", "ide-cd", "VGA", .sata = true),
+	PCI("pc*", "ide-cd", "VGA"),
+	PCI("pseries*", "scsi-cd", "VGA"),
+	{.machines = "microvm*",
+	 .disk = "virtio-blk-device",
+	 .cdrom = "scsi-cd",
+	 .nic = "virtio-net-device",
+	 .scsi = "virtio-scsi-device",
+	 .serial = "virtio-serial-device"},
+	{.machines = "s390-ccw*",
+	 .disk = "virtio-blk-ccw",
+	 .cdrom = "scsi-cd",
+	 .nic = "virtio-net-ccw",
+	 .scsi = "virtio-scsi-ccw",
+	 .serial = "virtio-serial-ccw",
+	 .video = "virtio-gpu-ccw"},
+	PCI("*", "scsi-cd", "virtio-gpu-pci"),
 };
 
 static const struct arch *host_arch(void)

@@ -35,6 +35,7 @@ struct vm_devices {
 	const char *disk, *cdrom, *nic, *scsi, *serial;
 	const char *video; /* NULL: it has no place for one */
 	const char *usb;   /* NULL: the same */
+	bool sata;	   /* ide- disks have a bus each: ide.0, ide.1, ... */
 };
 
 struct vm_disk {

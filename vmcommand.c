@@ -252,7 +252,19 @@ static json_t *file_node(const struct vm_disk *disk)
 	return node;
 }
 
-static void add_disk(struct words *w, const struct vm_disk *disk, const char *id)
+/* The properties of a disk's device. bus: of its own, or "". */
+static json_t *disk_device(const struct vm_disk *disk, const char *id, const char *bus,
+			   json_t *node_name)
+{
+	json_t *device = xcheck(
+		json_pack("{s:s, s:s, s:O}", "driver", disk->device, "id", id, "drive", node_name));
+
+	if (bus[0])
+		json_object_set_new(device, "bus", json_string(bus));
+	return device;
+}
+
+static void add_disk(struct words *w, const struct vm_disk *disk, const char *id, const char *bus)
 {
 	json_t *node = xcheck(json_pack("{s:s, s:s}", "node-name", id, "driver", disk->format));
 	json_t *name;
@@ -265,20 +277,33 @@ static void add_disk(struct words *w, const struct vm_disk *disk, const char *id
 		json_object_set_new(node, "file", file_node(disk));
 	name = json_incref(json_object_get(node, "node-name"));
 	add_json(w, "-blockdev", node);
-	add_device(w, json_pack("{s:s, s:s, s:o}", "driver", disk->device, "id", id, "drive", name),
-		   disk->properties);
+	add_device(w, disk_device(disk, id, bus, name), disk->properties);
+	json_decref(name);
+}
+
+/* The next SATA port, as the name of its bus, for a disk that needs one; else "". */
+static void next_port(const struct vm *vm, const struct vm_disk *disk, unsigned *port, char bus[16])
+{
+	bool needs = vm->devices->sata && begins_with(disk->device, "ide-");
+
+	bus[0] = '\0';
+	if (needs)
+		snprintf(bus, 16, "ide.%u", (*port)++);
 }
 
 static void add_disks(struct words *w, const struct vm *vm)
 {
-	char id[32];
+	char id[32], bus[16];
+	unsigned port = 0;
 
 	for (size_t i = 0; i < vm->disk_count; i++) {
 		snprintf(id, sizeof(id), "disk%zu", i);
-		add_disk(w, &vm->disks[i], id);
+		next_port(vm, &vm->disks[i], &port, bus);
+		add_disk(w, &vm->disks[i], id, bus);
 	}
+	next_port(vm, &vm->cdrom, &port, bus);
 	if (vm->cdrom.path)
-		add_disk(w, &vm->cdrom, "cdrom");
+		add_disk(w, &vm->cdrom, "cdrom", bus);
 }
 
 static void add_nic(struct words *w, const struct vm *vm, size_t i)

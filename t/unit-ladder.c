@@ -126,12 +126,16 @@ static void sets_rows(void **state)
 	assert_non_null(strstr(reason, "did you mean \"TERM\"?"));
 	free(reason);
 	assert_null(policy_set(&policy, "INT=powerdown 5s, kill", &doubt));
+	assert_null(policy_set(&policy, "PWR=powerdown 5s, kill", &doubt));
 	policy_set_timeout(&policy, 7000);
 	text = ladder_format(&policy_find(&policy, "TERM")->ladder);
 	assert_string_equal(text, "powerdown 7s, agent-shutdown 30s, quit 10s, kill");
 	free(text);
 	text = ladder_format(&policy_find(&policy, "INT")->ladder);
-	assert_string_equal(text, "powerdown 5s, kill"); /* -o counts more than -t */
+	assert_string_equal(text, "powerdown 7s, kill"); /* whoever chose it before */
+	free(text);
+	text = ladder_format(&policy_find(&policy, "PWR")->ladder);
+	assert_string_equal(text, "powerdown 5s, kill"); /* not those */
 	free(text);
 	assert_int_equal(ladder_total(&policy_find(&policy, "TERM")->ladder), 47000);
 	policy_free(&policy);
