@@ -186,7 +186,7 @@ static json_int_t mebibytes(const char *text)
 	size_t digits = strspn(text, "0123456789");
 	const char *unit = text[digits] ? strchr(units, text[digits]) : NULL;
 
-	if (digits == 0 || digits > 9 || !unit || text[digits + 1])
+	if (text[0] == '0' || digits == 0 || digits > 8 || !unit || text[digits + 1])
 		return 0;
 	return (json_int_t)strtoll(text, NULL, 10) << (10 * (unit - units));
 }

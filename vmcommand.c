@@ -261,6 +261,8 @@ static json_t *disk_device(const struct vm_disk *disk, const char *id, const cha
 
 	if (bus[0])
 		json_object_set_new(device, "bus", json_string(bus));
+	if (strcmp(disk->device, "nvme") == 0) /* does not work without */
+		json_object_set_new(device, "serial", json_string(id));
 	return device;
 }
 
