@@ -2,6 +2,7 @@ VERSION = 0.1.0
 PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share/qemu-supervise
 PKG_CONFIG ?= pkg-config
 PROVE ?= prove -j$$(nproc)
 CFLAGS ?= -O2 -g
@@ -31,12 +32,15 @@ qemu-supervise.o $(OBJS): Makefile
 t/unit-%: t/unit-%.c $(OBJS)
 	$(COMPILE) -o $@ $< $(OBJS) $(LINKED) $$($(PKG_CONFIG) --libs cmocka)
 
+fuzz/replay-vm: fuzz/replay.c fuzz/fuzz-vm.c $(OBJS)
+	$(COMPILE) -o $@ fuzz/replay.c fuzz/fuzz-vm.c $(OBJS) $(LINKED)
+
 bench/%: bench/%.c
 	$(COMPILE) -o $@ $< $(LINKED)
 
 check:
 	t/setup check
-	$(MAKE) all $(UNITS)
+	$(MAKE) all $(UNITS) fuzz/replay-vm
 	CMOCKA_MESSAGE_OUTPUT=TAP T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(TESTS)
 
 demo:
@@ -49,32 +53,56 @@ bench:
 	@$(MAKE) --no-print-directory -s all bench/empty
 	@bench/run
 
+# Findings are fuzz/crash-*. What is new to it goes to build/fuzz/vm-corpus; fuzz-merge keeps what is worth it.
+FUZZ_SECONDS ?= 600
+FUZZ_SOURCES = fuzz/fuzz-vm.c $(OBJS:.o=.c)
+
+build/fuzz/vm: $(FUZZ_SOURCES) Makefile
+	mkdir -p build/fuzz/vm-corpus
+	clang $(REQUIRED_CFLAGS) -MF build/fuzz/vm.d -O1 -g -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=all -o $@ $(FUZZ_SOURCES) $(LINKED)
+
+fuzz:
+	@t/setup fuzz
+	@$(MAKE) --no-print-directory -s build/fuzz/vm
+	build/fuzz/vm -max_total_time=$(FUZZ_SECONDS) -dict=fuzz/vm.dict -artifact_prefix=fuzz/crash- \
+		build/fuzz/vm-corpus fuzz/corpus-vm
+
+fuzz-merge: build/fuzz/vm
+	build/fuzz/vm -merge=1 fuzz/corpus-vm build/fuzz/vm-corpus
+
 TIDY_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION=\"\" $$($(PKG_CONFIG) --cflags $(LIBS))
 SCRIPTS = $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* bench/* examples/*/* t/* 2>/dev/null)
 PERL = $(shell grep -lE '^\#!/usr/bin/(env )?perl' bench/* t/* 2>/dev/null) $(wildcard t/*.pm)
 
 lint:
 	@t/setup lint
-	@clang-format --dry-run -Werror *.[ch] $(wildcard bench/*.c t/*.c)
-	@printf '%s\n' $(wildcard *.c bench/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
-	@mandoc -Tlint -Wstyle man/*.8
+	@clang-format --dry-run -Werror *.[ch] $(wildcard bench/*.c fuzz/*.c t/*.c)
+	@printf '%s\n' $(wildcard *.c bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
+	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
 	@for f in $(PERL); do perl -It -wc $$f 2>&1 | sed '/ syntax OK$$/d'; done
 
 install: all
 	install -D -m 755 qemu-supervise $(DESTDIR)$(SBINDIR)/qemu-supervise
 	install -D -m 644 man/qemu-supervise.8 $(DESTDIR)$(MANDIR)/man8/qemu-supervise.8
+	install -D -m 644 man/vmconf.5 $(DESTDIR)$(MANDIR)/man5/vmconf.5
+	install -D -m 644 vm.schema.json $(DESTDIR)$(DATADIR)/vm.schema.json
 
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/qemu-supervise $(DESTDIR)$(MANDIR)/man8/qemu-supervise.8
+	rm -f $(DESTDIR)$(SBINDIR)/qemu-supervise $(DESTDIR)$(MANDIR)/man8/qemu-supervise.8 \
+		$(DESTDIR)$(MANDIR)/man5/vmconf.5 $(DESTDIR)$(DATADIR)/vm.schema.json
+	rmdir $(DESTDIR)$(DATADIR) 2>/dev/null || :
 
 dist:
 	git archive --prefix=qemu-supervise-$(VERSION)/ HEAD | gzip -9n >qemu-supervise-$(VERSION).tar.gz
 
 # build/guest stays: its kernel was downloaded.
 clean:
-	rm -f qemu-supervise bench/empty $(UNITS) *.[od] bench/*.d t/*.d qemu-supervise-*.tar.gz
+	rm -f qemu-supervise bench/empty fuzz/replay-vm $(UNITS) *.[od] bench/*.d fuzz/*.d t/*.d \
+		qemu-supervise-*.tar.gz
+	rm -rf build/fuzz
 
-.PHONY: all check demo bench lint install uninstall dist clean
+.PHONY: all check demo bench fuzz fuzz-merge lint install uninstall dist clean
 
--include $(wildcard *.d bench/*.d t/*.d)
+-include $(wildcard *.d bench/*.d fuzz/*.d t/*.d)

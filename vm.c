@@ -63,8 +63,8 @@ static char *shortened(char *text)
 {
 	static const size_t most = 60;
 
-	if (strlen(text) > most)
-		memcpy(text + most, "...", 4);
+	if (strlen(text) > most + strlen("..."))
+		memcpy(text + most, "...", sizeof("..."));
 	return text;
 }
 
