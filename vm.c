@@ -656,9 +656,9 @@ static const struct arch {
 	}
 
 static const struct vm_devices devices[] = {
-	PCI("q35*", "ide-cd", "VGA", .sata = true),
-	PCI("pc-q35*", "ide-cd", "VGA", .sata = true),
-	PCI("pc*", "ide-cd", "VGA"),
+	PCI("q35*", "ide-cd", "VGA", .ide = 1),
+	PCI("pc-q35*", "ide-cd", "VGA", .ide = 1),
+	PCI("pc*", "ide-cd", "VGA", .ide = 2),
 	PCI("pseries*", "scsi-cd", "VGA"),
 	{.machines = "microvm*",
 	 .disk = "virtio-blk-device",

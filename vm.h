@@ -35,7 +35,7 @@ struct vm_devices {
 	const char *disk, *cdrom, *nic, *scsi, *serial;
 	const char *video; /* NULL: it has no place for one */
 	const char *usb;   /* NULL: the same */
-	bool sata;	   /* ide- disks have a bus each: ide.0, ide.1, ... */
+	unsigned ide; /* how many disks each of its buses ide.0, ide.1, ... takes; 0: it has none */
 };
 
 struct vm_disk {

@@ -252,21 +252,32 @@ static json_t *file_node(const struct vm_disk *disk)
 	return node;
 }
 
-/* The properties of a disk's device. bus: of its own, or "". */
-static json_t *disk_device(const struct vm_disk *disk, const char *id, const char *bus,
-			   json_t *node_name)
+/* Each IDE disk is given its place: QEMU puts them where there is none left. ide: how many others
+ * there are before it. */
+static void set_ide_place(json_t *device, const struct vm *vm, unsigned ide)
+{
+	char *bus = xasprintf("ide.%u", ide / vm->devices->ide);
+
+	json_object_set_new(device, "bus", json_string(bus));
+	json_object_set_new(device, "unit", json_integer(ide % vm->devices->ide));
+	free(bus);
+}
+
+static json_t *disk_device(const struct vm *vm, const struct vm_disk *disk, const char *id,
+			   json_t *node_name, unsigned *ide)
 {
 	json_t *device = xcheck(
 		json_pack("{s:s, s:s, s:O}", "driver", disk->device, "id", id, "drive", node_name));
 
-	if (bus[0])
-		json_object_set_new(device, "bus", json_string(bus));
+	if (vm->devices->ide && begins_with(disk->device, "ide-"))
+		set_ide_place(device, vm, (*ide)++);
 	if (strcmp(disk->device, "nvme") == 0) /* does not work without */
 		json_object_set_new(device, "serial", json_string(id));
 	return device;
 }
 
-static void add_disk(struct words *w, const struct vm_disk *disk, const char *id, const char *bus)
+static void add_disk(struct words *w, const struct vm *vm, const struct vm_disk *disk,
+		     const char *id, unsigned *ide)
 {
 	json_t *node = xcheck(json_pack("{s:s, s:s}", "node-name", id, "driver", disk->format));
 	json_t *name;
@@ -279,33 +290,21 @@ static void add_disk(struct words *w, const struct vm_disk *disk, const char *id
 		json_object_set_new(node, "file", file_node(disk));
 	name = json_incref(json_object_get(node, "node-name"));
 	add_json(w, "-blockdev", node);
-	add_device(w, disk_device(disk, id, bus, name), disk->properties);
+	add_device(w, disk_device(vm, disk, id, name, ide), disk->properties);
 	json_decref(name);
-}
-
-/* The next SATA port, as the name of its bus, for a disk that needs one; else "". */
-static void next_port(const struct vm *vm, const struct vm_disk *disk, unsigned *port, char bus[16])
-{
-	bool needs = vm->devices->sata && begins_with(disk->device, "ide-");
-
-	bus[0] = '\0';
-	if (needs)
-		snprintf(bus, 16, "ide.%u", (*port)++);
 }
 
 static void add_disks(struct words *w, const struct vm *vm)
 {
-	char id[32], bus[16];
-	unsigned port = 0;
+	unsigned ide = 0;
+	char id[32];
 
 	for (size_t i = 0; i < vm->disk_count; i++) {
 		snprintf(id, sizeof(id), "disk%zu", i);
-		next_port(vm, &vm->disks[i], &port, bus);
-		add_disk(w, &vm->disks[i], id, bus);
+		add_disk(w, vm, &vm->disks[i], id, &ide);
 	}
-	next_port(vm, &vm->cdrom, &port, bus);
 	if (vm->cdrom.path)
-		add_disk(w, &vm->cdrom, "cdrom", bus);
+		add_disk(w, vm, &vm->cdrom, "cdrom", &ide);
 }
 
 static void add_nic(struct words *w, const struct vm *vm, size_t i)

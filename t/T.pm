@@ -169,6 +169,7 @@ sub fake_qemu {
 # ---- supervisors ----
 
 # Starts qemu-supervise in a session of its own. Options:
+#   vm => NAME, of a definition, or
 #   guest => MODE, with the options of guest_command (a disk is made unless disk => undef; gate => 1 makes
 #	its FIFO, and open_gate() writes the line), or
 #   command => [...]	any command line instead, or
@@ -197,9 +198,12 @@ sub supervise {
 # One that is not started: {command} is what would be executed.
 sub supervisor {
 	my (%o) = @_;
+	$o{name} ||= $o{vm};
 	my $n = ++$count;
 	my $s = bless { name => $o{name} || "vm$n", log => "$work/log.$n", console => "$work/console.$n",
 		record => "$work/record.$n" }, 'T::Supervisor';
+	$s->{command} = [@{ $o{prefix} || [] }, $ENV{T_SUPERVISE} || "$top/qemu-supervise", @{ $o{options} || [] }, $o{vm} || ()];
+	return $s if $o{vm};
 	$s->{disk} = exists $o{disk} ? $o{disk} : $o{guest} ? make_disk() : undef;
 	$s->{gate} = $o{gate} = make_fifo("$work/gate.$n") if $o{gate};
 	$o{command} ||= [fake_qemu("record=$s->{record}", @{ $o{fake} })] if $o{fake};
