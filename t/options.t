@@ -30,7 +30,7 @@ subtest 'options' => sub {
 	refused(['-vz', @qemu], qr/unknown option "-z"/, 'unknown letter behind a known one');
 	refused(['--print=yes', @qemu], qr/"--print"/, 'a value where none belongs');
 	refused(['-n'], qr/"-n" needs a value/, 'no value');
-	refused([], qr/no QEMU command line/, 'nothing');
+	refused([], qr/no VM and no QEMU command line/, 'nothing');
 	refused(['-v', '--'], qr/no QEMU command line/, 'no command behind --');
 	refused([fake_qemu()], qr/no QEMU command line/, 'no --');
 	refused(['-t', '5x', @qemu], qr/--timeout: "5x" is no TIME: 90, 90s, 2m, 1m30s, 1500ms, 0 or forever/, 'timeout');
