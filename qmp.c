@@ -1,15 +1,10 @@
 #include "qmp.h"
 
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/util.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/param.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "channel.h"
 #include "log.h"
 #include "timespan.h"
 #include "xalloc.h"
@@ -26,16 +21,13 @@ struct command {
 
 struct qmp {
 	struct event_base *base;
-	struct bufferevent *bev;
+	struct channel *channel;
 	struct event *setup_timeout;
-	struct event *broken; /* made active to tell the end from the event loop, not from a call */
 	const struct qmp_callbacks *callbacks;
 	void *arg;
 	enum { GREETING, CAPABILITIES, READY, CLOSED } state;
 	struct command *commands; /* oldest first, as QEMU answers them */
 	json_int_t last_id;
-	size_t scanned; /* how much of the input is known to hold no end of line */
-	char why[128];
 	bool garbage_told;
 };
 
@@ -86,24 +78,14 @@ static void fail_all(struct qmp *qmp)
 		finish(take_command(qmp, qmp->commands->id), QMP_LOST, NULL);
 }
 
-static void shut(struct qmp *qmp, const char *why)
-{
-	if (qmp->state == CLOSED)
-		return;
-	qmp->state = CLOSED;
-	bufferevent_disable(qmp->bev, EV_READ | EV_WRITE);
-	event_del(qmp->setup_timeout);
-	snprintf(qmp->why, sizeof(qmp->why), "%s", why);
-	event_active(qmp->broken, 0, 0);
-}
-
-static void on_broken(evutil_socket_t fd, short what, void *arg)
+static void on_closed(void *arg, const char *why)
 {
 	struct qmp *qmp = arg;
 
-	(void)fd, (void)what;
+	qmp->state = CLOSED;
+	event_del(qmp->setup_timeout);
 	fail_all(qmp);
-	qmp->callbacks->closed(qmp->arg, qmp->why); /* may free qmp */
+	qmp->callbacks->closed(qmp->arg, why); /* may free qmp */
 }
 
 static void on_setup_timeout(evutil_socket_t fd, short what, void *arg)
@@ -111,7 +93,8 @@ static void on_setup_timeout(evutil_socket_t fd, short what, void *arg)
 	struct qmp *qmp = arg;
 
 	(void)fd, (void)what;
-	shut(qmp, qmp->state == GREETING ? "no greeting in time" : "no answer in time");
+	channel_shut(qmp->channel,
+		     qmp->state == GREETING ? "no greeting in time" : "no answer in time");
 }
 
 static void on_command_timeout(evutil_socket_t fd, short what, void *arg)
@@ -151,28 +134,12 @@ static void on_capabilities(void *arg, enum qmp_result result, json_t *value)
 	if (result == QMP_LOST)
 		return;
 	if (result != QMP_OK) {
-		shut(qmp, qmp_why(result, value));
+		channel_shut(qmp->channel, qmp_why(result, value));
 		return;
 	}
 	qmp->state = READY;
 	event_del(qmp->setup_timeout);
 	qmp->callbacks->ready(qmp->arg);
-}
-
-/* At once where the socket takes it, not in the next turn of the loop; the rest waits in the
- * buffer. */
-static void write_line(struct qmp *qmp, const char *text)
-{
-	struct evbuffer *out = bufferevent_get_output(qmp->bev);
-	size_t len = strlen(text);
-	ssize_t sent = 0;
-
-	if (evbuffer_get_length(out) == 0)
-		sent = send(bufferevent_getfd(qmp->bev), text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (sent < (ssize_t)len)
-		evbuffer_add(out, text + MAX(sent, 0), len - (size_t)MAX(sent, 0));
-	if (evbuffer_get_length(out) > QMP_UNREAD_MAX)
-		shut(qmp, "QEMU does not read its commands");
 }
 
 static bool send_command(struct qmp *qmp, const char *name, json_t *arguments, int timeout_ms,
@@ -181,14 +148,9 @@ static bool send_command(struct qmp *qmp, const char *name, json_t *arguments, i
 	struct command *command = xcalloc(1, sizeof(*command)), **last = &qmp->commands;
 	struct timeval timeout = timespan_timeval(timeout_ms);
 	json_t *line = xcheck(json_pack("{s:s, s:I}", "execute", name, "id", ++qmp->last_id));
-	char *json, *text;
 
 	if (arguments)
 		json_object_set_new(line, "arguments", arguments);
-	json = xcheck(json_dumps(line, JSON_COMPACT));
-	text = xasprintf("%s\n", json);
-	json_decref(line);
-	free(json);
 	*command = (struct command){
 		.qmp = qmp,
 		.id = qmp->last_id,
@@ -201,13 +163,14 @@ static bool send_command(struct qmp *qmp, const char *name, json_t *arguments, i
 	while (*last)
 		last = &(*last)->next;
 	*last = command;
-	write_line(qmp, text);
-	free(text);
+	channel_write_json(qmp->channel, line);
+	json_decref(line);
 	return true;
 }
 
-static void take_line(struct qmp *qmp, const char *text, size_t len)
+static void on_line(void *arg, const char *text, size_t len)
 {
+	struct qmp *qmp = arg;
 	json_t *line = json_loadb(text, len, 0, NULL);
 	const char *event = json_string_value(json_object_get(line, "event"));
 	json_t *id = json_object_get(line, "id");
@@ -228,54 +191,7 @@ static void take_line(struct qmp *qmp, const char *text, size_t len)
 	json_decref(line);
 }
 
-static bool blank(const char *text, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (!strchr(" \t\r\n", text[i]))
-			return false;
-	return true;
-}
-
-static void on_read(struct bufferevent *bev, void *arg)
-{
-	struct qmp *qmp = arg;
-	struct evbuffer *in = bufferevent_get_input(bev);
-
-	while (qmp->state != CLOSED) {
-		struct evbuffer_ptr from, end;
-		size_t len;
-		char *text;
-
-		evbuffer_ptr_set(in, &from, qmp->scanned, EVBUFFER_PTR_SET);
-		end = evbuffer_search_eol(in, &from, NULL, EVBUFFER_EOL_LF);
-		len = end.pos < 0 ? evbuffer_get_length(in) : (size_t)end.pos;
-		if (len > QMP_LINE_MAX)
-			shut(qmp, "a line of over 16 MiB");
-		else if (end.pos < 0)
-			qmp->scanned = len;
-		if (len > QMP_LINE_MAX || end.pos < 0)
-			return;
-		text = (char *)evbuffer_pullup(in, end.pos + 1);
-		if (!text) {
-			shut(qmp, "out of memory");
-			return;
-		}
-		if (!blank(text, len))
-			take_line(qmp, text, len);
-		evbuffer_drain(in, len + 1);
-		qmp->scanned = 0;
-	}
-}
-
-static void on_event(struct bufferevent *bev, short what, void *arg)
-{
-	if (what & BEV_EVENT_EOF)
-		shut(arg, "closed by QEMU");
-	else if (what & BEV_EVENT_WRITING) /* its last words may still be there to read */
-		bufferevent_disable(bev, EV_WRITE);
-	else if (what & BEV_EVENT_ERROR)
-		shut(arg, evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
-}
+static const struct channel_callbacks channel_callbacks = {.line = on_line, .closed = on_closed};
 
 struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
 		    const struct qmp_callbacks *callbacks, void *arg)
@@ -288,20 +204,14 @@ struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
 		return NULL;
 	}
 	*qmp = (struct qmp){.base = base, .callbacks = callbacks, .arg = arg};
-	evutil_make_socket_nonblocking(fd);
-	qmp->bev = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+	qmp->channel = channel_new(base, fd, "QEMU", &channel_callbacks, qmp);
 	qmp->setup_timeout = evtimer_new(base, on_setup_timeout, qmp);
-	qmp->broken = event_new(base, -1, 0, on_broken, qmp);
-	if (!qmp->bev || !qmp->setup_timeout || !qmp->broken) {
-		if (!qmp->bev)
-			close(fd);
+	if (!qmp->channel || !qmp->setup_timeout) {
 		qmp_free(qmp);
 		return NULL;
 	}
 	if (timeout_ms > 0)
 		evtimer_add(qmp->setup_timeout, &timeout);
-	bufferevent_setcb(qmp->bev, on_read, NULL, on_event, qmp);
-	bufferevent_enable(qmp->bev, EV_READ | EV_WRITE);
 	return qmp;
 }
 
@@ -311,18 +221,15 @@ void qmp_free(struct qmp *qmp)
 		return;
 	qmp->state = CLOSED;
 	fail_all(qmp);
-	if (qmp->bev)
-		bufferevent_free(qmp->bev);
+	channel_free(qmp->channel);
 	if (qmp->setup_timeout)
 		event_free(qmp->setup_timeout);
-	if (qmp->broken)
-		event_free(qmp->broken);
 	free(qmp);
 }
 
 bool qmp_is_ready(const struct qmp *qmp)
 {
-	return qmp && qmp->state == READY;
+	return qmp && qmp->state == READY && channel_is_open(qmp->channel);
 }
 
 bool qmp_command(struct qmp *qmp, const char *command, json_t *arguments, int timeout_ms,

@@ -17,11 +17,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A line longer than this ends the connection. */
-#define QMP_LINE_MAX (16 * 1024 * 1024)
+#include "channel.h"
 
-/* Commands that QEMU did not read yet: more than this ends the connection. */
-#define QMP_UNREAD_MAX (1024 * 1024)
+/* A longer line, or more commands that QEMU did not read yet, end the connection. */
+#define QMP_LINE_MAX   CHANNEL_LINE_MAX
+#define QMP_UNREAD_MAX CHANNEL_UNREAD_MAX
 
 struct qmp;
 
