@@ -19,7 +19,8 @@ struct channel {
 	const struct channel_callbacks *callbacks;
 	void *arg;
 	bool open;
-	size_t scanned; /* how much of the input is known to hold no end of line */
+	bool reading, doomed; /* freed in line(): done when that has returned */
+	size_t scanned;	      /* how much of the input is known to hold no end of line */
 	char why[128];
 };
 
@@ -81,35 +82,46 @@ static bool blank(const char *text, size_t len)
 	return true;
 }
 
+/* Takes one line from the input. False: there is none, or there will be no more. */
+static bool take_line(struct channel *channel)
+{
+	struct evbuffer *in = bufferevent_get_input(channel->bev);
+	struct evbuffer_ptr from, end;
+	size_t len;
+	char *text;
+
+	evbuffer_ptr_set(in, &from, channel->scanned, EVBUFFER_PTR_SET);
+	end = evbuffer_search_eol(in, &from, NULL, EVBUFFER_EOL_LF);
+	len = end.pos < 0 ? evbuffer_get_length(in) : (size_t)end.pos;
+	if (len > CHANNEL_LINE_MAX)
+		channel_shut(channel, "a line of over 16 MiB");
+	else if (end.pos < 0)
+		channel->scanned = len;
+	if (len > CHANNEL_LINE_MAX || end.pos < 0)
+		return false;
+	text = (char *)evbuffer_pullup(in, end.pos + 1);
+	if (!text) {
+		channel_shut(channel, "out of memory");
+		return false;
+	}
+	if (!blank(text, len))
+		channel->callbacks->line(channel->arg, text, len);
+	evbuffer_drain(in, len + 1);
+	channel->scanned = 0;
+	return channel->open;
+}
+
 static void on_read(struct bufferevent *bev, void *arg)
 {
 	struct channel *channel = arg;
-	struct evbuffer *in = bufferevent_get_input(bev);
 
-	while (channel->open) {
-		struct evbuffer_ptr from, end;
-		size_t len;
-		char *text;
-
-		evbuffer_ptr_set(in, &from, channel->scanned, EVBUFFER_PTR_SET);
-		end = evbuffer_search_eol(in, &from, NULL, EVBUFFER_EOL_LF);
-		len = end.pos < 0 ? evbuffer_get_length(in) : (size_t)end.pos;
-		if (len > CHANNEL_LINE_MAX)
-			channel_shut(channel, "a line of over 16 MiB");
-		else if (end.pos < 0)
-			channel->scanned = len;
-		if (len > CHANNEL_LINE_MAX || end.pos < 0)
-			return;
-		text = (char *)evbuffer_pullup(in, end.pos + 1);
-		if (!text) {
-			channel_shut(channel, "out of memory");
-			return;
-		}
-		if (!blank(text, len))
-			channel->callbacks->line(channel->arg, text, len);
-		evbuffer_drain(in, len + 1);
-		channel->scanned = 0;
-	}
+	(void)bev;
+	channel->reading = true;
+	while (take_line(channel))
+		;
+	channel->reading = false;
+	if (channel->doomed)
+		channel_free(channel);
 }
 
 static void on_event(struct bufferevent *bev, short what, void *arg)
@@ -153,6 +165,10 @@ struct channel *channel_new(struct event_base *base, int fd, const char *peer,
 void channel_free(struct channel *channel)
 {
 	if (!channel)
+		return;
+	channel->open = false;
+	channel->doomed = channel->reading;
+	if (channel->doomed)
 		return;
 	if (channel->bev)
 		bufferevent_free(channel->bev);

@@ -20,7 +20,7 @@
 struct channel;
 
 struct channel_callbacks {
-	/* A line, without its end; none that is blank. It may not call channel_free(). */
+	/* A line, without its end; none that is blank. */
 	void (*line)(void *arg, const char *text, size_t len);
 	/*
 	 * The connection is over; why is one short phrase. Called once, from the event loop;
