@@ -550,3 +550,16 @@ void guest_await(struct guest *g)
 	g->awaiting = true;
 	look(g);
 }
+
+enum guest_need guest_need(const char *run_state, const char **why)
+{
+	static const enum guest_need needs[] = {[PRESS] = NEEDS_NOTHING,
+						[CONT] = NEEDS_CONT,
+						[WAKEUP] = NEEDS_WAKEUP,
+						[NOBODY] = NEEDS_NOBODY,
+						[WAIT] = NEEDS_TIME};
+	const struct run_state *state = find_run_state(run_state);
+
+	*why = state->why;
+	return needs[state->first];
+}

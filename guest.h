@@ -62,4 +62,16 @@ void guest_await(struct guest *guest);
 /* "listens", "does not listen", "not known": as last seen. */
 const char *guest_hearing(const struct guest *guest);
 
+/* What a guest needs before anything can be asked of it. */
+enum guest_need {
+	NEEDS_NOTHING,
+	NEEDS_CONT,
+	NEEDS_WAKEUP, /* and then some time */
+	NEEDS_TIME,   /* until the next run state */
+	NEEDS_NOBODY, /* nobody will answer, whatever is done */
+};
+
+/* That of a guest in a run state of query-status; for NEEDS_NOBODY *why tells why. */
+enum guest_need guest_need(const char *run_state, const char **why);
+
 #endif

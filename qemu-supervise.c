@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agentport.h"
 #include "child.h"
 #include "guest.h"
 #include "ladder.h"
@@ -69,6 +70,7 @@ struct supervisor {
 	struct event *reconnect_timer;
 
 	struct guest *guest;
+	struct agentport *agentport; /* NULL: the VM has none */
 	struct climber climber;
 	struct runner *runner;
 	struct outcome outcome;
@@ -77,6 +79,7 @@ struct supervisor {
 	bool state_asked, state_again; /* a query-status is unanswered; and out of date already */
 	bool status_asked;
 	struct climb *presser; /* whose rung presses the button */
+	struct climb *asker;   /* whose rung asks the guest agent */
 	bool rebooting;	       /* a guest that goes down now is started again */
 	bool cont_after_reset;
 	bool ending_told; /* QEMU ends by itself: its SHUTDOWN was seen */
@@ -144,14 +147,19 @@ static const char *phase(const struct supervisor *s)
 	return s->qmp_seen ? "running" : "starting";
 }
 
+static json_t *agent_state(const struct supervisor *s)
+{
+	return s->agentport ? json_boolean(agentport_is_open(s->agentport)) : json_null();
+}
+
 static void write_state(struct supervisor *s)
 {
-	json_t *state = xcheck(
-		json_pack("{s:i, s:s, s:i, s:i, s:s, s:s, s:I, s:{s:s, s:s}, s:o}", "version", 1,
-			  "name", s->options.name, "supervisor", (int)getpid(), "pid", (int)s->qemu,
-			  "phase", phase(s), "run-state", s->run_state, "started",
-			  (json_int_t)s->started, "set-action", "reboot", s->actions.reboot,
-			  "shutdown", s->actions.shutdown, "ladder", ladder_state(s)));
+	json_t *state = xcheck(json_pack(
+		"{s:i, s:s, s:i, s:i, s:s, s:s, s:I, s:o, s:{s:s, s:s}, s:o}", "version", 1, "name",
+		s->options.name, "supervisor", (int)getpid(), "pid", (int)s->qemu, "phase",
+		phase(s), "run-state", s->run_state, "started", (json_int_t)s->started, "agent",
+		agent_state(s), "set-action", "reboot", s->actions.reboot, "shutdown",
+		s->actions.shutdown, "ladder", ladder_state(s)));
 
 	rundir_write_state(&s->dir, state);
 	json_decref(state);
@@ -361,9 +369,16 @@ static enum act_result act_powerdown(struct supervisor *s, struct climb *climb)
 
 static enum act_result act_agent_shutdown(struct supervisor *s, struct climb *climb)
 {
-	(void)s, (void)climb;
-	log_notice("agent-shutdown: no guest agent is connected");
-	return ACT_FAILED;
+	if (s->ending_told)
+		return ACT_DONE; /* it is on its way down */
+	if (!s->agentport) {
+		log_notice("agent-shutdown: this VM has no guest agent channel");
+		return ACT_FAILED;
+	}
+	s->asker = climb;
+	set_action(s, "shutdown", "poweroff");
+	agentport_shutdown(s->agentport);
+	return ACT_DONE;
 }
 
 /* Only where QEMU is known to stay when the guest is down: a reboot never ends the VM. */
@@ -580,6 +595,14 @@ static void release_button(struct supervisor *s, const struct climb *climb)
 	s->presser = NULL;
 }
 
+static void release_agent(struct supervisor *s, const struct climb *climb)
+{
+	if (s->asker != climb)
+		return;
+	agentport_release(s->agentport);
+	s->asker = NULL;
+}
+
 /* The climb leaves its rung while the VM goes on: what the action began is taken back. */
 static void leave(void *arg, struct climb *climb)
 {
@@ -588,6 +611,9 @@ static void leave(void *arg, struct climb *climb)
 	switch (climb_rung(climb)->action) {
 	case ACTION_POWERDOWN:
 		release_button(s, climb);
+		break;
+	case ACTION_AGENT_SHUTDOWN:
+		release_agent(s, climb);
 		break;
 	case ACTION_REBOOT:
 		release_button(s, climb);
@@ -599,7 +625,6 @@ static void leave(void *arg, struct climb *climb)
 	case ACTION_RUN:
 		run_kill(s->runner, climb);
 		break;
-	case ACTION_AGENT_SHUTDOWN:
 	case ACTION_RESET:
 	case ACTION_QUIT:
 	case ACTION_KILL:
@@ -726,6 +751,37 @@ static const struct guest_callbacks guest_callbacks = {.pressed = on_pressed,
 						       .nobody = on_nobody,
 						       .listens = on_listens};
 
+/* ---- the guest agent ---- */
+
+static void on_agent_asked(void *arg)
+{
+	struct supervisor *s = arg;
+
+	if (!s->asker)
+		return;
+	log_notice("agent-shutdown: the guest agent was asked to shut the guest down");
+	notify_status("Stopping (%s): guest agent asked", s->asker->row->trigger.s);
+}
+
+static void on_agent_failed(void *arg, const char *why)
+{
+	struct supervisor *s = arg;
+
+	if (s->asker)
+		climb_failed(&s->climber, s->asker, why);
+}
+
+static void on_agent_answers(void *arg)
+{
+	log_info("the guest agent answers");
+	report_ready(arg);
+}
+
+static const struct agentport_callbacks agentport_callbacks = {.changed = changed,
+							       .asked = on_agent_asked,
+							       .failed = on_agent_failed,
+							       .answers = on_agent_answers};
+
 /* ---- QMP: events ---- */
 
 static void ask_run_state(struct supervisor *s);
@@ -740,9 +796,11 @@ static void tell_ending(struct supervisor *s, bool told)
 /* It does not after all: somebody else has set shutdown=pause. */
 static void on_stays(struct supervisor *s)
 {
+	struct climb *climb = s->presser ? s->presser : s->asker;
+
 	tell_ending(s, false);
-	if (s->presser && s->presser == s->climber.ending)
-		climb_failed(&s->climber, s->presser, "the guest is down already");
+	if (climb && climb == s->climber.ending)
+		climb_failed(&s->climber, climb, "the guest is down already");
 }
 
 static void on_run_state(void *arg, enum qmp_result result, json_t *value)
@@ -781,6 +839,8 @@ static void ask_run_state(struct supervisor *s)
 		s->state_asked =
 			qmp_command(s->qmp, "query-status", NULL, COMMAND_MS, on_asked_state, s);
 	guest_look(s->guest);
+	if (s->agentport)
+		agentport_run_state(s->agentport);
 }
 
 static void on_event_state(struct supervisor *s, json_t *data)
@@ -829,6 +889,8 @@ static void on_event_shutdown(struct supervisor *s, json_t *data)
 	}
 	tell_ending(s, true);
 	guest_release(s->guest);
+	if (s->asker)
+		agentport_release(s->agentport);
 	if (s->climber.ending)
 		climb_clock(&s->climber, s->climber.ending);
 	notify_status("The guest is down, QEMU is ending");
@@ -869,6 +931,13 @@ static void on_event_panicked(struct supervisor *s, json_t *data)
 	ask_run_state(s);
 }
 
+static void on_event_port(struct supervisor *s, json_t *data)
+{
+	(void)data;
+	if (s->agentport)
+		agentport_look(s->agentport);
+}
+
 static const struct {
 	const char *name;
 	void (*handle)(struct supervisor *s, json_t *data);
@@ -881,6 +950,7 @@ static const struct {
 	{"SUSPEND", on_event_state},
 	{"WAKEUP", on_event_state},
 	{"MIGRATION", on_event_migration},
+	{"VSERPORT_CHANGE", on_event_port},
 };
 
 static void trigger_by_event(struct supervisor *s, const char *name, json_t *event)
@@ -909,6 +979,26 @@ static void on_qmp_event(void *arg, const char *name, json_t *event)
 
 /* ---- QMP: the connection ---- */
 
+static void await_readiness(struct supervisor *s)
+{
+	switch (s->options.ready) {
+	case READY_STARTED:
+		report_ready(s);
+		break;
+	case READY_LISTENING:
+		guest_await(s->guest);
+		break;
+	case READY_AGENT:
+		if (s->agentport) {
+			agentport_await(s->agentport);
+		} else {
+			log_info("this VM has no guest agent channel; ready, as it is started");
+			report_ready(s);
+		}
+		break;
+	}
+}
+
 static void on_started(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
@@ -918,17 +1008,14 @@ static void on_started(void *arg, enum qmp_result result, json_t *value)
 		return;
 	s->started_told = true;
 	log_info("QEMU runs, pid %d: %s", s->qemu, s->run_state[0] ? s->run_state : "no answer");
-	switch (s->options.ready) {
-	case READY_AGENT:
-		log_info("no guest agent is known; ready, as it is started");
-		/* fall through */
-	case READY_STARTED:
-		report_ready(s);
-		break;
-	case READY_LISTENING:
-		guest_await(s->guest);
-		break;
-	}
+	await_readiness(s);
+}
+
+static void set_qmp(struct supervisor *s, struct qmp *qmp)
+{
+	guest_set_qmp(s->guest, qmp);
+	if (s->agentport)
+		agentport_set_qmp(s->agentport, qmp);
 }
 
 static void on_qmp_ready(void *arg)
@@ -950,7 +1037,7 @@ static void on_qmp_ready(void *arg)
 		    s->started_told ? on_run_state : on_started, s);
 	/* Without this nobody tells when a guest has migrated away. */
 	qmp_command(s->qmp, "migrate-set-capabilities", events, COMMAND_MS, NULL, NULL);
-	guest_set_qmp(s->guest, s->qmp);
+	set_qmp(s, s->qmp);
 	climber_retry(&s->climber);
 }
 
@@ -962,7 +1049,7 @@ static void on_qmp_closed(void *arg, const char *why)
 	struct climb *climb = s->presser;
 
 	log_debug("QMP: %s", why);
-	guest_set_qmp(s->guest, NULL);
+	set_qmp(s, NULL);
 	qmp_free(s->qmp);
 	s->qmp = NULL;
 	if (s->gone) {
@@ -1188,7 +1275,7 @@ static void on_drain_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	if (s->qmp && take_orphan(s))
 		return;
-	guest_set_qmp(s->guest, NULL);
+	set_qmp(s, NULL);
 	qmp_free(s->qmp);
 	s->qmp = NULL;
 	finish_if_over(s);
@@ -1361,6 +1448,8 @@ static void prepare(struct supervisor *s)
 	s->reconnect_timer = new_timer(s, on_reconnect);
 	s->guest = guest_new(s->base, s->options.press_interval, s->options.boot_timeout,
 			     &guest_callbacks, s);
+	if (s->options.agent)
+		s->agentport = agentport_new(s->base, &s->dir, &agentport_callbacks, s);
 	s->runner = runner_new(s->base, &s->signals.inherited, on_program_done, s);
 	climber_init(&s->climber, &s->options.policy, &ladder_ops, s);
 	s->actions = s->options.actions;
@@ -1437,6 +1526,7 @@ static void release(struct supervisor *s)
 
 	qmp_free(s->qmp);
 	guest_free(s->guest);
+	agentport_free(s->agentport);
 	runner_free(s->runner);
 	climber_free(&s->climber);
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)

@@ -34,6 +34,8 @@ syscall(157, 36, 1, 0, 0, 0);	# prctl(PR_SET_CHILD_SUBREAPER)
 # What a script's & or nohup has ignored would stay so in all that we start.
 $SIG{$_} = 'DEFAULT' for qw(HUP INT QUIT);
 delete @ENV{qw(NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID JOURNAL_STREAM)};
+$ENV{QEMU_SUPERVISE_CONFIG_DIR} = "$work/config";
+$ENV{QEMU_SUPERVISE_STATE_DIR} = "$work/state";
 $ENV{QEMU_SUPERVISE_RUNTIME_DIR} = "$work/run";
 
 # Skips the whole test file where a program is missing; CI may not skip.
@@ -143,14 +145,20 @@ sub disk_is_clean {
 	return $text !~ /needs_recovery/ && $text =~ /Filesystem state:\s+clean/;
 }
 
-# QEMU's command line for a guest in a mode of t/guest-init. Options: delay, machine, disk (undef:
-# none), console, append, gate (a FIFO: what a line opens the guest waits for), args (at the end).
+# The kernel's command line for a guest in a mode of t/guest-init.
+sub guest_append {
+	my ($mode, %o) = @_;
+	return "console=ttyS0 quiet panic=" . ($o{panic} // -1)
+		. " cryptomgr.notests noreplace-smp nokaslr no_timer_check tsc=reliable guest=$mode delay="
+		. ($o{delay} // 0) . ($o{gate} ? ' gate=ttyS1' : '') . ($o{agent} ? " agent=$o{agent}" : '') . ($o{append} ? " $o{append}" : '');
+}
+
+# QEMU's command line for such a guest. Options: delay, machine, disk (undef: none), console, append, gate (a FIFO:
+# what a line opens the guest waits for), args (at the end).
 sub guest_command {
 	my ($mode, %o) = @_;
 	my $dir = guest_files();
-	my $append = "console=ttyS0 quiet panic=" . ($o{panic} // -1)
-		. " cryptomgr.notests noreplace-smp nokaslr no_timer_check tsc=reliable guest=$mode delay="
-		. ($o{delay} // 0) . ($o{gate} ? ' gate=ttyS1' : '') . ($o{append} ? " $o{append}" : '');
+	my $append = guest_append($mode, %o);
 	return (
 		'qemu-system-x86_64', '-machine', $o{machine} || 'q35', '-accel', 'tcg', '-m', 128,
 		'-nodefaults', '-no-user-config', '-display', 'none', '-kernel', "$dir/vmlinuz",
@@ -166,6 +174,35 @@ sub fake_qemu {
 	return ("$top/t/fake-qemu", @script);
 }
 
+# ---- definitions, for what only a VM with a definition has ----
+
+sub define {
+	my ($name, $definition) = @_;
+	mkdir($ENV{QEMU_SUPERVISE_CONFIG_DIR});
+	return spew("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/$name.json", JSON::PP->new->canonical->pretty->encode($definition));
+}
+
+# The same guest as that of guest_command, with an agent in it.
+sub guest_definition {
+	my ($mode, %o) = @_;
+	my $dir = guest_files();
+	return {
+		emulator => 'qemu-system-x86_64', machine => $o{machine} || 'q35', accel => 'tcg', memory => '128M',
+		kernel => "$dir/vmlinuz", initrd => "$dir/initrd-agent", append => guest_append($mode, %o),
+		disks => [{ path => $o{disk}, format => 'raw' }], console => 'none', agent => JSON::PP::true,
+		args => ['-serial', "file:$o{console}", @{ $o{args} || [] }]
+	};
+}
+
+# A QEMU that is the fake: of the definition's words only what the supervisor adds counts.
+sub fake_definition {
+	my ($path, @fake) = @_;
+	my $words = join(' ', map { "'$_'" } @fake);
+	spew($path, qq{#!/bin/sh\nwhile [ "\$1" != -readconfig ]; do shift; done\nexec $words "\$@"\n});
+	chmod(0755, $path);
+	return { emulator => $path, agent => JSON::PP::true };
+}
+
 # ---- supervisors ----
 
 # Starts qemu-supervise in a session of its own. Options:
@@ -174,6 +211,7 @@ sub fake_qemu {
 #	its FIFO, and open_gate() writes the line), or
 #   command => [...]	any command line instead, or
 #   fake => [...]	the script of t/fake-qemu; sent() then tells what it was sent on control
+#   agent => HOW	with guest or fake: as a VM with a definition that has an agent channel; HOW is the guest's
 #   name, options => [...], env => {...}, prefix => [...] (before qemu-supervise)
 #   setup => sub {...}	called in the child before exec
 sub supervise {
@@ -207,11 +245,20 @@ sub supervisor {
 	$s->{disk} = exists $o{disk} ? $o{disk} : $o{guest} ? make_disk() : undef;
 	$s->{gate} = $o{gate} = make_fifo("$work/gate.$n") if $o{gate};
 	$o{command} ||= [fake_qemu("record=$s->{record}", @{ $o{fake} })] if $o{fake};
+	return $s->_with_agent(%o) if $o{agent};
 	my @command = $o{command} ? @{ $o{command} } : guest_command($o{guest}, %o, disk => $s->{disk}, console => $s->{console});
 	$s->{command} = [
 		@{ $o{prefix} || [] }, $ENV{T_SUPERVISE} || "$top/qemu-supervise",
 		($o{name} || !$o{unnamed} ? ('--name', $s->{name}) : ()), @{ $o{options} || [] }, '--', @command
 	];
+	return $s;
+}
+
+sub T::Supervisor::_with_agent {
+	my ($s, %o) = @_;
+	define($s->{name}, $o{fake} ? fake_definition("$work/$s->{name}.qemu", @{ $o{command} })
+		: guest_definition($o{guest}, %o, disk => $s->{disk}, console => $s->{console}));
+	$s->{command} = [@{ $o{prefix} || [] }, $ENV{T_SUPERVISE} || "$top/qemu-supervise", @{ $o{options} || [] }, $s->{name}];
 	return $s;
 }
 

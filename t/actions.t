@@ -102,7 +102,7 @@ sub test_ordinary {
 	ok($vm->wait_log(qr/VTALRM from .*: ignore\n/), 'ignore');
 	$vm->signal('TERM');
 	$vm->ends_with(0, qr/$off; TERM: agent-shutdown 0\.0s, powerdown \d/, 'agent-shutdown, powerdown');
-	like($vm->log, qr/agent-shutdown: no guest agent is connected\n/, 'agent-shutdown: fails at once');
+	like($vm->log, qr/agent-shutdown: this VM has no guest agent channel\n/, 'agent-shutdown: fails at once');
 	ok(disk_is_clean($vm->{disk}), 'powerdown: file system clean');
 }
 

@@ -130,7 +130,7 @@ subtest '--ready' => sub {
 	$n = listener();
 	$s = running(fake => [], env => { NOTIFY_SOCKET => $n->{path} }, options => ['-r', 'agent']);
 	wait_got($n, 'READY=1');
-	$s->wait_log(qr/no guest agent is known; ready, as it is started/);
+	$s->wait_log(qr/this VM has no guest agent channel; ready, as it is started/);
 	stop($s, 'agent');
 
 	$n = listener();
