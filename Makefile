@@ -14,8 +14,8 @@ REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -Wall -Wex
 COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LINKED = $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
 
-OBJS = agent.o agentport.o channel.o child.o firmware.o guest.o ladder.o log.o notify.o \
-	options.o outcome.o paths.o qmp.o run.o rundir.o signals.o timespan.o trigger.o vm.o \
+OBJS = agent.o agentport.o channel.o child.o firmware.o guest.o ladder.o lastend.o log.o notify.o \
+	options.o outcome.o paths.o qmp.o quote.o run.o rundir.o signals.o timespan.o trigger.o vm.o \
 	vmcommand.o vmfile.o words.o xalloc.o
 UNITS = $(basename $(wildcard t/unit-*.c))
 TESTS ?= $(wildcard t/*.t) $(UNITS)

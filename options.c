@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "paths.h"
+#include "quote.h"
 #include "timespan.h"
 #include "words.h"
 #include "xalloc.h"
@@ -410,26 +411,6 @@ void options_free(struct options *o)
 	free(o->name);
 }
 
-/* A word as a shell would need it. */
-static void print_word(const char *word)
-{
-	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				   "%+,-./:=@_";
-
-	if (*word && word[strspn(word, safe)] == '\0') {
-		fputs(word, stdout);
-		return;
-	}
-	putchar('\'');
-	for (; *word; word++) {
-		if (*word == '\'')
-			fputs("'\\''", stdout);
-		else
-			putchar(*word);
-	}
-	putchar('\'');
-}
-
 void options_print(const struct options *o)
 {
 	for (size_t i = 0; i < o->policy.count; i++) {
@@ -440,7 +421,7 @@ void options_print(const struct options *o)
 	}
 	putchar('\n');
 	for (char **word = o->command; *word; word++) {
-		print_word(*word);
+		quote_print_word(*word);
 		putchar(' ');
 	}
 	puts("-readconfig /dev/fd/N");

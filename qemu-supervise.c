@@ -16,6 +16,7 @@
 #include "child.h"
 #include "guest.h"
 #include "ladder.h"
+#include "lastend.h"
 #include "log.h"
 #include "notify.h"
 #include "options.h"
@@ -84,7 +85,8 @@ struct supervisor {
 	bool cont_after_reset;
 	bool ending_told; /* QEMU ends by itself: its SHUTDOWN was seen */
 	bool ready, ready_pending;
-	json_t *event; /* what began the ladder that is being begun */
+	char words[160]; /* how it ended */
+	json_t *event;	 /* what began the ladder that is being begun */
 
 	bool watchdog_asked; /* its query-status is unanswered */
 	int64_t watchdog_answered;
@@ -154,12 +156,14 @@ static json_t *agent_state(const struct supervisor *s)
 
 static void write_state(struct supervisor *s)
 {
-	json_t *state = xcheck(json_pack(
-		"{s:i, s:s, s:i, s:i, s:s, s:s, s:I, s:o, s:{s:s, s:s}, s:o}", "version", 1, "name",
-		s->options.name, "supervisor", (int)getpid(), "pid", (int)s->qemu, "phase",
-		phase(s), "run-state", s->run_state, "started", (json_int_t)s->started, "agent",
-		agent_state(s), "set-action", "reboot", s->actions.reboot, "shutdown",
-		s->actions.shutdown, "ladder", ladder_state(s)));
+	json_t *state = xcheck(
+		json_pack("{s:i, s:s, s:i, s:i, s:s, s:b, s:s, s:I, s:I, s:o, s:{s:s, s:s}, s:o}",
+			  "version", 1, "name", s->options.name, "supervisor", (int)getpid(), "pid",
+			  (int)s->qemu, "phase", phase(s), "ready", s->ready, "run-state",
+			  s->run_state, "started", (json_int_t)s->started, "memory",
+			  s->options.vm ? s->options.vm->memory : (json_int_t)0, "agent",
+			  agent_state(s), "set-action", "reboot", s->actions.reboot, "shutdown",
+			  s->actions.shutdown, "ladder", ladder_state(s)));
 
 	rundir_write_state(&s->dir, state);
 	json_decref(state);
@@ -223,6 +227,7 @@ static void report_ready(struct supervisor *s)
 	if (s->ready)
 		return;
 	s->ready = s->ready_pending = true;
+	changed(s);
 	pulse(s);
 	log_debug("readiness reported");
 }
@@ -1327,14 +1332,17 @@ static int exec_status(int error)
 }
 
 /* Writes the last line and returns the exit status. */
-static int tell_the_end(const struct supervisor *s)
+static int tell_the_end(struct supervisor *s)
 {
-	char words[160];
-	int status = outcome_status(&s->outcome, s->wait_status, words, sizeof(words));
+	char *words = s->words;
+	int status = outcome_status(&s->outcome, s->wait_status, words, sizeof(s->words));
 	char *history;
 
-	if (s->exec_error)
+	if (s->exec_error) {
+		snprintf(words, sizeof(s->words), "cannot execute %s: %s", s->options.command[0],
+			 strerror(s->exec_error));
 		return exec_status(s->exec_error);
+	}
 	history = history_text(s);
 	if (status == EX_UNAVAILABLE)
 		log_error("QEMU failed before the VM started: %s (status %d)", words, status);
@@ -1567,6 +1575,8 @@ int main(int argc, char **argv)
 			restore_terminal(&s.terminal);
 			status = tell_the_end(&s);
 		}
+		if (s.options.defined)
+			lastend_write(s.options.name, status, s.words);
 		rundir_remove(&s.dir);
 	}
 	release(&s);

@@ -1,0 +1,14 @@
+/* The record of a VM's last end, which its supervisor leaves in the VM's state directory. */
+#ifndef LASTEND_H
+#define LASTEND_H
+
+#define LAST_END     "last-end.json"
+#define LAST_END_NEW "last-end.json.new" /* while it is written */
+
+/*
+ * Replaces the record of the VM name: the exit status of its supervisor, and words for it ("":
+ * those that the status itself has). A failure is logged.
+ */
+void lastend_write(const char *name, int status, const char *words);
+
+#endif

@@ -1,0 +1,11 @@
+/* Words as a shell would need them. */
+#ifndef QUOTE_H
+#define QUOTE_H
+
+/* Prints a NULL-terminated list of words as one line that a shell reads as those words again. */
+void quote_print(char *const *words);
+
+/* The same of one word, and no newline. */
+void quote_print_word(const char *word);
+
+#endif
