@@ -3,24 +3,30 @@ PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/qemu-supervise
+LIBEXECDIR ?= $(PREFIX)/libexec
 PKG_CONFIG ?= pkg-config
 PROVE ?= prove -j$$(nproc)
 CFLAGS ?= -O2 -g
 LIBS = libevent_core jansson
 
 # pkg-config is asked in the recipes: check, demo, lint and bench install it first where it is missing.
-REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -Wall -Wextra -Wshadow \
-	-Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -MMD -MP $$($(PKG_CONFIG) --cflags $(LIBS))
+REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
+	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -MMD -MP $$($(PKG_CONFIG) --cflags $(LIBS))
 COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LINKED = $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
 
 OBJS = agent.o agentport.o channel.o child.o firmware.o guest.o ladder.o lastend.o log.o notify.o \
 	options.o outcome.o paths.o qmp.o quote.o run.o rundir.o signals.o timespan.o trigger.o vm.o \
 	vmcommand.o vmfile.o words.o xalloc.o
+VMCONF_OBJS = adapter.o ask.o change.o console.o create.o delete.o disk.o hold.o lifecycle.o newvm.o \
+	setkey.o show.o store.o users.o vmstate.o
 UNITS = $(basename $(wildcard t/unit-*.c))
 TESTS ?= $(wildcard t/*.t) $(UNITS)
 
-all: qemu-supervise
+all: qemu-supervise vmconf
+
+vmconf: vmconf.o $(VMCONF_OBJS) $(OBJS)
+	$(COMPILE) -o $@ $^ $(LINKED)
 
 qemu-supervise: qemu-supervise.o $(OBJS)
 	$(COMPILE) -o $@ $^ $(LINKED)
@@ -28,7 +34,7 @@ qemu-supervise: qemu-supervise.o $(OBJS)
 .c.o:
 	$(COMPILE) -c -o $@ $<
 
-qemu-supervise.o $(OBJS): Makefile
+qemu-supervise.o vmconf.o $(VMCONF_OBJS) $(OBJS): Makefile
 
 t/unit-%: t/unit-%.c $(OBJS)
 	$(COMPILE) -o $@ $< $(OBJS) $(LINKED) $$($(PKG_CONFIG) --libs cmocka)
@@ -72,8 +78,8 @@ fuzz:
 fuzz-merge: build/fuzz/vm
 	build/fuzz/vm -merge=1 fuzz/corpus-vm build/fuzz/vm-corpus
 
-TIDY_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION=\"\" $$($(PKG_CONFIG) --cflags $(LIBS))
-SCRIPTS = $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* bench/* examples/*/* t/* 2>/dev/null)
+TIDY_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION=\"\" -DLIBEXECDIR=\"\" $$($(PKG_CONFIG) --cflags $(LIBS))
+SCRIPTS = $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* bench/* examples/*/* init/* t/* 2>/dev/null)
 PERL = $(shell grep -lE '^\#!/usr/bin/(env )?perl' bench/* t/* 2>/dev/null) $(wildcard t/*.pm)
 
 lint:
@@ -100,7 +106,7 @@ dist:
 
 # build/guest stays: its kernel was downloaded.
 clean:
-	rm -f qemu-supervise bench/empty fuzz/replay-vm $(UNITS) *.[od] bench/*.d fuzz/*.d t/*.d \
+	rm -f qemu-supervise vmconf bench/empty fuzz/replay-vm $(UNITS) *.[od] bench/*.d fuzz/*.d t/*.d \
 		qemu-supervise-*.tar.gz
 	rm -rf build/fuzz
 

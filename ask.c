@@ -1,0 +1,163 @@
+#include "ask.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "rundir.h"
+#include "timespan.h"
+#include "xalloc.h"
+
+struct ask {
+	struct event_base *base;
+	struct qmp *qmp;
+	bool ready, closed;
+	char why[128];
+	bool answered;
+	enum qmp_result result;
+	json_t *value;
+};
+
+static void on_ready(void *arg)
+{
+	struct ask *ask = arg;
+
+	ask->ready = true;
+}
+
+static void on_event(void *arg, const char *name, json_t *event)
+{
+	(void)arg, (void)name, (void)event;
+}
+
+static void on_closed(void *arg, const char *why)
+{
+	struct ask *ask = arg;
+
+	ask->closed = true;
+	snprintf(ask->why, sizeof(ask->why), "%s", why);
+}
+
+static const struct qmp_callbacks callbacks = {on_ready, on_event, on_closed};
+
+struct ask *ask_open(const struct store *store, const char *name, int timeout_ms, const char **why)
+{
+	static char words[128];
+	struct rundir dir = RUNDIR_NONE;
+	struct ask *ask = xcalloc(1, sizeof(*ask));
+	int fd;
+
+	dir.path = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
+	fd = rundir_connect(&dir, SOCKET_QMP);
+	snprintf(ask->why, sizeof(ask->why), "cannot connect to %s/qmp: %s", dir.path,
+		 strerror(errno));
+	free(dir.path);
+	ask->base = xcheck(event_base_new());
+	if (fd >= 0)
+		ask->qmp = xcheck(qmp_new(ask->base, fd, timeout_ms, &callbacks, ask));
+	while (ask->qmp && !ask->ready && !ask->closed)
+		event_base_loop(ask->base, EVLOOP_ONCE);
+	if (ask->ready)
+		return ask;
+	snprintf(words, sizeof(words), "%s", ask->why);
+	*why = words;
+	ask_close(ask);
+	return NULL;
+}
+
+void ask_close(struct ask *ask)
+{
+	if (!ask)
+		return;
+	qmp_free(ask->qmp);
+	event_base_free(ask->base);
+	free(ask);
+}
+
+static void on_reply(void *arg, enum qmp_result result, json_t *value)
+{
+	struct ask *ask = arg;
+
+	ask->answered = true;
+	ask->result = result;
+	ask->value = json_incref(value);
+}
+
+enum qmp_result ask_qmp(struct ask *ask, const char *command, json_t *arguments, int timeout_ms,
+			json_t **value)
+{
+	ask->answered = false;
+	ask->value = NULL;
+	ask->result = QMP_LOST;
+	if (qmp_command(ask->qmp, command, arguments, timeout_ms, on_reply, ask))
+		while (!ask->answered)
+			event_base_loop(ask->base, EVLOOP_ONCE);
+	*value = ask->value;
+	return ask->result;
+}
+
+/* ---- the guest agent ---- */
+
+struct conversation {
+	struct event_base *base;
+	struct agent *agent;
+	const char *command;
+	int64_t until; /* monotonic ms */
+	json_t *value;
+};
+
+static void hang_up(struct conversation *c)
+{
+	agent_free(c->agent);
+	c->agent = NULL;
+	event_base_loopbreak(c->base);
+}
+
+static void on_agent_reply(void *arg, enum qmp_result result, json_t *value)
+{
+	struct conversation *c = arg;
+
+	if (result == QMP_OK)
+		c->value = json_incref(value);
+	hang_up(c);
+}
+
+static void on_agent_ready(void *arg)
+{
+	struct conversation *c = arg;
+	int64_t left = c->until - monotonic_ms();
+
+	if (left <= 0 || !agent_command(c->agent, c->command, NULL, (int)left, on_agent_reply, c))
+		hang_up(c);
+}
+
+static void on_agent_closed(void *arg, const char *why)
+{
+	(void)why;
+	hang_up(arg);
+}
+
+json_t *ask_agent(const struct store *store, const char *name, const char *command, int timeout_ms)
+{
+	static const struct agent_callbacks agent_callbacks = {.ready = on_agent_ready,
+							       .closed = on_agent_closed};
+	struct rundir dir = RUNDIR_NONE;
+	struct conversation c = {.command = command, .until = monotonic_ms() + timeout_ms};
+	int fd;
+
+	dir.path = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
+	fd = rundir_connect(&dir, SOCKET_AGENT);
+	free(dir.path);
+	if (fd < 0)
+		return NULL;
+	c.base = xcheck(event_base_new());
+	c.agent = agent_new(c.base, fd, timeout_ms, &agent_callbacks, &c);
+	if (c.agent)
+		event_base_dispatch(c.base);
+	event_base_free(c.base);
+	return c.value;
+}

@@ -1,0 +1,432 @@
+/* vmconf set, vmconf edit, vmconf rename. */
+#include "vmconf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "hold.h"
+#include "log.h"
+#include "setkey.h"
+#include "users.h"
+#include "vmstate.h"
+#include "xalloc.h"
+
+static void tell_when(const struct store *store, const char *name)
+{
+	struct vm_status status;
+
+	vm_status_read(store, name, &status);
+	if (vm_state_is_up(status.state))
+		log_notice("%s is %s: the change counts from its next start", name,
+			   vm_state_word(status.state));
+}
+
+/* The text of a definition, however broken; NULL and a line if it cannot be read. */
+static char *read_text(const struct store *store, const char *name, size_t *len)
+{
+	char *file = xasprintf("%s.json", name);
+	char *text = store_read(store->config_fd, file, len);
+
+	if (!text)
+		log_warn("cannot read the definition %s/%s", store->config, file);
+	free(file);
+	return text;
+}
+
+/* ---- set ---- */
+
+/* The JSON of a definition that may be broken otherwise; NULL and lines if it is none. */
+static json_t *read_json(const struct store *store, const char *name)
+{
+	struct vm_problems problems = {0};
+	size_t len;
+	char *text = read_text(store, name, &len);
+	json_t *definition = text ? json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+
+	if (text && !json_is_object(definition)) {
+		vm_free(vm_from_text(name, text, len, &problems));
+		tell_problems(&problems);
+		log_error("the definition of %s is no JSON object: put it right with \"vmconf edit "
+			  "%s\"",
+			  name, name);
+		json_decref(definition);
+		definition = NULL;
+	}
+	free(text);
+	return definition;
+}
+
+static int save_if_good(const struct store *store, const char *name, json_t *definition)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = vm_from_json(name, definition, &problems);
+	bool saved = vm && store_prepare_json(store, name, definition) &&
+		     store_commit(store, name, true);
+
+	tell_problems(&problems);
+	if (!vm)
+		log_error("%s was not changed: its definition would be wrong", name);
+	vm_free(vm);
+	if (saved)
+		return 0;
+	return vm ? EXIT_FAILURE : EX_CONFIG;
+}
+
+static int set(const struct store *store, const char *name, char **assignments, int count)
+{
+	json_t *definition = read_json(store, name);
+	int status = definition ? 0 : EX_CONFIG;
+
+	for (int i = 0; i < count && status == 0; i++)
+		status = set_key(definition, assignments[i]) ? 0 : EX_USAGE;
+	if (status == 0)
+		status = save_if_good(store, name, definition);
+	json_decref(definition);
+	return status;
+}
+
+int cmd_set(struct call *call)
+{
+	const char *name;
+	int status;
+
+	call_option(call, NULL);
+	call_operands(call, 2, -1);
+	name = call->argv[0];
+	if (!name_is_good(name))
+		return EX_USAGE;
+	if (!store_lock(&call->store))
+		return EXIT_FAILURE;
+	status = name_is_known(&call->store, name);
+	if (status == 0)
+		status = set(&call->store, name, call->argv + 1, call->argc - 1);
+	store_unlock(&call->store);
+	if (status == 0)
+		tell_when(&call->store, name);
+	return status;
+}
+
+/* ---- edit ---- */
+
+struct edited {
+	const struct store *store;
+	const char *name;
+	char *before; /* the text that was copied */
+	size_t before_len;
+	char *copy; /* its path */
+};
+
+static bool make_copy(struct edited *e)
+{
+	const char *dir = getenv("TMPDIR");
+	bool written;
+	int fd;
+
+	e->copy = xasprintf("%s/vmconf-%s-XXXXXX.json", dir && *dir ? dir : "/tmp", e->name);
+	fd = mkstemps(e->copy, (int)strlen(".json"));
+	written = fd >= 0 && write(fd, e->before, e->before_len) == (ssize_t)e->before_len;
+	if (!written)
+		log_warn("cannot write a copy to edit, %s", e->copy);
+	if (fd >= 0)
+		close(fd);
+	return written;
+}
+
+/* As git does it: the shell splits what $EDITOR holds. */
+static bool run_editor(const struct edited *e)
+{
+	const char *editor = getenv("VISUAL");
+	char *script;
+	int status = -1;
+	pid_t pid;
+
+	if (!editor || !*editor)
+		editor = getenv("EDITOR");
+	if (!editor || !*editor)
+		editor = "vi";
+	script = xasprintf("%s \"$@\"", editor);
+	pid = fork();
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "-c", script, editor, e->copy, (char *)NULL);
+		_exit(127);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status != 0)
+		log_error("the editor (%s) failed; %s is as it was", editor, e->name);
+	free(script);
+	return status == 0;
+}
+
+static bool offer_again(void)
+{
+	int answer = EOF, c;
+
+	if (!isatty(STDIN_FILENO))
+		return false;
+	fputs("Edit it again? [Y/n] ", stderr);
+	while ((c = getchar()) != EOF && c != '\n')
+		if (answer == EOF && c != ' ')
+			answer = c;
+	if (c == EOF)
+		return false;
+	return answer == EOF || answer == 'y' || answer == 'Y';
+}
+
+/* Under the lock; somebody else's change since then is not overwritten. */
+static int save_edited(struct store *store, const struct edited *e, const char *text,
+		       size_t text_len)
+{
+	int status = EXIT_FAILURE;
+	size_t len;
+	char *now;
+
+	if (!store_lock(store))
+		return EXIT_FAILURE;
+	now = read_text(store, e->name, &len);
+	if (now && (len != e->before_len || memcmp(now, e->before, len) != 0))
+		log_error("somebody else has changed the definition of %s meanwhile", e->name);
+	else if (now && store_prepare(store, e->name, text, text_len) &&
+		 store_commit(store, e->name, true))
+		status = 0;
+	free(now);
+	store_unlock(store);
+	return status;
+}
+
+/* -1: it is to be edited again. */
+static int take_edited(struct store *store, const struct edited *e)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = NULL;
+	int status = EX_CONFIG;
+	size_t len;
+	char *text = store_read(AT_FDCWD, e->copy, &len);
+
+	if (!text) {
+		log_warn("cannot read %s", e->copy);
+		return EXIT_FAILURE;
+	}
+	vm = vm_from_text(e->name, text, len, &problems);
+	if (vm && len == e->before_len && memcmp(text, e->before, len) == 0) {
+		log_notice("%s is unchanged", e->name);
+		status = 0;
+	} else if (vm) {
+		status = save_edited(store, e, text, len);
+	}
+	tell_problems(&problems);
+	if (!vm && offer_again())
+		status = -1;
+	vm_free(vm);
+	free(text);
+	return status;
+}
+
+static int edit(struct store *store, const char *name)
+{
+	struct edited e = {.store = store, .name = name};
+	int status = EXIT_FAILURE;
+
+	e.before = read_text(store, name, &e.before_len);
+	if (e.before && make_copy(&e)) {
+		do
+			status = run_editor(&e) ? take_edited(store, &e) : EXIT_FAILURE;
+		while (status < 0);
+		if (status == 0)
+			unlink(e.copy);
+		else
+			log_notice("what you have written is in %s", e.copy);
+	}
+	free(e.before);
+	free(e.copy);
+	return status;
+}
+
+int cmd_edit(struct call *call)
+{
+	const char *name;
+	int status;
+
+	call_option(call, NULL);
+	call_operands(call, 1, 1);
+	name = call->argv[0];
+	if (!name_is_good(name))
+		return EX_USAGE;
+	status = name_is_known(&call->store, name);
+	if (status == 0)
+		status = edit(&call->store, name);
+	if (status == 0)
+		tell_when(&call->store, name);
+	return status;
+}
+
+/* ---- rename ---- */
+
+struct renaming {
+	struct store *store;
+	const char *old, *new;
+	char *home, *new_home;
+	struct vm *vm;
+	json_t *definition;
+};
+
+/* "path" of an object, where it leads into the old directory, becomes relative. */
+static void make_relative(const struct renaming *r, json_t *object, const char *key)
+{
+	const char *path = json_string_value(json_object_get(object, key));
+	size_t len = strlen(r->home);
+
+	if (path && strncmp(path, r->home, len) == 0 && path[len] == '/')
+		json_object_set_new(object, key, xcheck(json_string(path + len + 1)));
+}
+
+/* What was made of the name until now is written down, so that the new name changes nothing. */
+static void keep_identity(struct renaming *r)
+{
+	static const char *const paths[] = {"kernel", "initrd", "cdrom", "firmware"};
+	json_t *nics = json_object_get(r->definition, "nics");
+	char *uuid = vm_uuid(r->vm);
+
+	json_object_set_new(r->definition, "uuid", xcheck(json_string(uuid)));
+	free(uuid);
+	for (size_t i = 0; i < r->vm->nic_count && i < json_array_size(nics); i++) {
+		char *mac = vm_mac(r->vm, i);
+
+		json_object_set_new(json_array_get(nics, i), "mac", xcheck(json_string(mac)));
+		free(mac);
+	}
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		make_relative(r, r->definition, paths[i]);
+	for (size_t i = 0; i < r->vm->disk_count; i++)
+		make_relative(r, json_array_get(json_object_get(r->definition, "disks"), i),
+			      "path");
+}
+
+/* Images that are based on one in the directory, by a path that will lead nowhere. */
+static bool is_based_on_itself(const struct renaming *r)
+{
+	bool based = false;
+
+	for (size_t i = 0; i < r->vm->disk_count; i++) {
+		const char *path = r->vm->disks[i].path;
+		char *backing = path ? disk_backing(path) : NULL;
+
+		if (backing && strncmp(path, r->home, strlen(r->home)) == 0 &&
+		    strncmp(backing, r->home, strlen(r->home)) == 0 &&
+		    backing[strlen(r->home)] == '/') {
+			log_error("%s cannot be renamed: its disk %s is based on %s, which would "
+				  "be elsewhere; see qemu-img rebase -u",
+				  r->old, path, backing);
+			based = true;
+		}
+		free(backing);
+	}
+	return based;
+}
+
+static bool may_be_renamed(const struct renaming *r)
+{
+	struct names disks = {0}, except = {0};
+	bool used;
+
+	for (size_t i = 0; i < r->vm->disk_count; i++)
+		if (r->vm->disks[i].path &&
+		    strncmp(r->vm->disks[i].path, r->home, strlen(r->home)) == 0)
+			names_add(&disks, r->vm->disks[i].path);
+	names_add(&except, r->old);
+	used = is_used_by_others(r->store, r->old, &disks, &except, "renamed");
+	store_names_free(&disks);
+	store_names_free(&except);
+	return !used && !is_based_on_itself(r);
+}
+
+static bool begin(const struct renaming *r)
+{
+	json_t *back = xcheck(json_array()), *forward = xcheck(json_array());
+	char *definition = xasprintf("%s/%s.json", r->store->config, r->old);
+
+	step_rename(back, r->new_home, r->home);
+	step_remove(forward, definition);
+	free(definition);
+	return journal_begin(r->store, r->new, back, forward, true);
+}
+
+static bool move_home(const struct renaming *r)
+{
+	bool moved = rename(r->home, r->new_home) == 0 || errno == ENOENT;
+
+	if (!moved)
+		log_warn("cannot rename %s to %s", r->home, r->new_home);
+	return moved;
+}
+
+static int make_renamed(struct renaming *r)
+{
+	bool done = false;
+
+	r->definition = xcheck(json_deep_copy(r->vm->json));
+	keep_identity(r);
+	if (rmdir(r->new_home) < 0 && errno != ENOENT) {
+		log_error(
+			"%s is there already, though there is no VM %s: move it away or remove it",
+			r->new_home, r->new);
+	} else if (begin(r)) {
+		done = move_home(r) && store_prepare_json(r->store, r->new, r->definition) &&
+		       store_commit(r->store, r->new, false);
+		store_abandon(r->store);
+		done = journal_end(r->store) && done;
+	}
+	return done ? 0 : EXIT_FAILURE;
+}
+
+static int run_rename(struct renaming *r)
+{
+	int held, status = name_is_known(r->store, r->old);
+
+	if (status != 0)
+		return status;
+	if (store_has(r->store, r->new)) {
+		log_error("%s cannot be renamed: there is a VM %s already", r->old, r->new);
+		return EXIT_FAILURE;
+	}
+	r->vm = load_or_tell(r->old);
+	if (!r->vm)
+		return EX_CONFIG;
+	held = hold_down(r->store, r->old, "renamed");
+	if (held == -1)
+		return EXIT_FAILURE;
+	status = may_be_renamed(r) ? make_renamed(r) : EXIT_FAILURE;
+	let_go(r->store, status == 0 ? r->new : r->old, held);
+	return status;
+}
+
+int cmd_rename(struct call *call)
+{
+	struct renaming r = {.store = &call->store};
+	int status = EXIT_FAILURE;
+
+	call_option(call, NULL);
+	call_operands(call, 2, 2);
+	r.old = call->argv[0];
+	r.new = call->argv[1];
+	if (!name_is_good(r.old) || !name_is_good(r.new))
+		return EX_USAGE;
+	r.home = store_path(r.store, r.old, "");
+	r.new_home = store_path(r.store, r.new, "");
+	if (store_lock(r.store))
+		status = run_rename(&r);
+	store_unlock(r.store);
+	json_decref(r.definition);
+	vm_free(r.vm);
+	free(r.home);
+	free(r.new_home);
+	return status;
+}

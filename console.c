@@ -1,0 +1,224 @@
+/* vmconf console: the VM's serial console on the terminal. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "rundir.h"
+#include "vmconf.h"
+#include "vmstate.h"
+#include "xalloc.h"
+
+#define ESCAPE 0x1d /* Ctrl-] */
+
+struct console {
+	const char *name;
+	int socket;
+	int signals; /* a signalfd of those that end us */
+	bool is_terminal;
+	struct termios modes; /* of the terminal, as we found it */
+	bool input_over;
+	const char *end; /* why it is over */
+};
+
+/* ---- the terminal ---- */
+
+static void make_raw(struct console *c)
+{
+	struct termios raw;
+
+	c->is_terminal = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &c->modes) == 0;
+	if (!c->is_terminal)
+		return;
+	raw = c->modes;
+	cfmakeraw(&raw);
+	tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+}
+
+static void restore(const struct console *c)
+{
+	if (c->is_terminal)
+		tcsetattr(STDIN_FILENO, TCSADRAIN, &c->modes);
+}
+
+/* They come as data, so that nothing is left undone: the terminal is restored first. */
+static int catch_signals(void)
+{
+	static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaddset(&set, signals[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGTTOU, SIG_IGN); /* restoring from the background */
+	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+/* ---- the data ---- */
+
+/* The guest may take its time to read: what we have read is written, or a signal ends it. */
+static bool write_all(struct console *c, int fd, const char *text, size_t len)
+{
+	while (len > 0) {
+		struct pollfd fds[] = {{.fd = fd, .events = POLLOUT},
+				       {.fd = c->signals, .events = POLLIN}};
+		ssize_t written = write(fd, text, len);
+
+		if (written > 0) {
+			text += written;
+			len -= (size_t)written;
+		} else if ((errno != EAGAIN && errno != EINTR) ||
+			   (poll(fds, 2, -1) > 0 && fds[1].revents)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static void take_input(struct console *c)
+{
+	char text[4096];
+	ssize_t len = read(STDIN_FILENO, text, sizeof(text));
+	const char *escape = len > 0 && c->is_terminal ? memchr(text, ESCAPE, (size_t)len) : NULL;
+
+	if (len < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (len <= 0)
+		c->input_over = true;
+	if (len <= 0 && c->is_terminal)
+		c->end = "the terminal is gone";
+	if (escape)
+		len = escape - text;
+	if (len > 0 && !write_all(c, c->socket, text, (size_t)len))
+		c->end = "the console has closed";
+	if (escape)
+		c->end = "left";
+}
+
+static void take_output(struct console *c)
+{
+	char text[4096];
+	ssize_t len = read(c->socket, text, sizeof(text));
+
+	if (len < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (len <= 0)
+		c->end = "the VM has ended";
+	else if (!write_all(c, STDOUT_FILENO, text, (size_t)len))
+		c->end = "nobody reads the output";
+}
+
+/* Returns the signal that ended it, or 0. */
+static int talk(struct console *c)
+{
+	struct signalfd_siginfo info;
+
+	while (!c->end) {
+		struct pollfd fds[] = {{.fd = c->signals, .events = POLLIN},
+				       {.fd = c->socket, .events = POLLIN},
+				       {.fd = c->input_over ? -1 : STDIN_FILENO, .events = POLLIN}};
+
+		if (poll(fds, 3, -1) < 0)
+			continue;
+		if (fds[0].revents && read(c->signals, &info, sizeof(info)) == sizeof(info))
+			return (int)info.ssi_signo;
+		if (fds[1].revents)
+			take_output(c);
+		if (fds[2].revents && !c->end)
+			take_input(c);
+	}
+	return 0;
+}
+
+/* ---- the connection ---- */
+
+/* QEMU serves one client at a time; a second one would hear nothing. Released at our end. */
+static bool take_turn(const struct rundir *dir, const char *name)
+{
+	int fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return true;
+	log_error("the console of %s is in use by another vmconf console", name);
+	return false;
+}
+
+static int connect_console(const struct store *store, struct console *c)
+{
+	struct rundir dir = RUNDIR_NONE;
+	struct vm_status status;
+
+	vm_status_read(store, c->name, &status);
+	if (!vm_state_is_up(status.state)) {
+		log_error("%s is not running: no console; \"vmconf start %s\" starts it", c->name,
+			  c->name);
+		return EXIT_FAILURE;
+	}
+	dir.path = xasprintf("%s/%s", store->runtime ? store->runtime : "", c->name);
+	c->socket = -1;
+	if (access(dir.path, X_OK) < 0 || take_turn(&dir, c->name))
+		c->socket = rundir_connect(&dir, SOCKET_CONSOLE);
+	else
+		errno = 0;
+	if (c->socket < 0 && errno == ENOENT)
+		log_error("%s has no console socket: its definition says \"console\" is something "
+			  "else, or it was started with another one",
+			  c->name);
+	else if (c->socket < 0 && errno != 0)
+		log_warn("cannot connect to %s/console", dir.path);
+	free(dir.path);
+	return c->socket < 0 ? EXIT_FAILURE : 0;
+}
+
+static int run(struct console *c)
+{
+	int signo;
+
+	c->signals = catch_signals();
+	if (c->signals < 0) {
+		log_warn("cannot wait for signals");
+		return EX_OSERR;
+	}
+	if (isatty(STDERR_FILENO))
+		log_notice("console of %s; Ctrl-] leaves it", c->name);
+	make_raw(c);
+	signo = talk(c);
+	restore(c);
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\n");
+	if (c->end && isatty(STDERR_FILENO))
+		log_notice("console of %s: %s", c->name, c->end);
+	close(c->signals);
+	return signo ? 128 + signo : 0;
+}
+
+int cmd_console(struct call *call)
+{
+	struct console c = {0};
+	int status;
+
+	call_option(call, NULL);
+	call_operands(call, 1, 1);
+	c.name = call->argv[0];
+	if (!name_is_good(c.name))
+		return EX_USAGE;
+	status = name_is_known(&call->store, c.name);
+	if (status == 0)
+		status = connect_console(&call->store, &c);
+	if (status == 0) {
+		status = run(&c);
+		close(c.socket);
+	}
+	return status;
+}

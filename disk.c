@@ -1,0 +1,283 @@
+#include "disk.h"
+
+#include <ctype.h>
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "xalloc.h"
+
+/* By extension, and by what the file begins with. */
+static const struct image_format {
+	const char *name, *extension;
+	off_t offset;
+	const char *magic; /* NULL: anything may be one */
+	size_t len;
+} formats[] = {
+	{"qcow2", ".qcow2", 0, "QFI\xfb", 4},
+	{"raw", ".raw", 0, NULL, 0},
+	{"raw", ".img", 0, NULL, 0},
+	{"vmdk", ".vmdk", 0, "KDMV", 4},
+	{"vdi", ".vdi", 64, "\x7f\x10\xda\xbe", 4},
+	{"vhdx", ".vhdx", 0, "vhdxfile", 8},
+	{"vpc", ".vhd", 0, "conectix", 8},
+	{"qed", ".qed", 0, "QED", 4},
+	{"luks", ".luks", 0, "LUKS\xba\xbe", 6},
+};
+
+#define FORMAT_COUNT (sizeof(formats) / sizeof(formats[0]))
+
+bool disk_size_is_valid(const char *text)
+{
+	size_t digits = strspn(text, "0123456789"), used = digits;
+
+	if (digits == 0 || digits > 15 || strtod(text, NULL) <= 0)
+		return false;
+	if (text[used] == '.') {
+		digits = strspn(text + used + 1, "0123456789");
+		if (digits == 0)
+			return false;
+		used += 1 + digits;
+	}
+	if (text[used] != '\0' && strchr("kKmMgGtTpP", text[used]))
+		return text[used + 1] == '\0';
+	return text[used] == '\0' && !strchr(text, '.');
+}
+
+/* ---- base images ---- */
+
+static const char *format_of_name(const char *path)
+{
+	for (size_t i = 0; i < FORMAT_COUNT; i++) {
+		size_t len = strlen(path), extension = strlen(formats[i].extension);
+
+		if (len > extension && strcmp(path + len - extension, formats[i].extension) == 0)
+			return formats[i].name;
+	}
+	return NULL;
+}
+
+/* The format whose mark the file bears; NULL: none that we know. *error: errno, where it cannot be
+ * read. */
+static const char *format_of_content(const char *path, int *error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	const char *found = NULL;
+	char mark[16];
+
+	*error = fd < 0 ? errno : 0;
+	for (size_t i = 0; i < FORMAT_COUNT && fd >= 0 && !found; i++)
+		if (formats[i].magic &&
+		    pread(fd, mark, formats[i].len, formats[i].offset) == (ssize_t)formats[i].len &&
+		    memcmp(mark, formats[i].magic, formats[i].len) == 0)
+			found = formats[i].name;
+	if (fd >= 0)
+		close(fd);
+	return found;
+}
+
+static bool has_mark(const char *format)
+{
+	for (size_t i = 0; i < FORMAT_COUNT; i++)
+		if (strcmp(formats[i].name, format) == 0 && formats[i].magic)
+			return true;
+	return false;
+}
+
+/* A name in images/, as it stands or with an extension; malloc'd, NULL if there is none. */
+static char *find_in_images(const struct store *store, const char *image)
+{
+	static const char *const extensions[] = {"", ".qcow2", ".raw", ".img"};
+
+	for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+		char *path = xasprintf("%s/images/%s%s", store->state, image, extensions[i]);
+
+		if (access(path, F_OK) == 0)
+			return path;
+		free(path);
+	}
+	return NULL;
+}
+
+static bool check_format(const char *path, const char *given, struct disk_base *base)
+{
+	int error;
+	const char *found = format_of_content(path, &error);
+
+	base->format = given ? given : format_of_name(path);
+	if (error) {
+		errno = error;
+		log_warn("cannot read the base image %s", path);
+	} else if (!base->format) {
+		log_error("base image %s: its name does not tell its format; say it with "
+			  "--image-format",
+			  path);
+	} else if (found ? strcmp(found, base->format) != 0 : has_mark(base->format)) {
+		log_error("base image %s is %s%s, not %s as %s; say what it is with "
+			  "--image-format",
+			  path, found ? found : "no ", found ? "" : base->format, base->format,
+			  given ? "you say" : "its name says");
+	} else {
+		return true;
+	}
+	return false;
+}
+
+bool disk_find_base(const struct store *store, const char *image, const char *format,
+		    struct disk_base *base)
+{
+	char *path = strchr(image, '/') ? NULL : find_in_images(store, image);
+	struct stat st;
+	bool good;
+
+	base->path = realpath(path ? path : image, NULL);
+	free(path);
+	if (!base->path && !strchr(image, '/'))
+		log_error("there is no base image %s: not in %s/images (with .qcow2, .raw, .img or "
+			  "without), and no such file here",
+			  image, store->state);
+	else if (!base->path)
+		log_warn("cannot find the base image %s", image);
+	if (!base->path)
+		return false;
+	good = stat(base->path, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
+	if (!good)
+		log_error("base image %s is neither a file nor a block device", base->path);
+	good = good && check_format(base->path, format, base);
+	if (!good)
+		free(base->path);
+	return good;
+}
+
+/* ---- qemu-img ---- */
+
+/* The lock goes on as long as the child does, which does not outlive us by much. */
+_Noreturn static void child(const struct store *store, const char *const *argv, pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent) /* it was gone before we asked for that */
+		_exit(127);
+	if (store->lock >= 0) {
+		fcntl(store->lock, F_SETFD, 0);
+		sigprocmask(SIG_SETMASK, &store->mask, NULL);
+	}
+	umask(077);
+	execvp(argv[0], (char *const *)argv);
+	if (errno == ENOENT)
+		log_error("%s is not installed (Debian: apt install qemu-utils)", argv[0]);
+	else
+		log_warn("cannot execute %s", argv[0]);
+	_exit(127);
+}
+
+pid_t disk_run(const struct store *store, const char *const *argv)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid == 0)
+		child(store, argv, parent);
+	if (pid < 0)
+		log_warn("cannot start %s", argv[0]);
+	return pid;
+}
+
+pid_t disk_create(const struct store *store, const char *path, const char *size,
+		  const struct disk_base *base)
+{
+	const char *const overlay[] = {"qemu-img",
+				       "create",
+				       "-q",
+				       "-f",
+				       "qcow2",
+				       "-b",
+				       base ? base->path : "",
+				       "-F",
+				       base ? base->format : "",
+				       path,
+				       size,
+				       NULL};
+	const char *const empty[] = {"qemu-img", "create", "-q", "-f", "qcow2", path, size, NULL};
+
+	return disk_run(store, base ? overlay : empty);
+}
+
+pid_t disk_copy(const struct store *store, const char *from, const char *to, const char *format)
+{
+	const char *const argv[] = {"qemu-img", "convert", "-q", "-f", format,
+				    "-O",	format,	   from, to,   NULL};
+
+	return disk_run(store, argv);
+}
+
+bool disk_wait(pid_t pid, const char *program)
+{
+	int status = 0;
+
+	if (pid < 0)
+		return false;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			break;
+	if (WIFSIGNALED(status))
+		log_error("%s was killed by signal %d (%s)", program, WTERMSIG(status),
+			  strsignal(WTERMSIG(status)));
+	else if (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 127)
+		log_error("%s failed with status %d", program, WEXITSTATUS(status));
+	return status == 0;
+}
+
+/* ---- backing files ---- */
+
+/* The head of a qcow2 image (docs/interop/qcow2.txt in QEMU): numbers are big-endian. */
+struct qcow2_head {
+	uint32_t magic, version;
+	uint64_t backing_offset;
+	uint32_t backing_size;
+} __attribute__((packed));
+
+/* Relative names are relative to the directory of the image. */
+static char *beside(const char *path, const char *name)
+{
+	char *copy, *result;
+
+	if (strncmp(name, "file:", 5) == 0)
+		name += 5;
+	if (name[0] == '/')
+		return xstrdup(name);
+	copy = xstrdup(path);
+	result = xasprintf("%s/%s", dirname(copy), name);
+	free(copy);
+	return result;
+}
+
+char *disk_backing(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct qcow2_head head = {0};
+	char name[1024] = "";
+	uint32_t size;
+
+	if (fd < 0)
+		return NULL;
+	if (pread(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+	    memcmp(&head, formats[0].magic, formats[0].len) == 0 && head.backing_offset != 0) {
+		size = be32toh(head.backing_size);
+		if (size >= sizeof(name) ||
+		    pread(fd, name, size, (off_t)be64toh(head.backing_offset)) != (ssize_t)size)
+			name[0] = '\0';
+	}
+	close(fd);
+	return name[0] ? beside(path, name) : NULL;
+}

@@ -1,0 +1,44 @@
+/* Image files: made and copied by qemu-img, which is always told the format and never guesses. */
+#ifndef DISK_H
+#define DISK_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "store.h"
+
+struct disk_base {
+	char *path; /* absolute, malloc'd */
+	const char *format;
+};
+
+/* Whether text is a size as qemu-img takes it: 20G, 1.5T, 512M. */
+bool disk_size_is_valid(const char *text);
+
+/*
+ * Finds a base image: a path, or a name in STATE/images with or without its extension. Its format
+ * is the given one, or (NULL) what its extension says. False: it is not there, or not of that
+ * format, and a line says so.
+ */
+bool disk_find_base(const struct store *store, const char *image, const char *format,
+		    struct disk_base *base);
+
+/*
+ * Start qemu-img: a new qcow2 image, an overlay on base or (base NULL) an empty one of size; a
+ * whole copy. What it has to say goes to our standard error. The store's lock, if it is held, is
+ * held by the child too. Its pid, or -1 and a line.
+ */
+pid_t disk_create(const struct store *store, const char *path, const char *size,
+		  const struct disk_base *base);
+pid_t disk_copy(const struct store *store, const char *from, const char *to, const char *format);
+
+/* The same for any program: argv[0] is searched for in PATH. */
+pid_t disk_run(const struct store *store, const char *const *argv);
+
+/* Waits for the end of one. False: it failed, and a line says so. */
+bool disk_wait(pid_t pid, const char *program);
+
+/* The backing file of a qcow2 image: an absolute path, malloc'd; NULL: it has none. */
+char *disk_backing(const char *path);
+
+#endif

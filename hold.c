@@ -1,0 +1,60 @@
+#include "hold.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "vmstate.h"
+
+#define NOT_HELD (-1)
+
+static int take(const char *path)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+		close(fd);
+		fd = NOT_HELD;
+	}
+	return fd;
+}
+
+int hold_down(const struct store *store, const char *name, const char *done)
+{
+	char *path = store_path(store, name, "vm.lock"), *home = store_path(store, name, "");
+	struct vm_status status;
+	int held = NOT_HELD;
+
+	vm_status_read(store, name, &status);
+	if (vm_state_is_up(status.state))
+		log_error("%s is %s (pid %d): it cannot be %s now; stop it first", name,
+			  vm_state_word(status.state), status.pid ? status.pid : status.supervisor,
+			  done);
+	else if (access(home, F_OK) < 0 && errno == ENOENT)
+		held = HOLD_NOTHING;
+	else if ((held = take(path)) < 0)
+		log_warn("%s cannot be %s: cannot lock %s", name, done, path);
+	free(path);
+	free(home);
+	return held;
+}
+
+/* An empty one we have made. One with a pid in it tells that nobody saw the VM's end. */
+void let_go(const struct store *store, const char *name, int held)
+{
+	char *path = store_path(store, name, "vm.lock");
+	struct stat ours, named;
+
+	if (held >= 0) {
+		if (fstat(held, &ours) == 0 && ours.st_size == 0 && stat(path, &named) == 0 &&
+		    ours.st_ino == named.st_ino)
+			unlink(path);
+		close(held);
+	}
+	free(path);
+}

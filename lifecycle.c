@@ -1,0 +1,600 @@
+/* vmconf start, vmconf stop, vmconf restart. */
+#include "lifecycle.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/param.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "adapter.h"
+#include "log.h"
+#include "outcome.h"
+#include "timespan.h"
+#include "vmconf.h"
+#include "vmstate.h"
+#include "xalloc.h"
+
+#define LOOK_MS	     10
+#define PROGRESS_MS  100
+#define AGAIN_MS     2000   /* between two questions to an adapter */
+#define TRACELESS_MS 10000  /* for a supervisor to show up */
+#define READY_MS     180000 /* for a VM to be ready, unless --within says otherwise */
+#define LATE_MS	     15000  /* beyond a deadline, for a kernel that holds QEMU */
+
+enum phase { PHASE_WAITING, PHASE_ASKED, PHASE_OVER };
+
+/* What happens to one VM. */
+struct job {
+	const char *name;
+	enum phase phase;
+	json_int_t order;
+	pid_t adapter; /* 0: none, or it has ended */
+	int adapter_status;
+	struct vm_status before, now;
+	int64_t asked, asked_again; /* monotonic ms */
+	int status;		    /* of the exit */
+};
+
+struct verb;
+
+struct lifecycle {
+	struct store *store;
+	const struct verb *verb;
+	struct job *jobs;
+	size_t count;
+	size_t parallel; /* 0: all of one order at once */
+	int64_t within;	 /* ms; -1: none was given */
+	int64_t deadline;
+	bool kill, descending, progress;
+	int64_t shown;
+};
+
+/* begin asks for it, look sees how far it is; each may say that the job is over. */
+struct verb {
+	const char *doing, *done;
+	void (*begin)(struct lifecycle *l, struct job *job);
+	void (*look)(struct lifecycle *l, struct job *job);
+};
+
+/* ---- telling ---- */
+
+static void clear_progress(struct lifecycle *l)
+{
+	if (l->progress && l->shown)
+		fputs("\r\033[K", stderr);
+	l->shown = 0;
+}
+
+static void show_progress(struct lifecycle *l)
+{
+	struct winsize size = {.ws_col = 80};
+	size_t over = 0, used;
+	char line[512];
+
+	if (!l->progress || monotonic_ms() - l->shown < PROGRESS_MS)
+		return;
+	ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
+	for (size_t i = 0; i < l->count; i++)
+		over += l->jobs[i].phase == PHASE_OVER;
+	snprintf(line, sizeof(line), "%s: %zu of %zu", l->verb->doing, over, l->count);
+	for (size_t i = 0; i < l->count; i++) {
+		const struct job *job = &l->jobs[i];
+
+		used = strlen(line);
+		if (job->phase == PHASE_ASKED)
+			snprintf(line + used, sizeof(line) - used, ", %s (%s%s%s %llds)", job->name,
+				 vm_state_word(job->now.state), job->now.doing[0] ? ": " : "",
+				 job->now.doing, (long long)(monotonic_ms() - job->asked) / 1000);
+	}
+	if (size.ws_col > 1)
+		line[MIN(sizeof(line), size.ws_col) - 1] = '\0';
+	fprintf(stderr, "\r\033[K%s", line);
+	l->shown = monotonic_ms();
+}
+
+static void over(struct lifecycle *l, struct job *job, int status)
+{
+	clear_progress(l);
+	job->phase = PHASE_OVER;
+	job->status = status;
+}
+
+static void tell_unmanaged(const struct job *job)
+{
+	log_error("%s runs without a supervisor (QEMU's pid is %d): \"vmconf qmp %s "
+		  "system_powerdown\" shuts it down, \"vmconf stop --kill %s\" kills it",
+		  job->name, job->now.pid, job->name, job->name);
+}
+
+/* ---- asking ---- */
+
+static bool ask_adapter(struct lifecycle *l, struct job *job, const char *verb)
+{
+	job->phase = PHASE_ASKED;
+	job->asked = job->asked_again = monotonic_ms();
+	job->adapter = adapter_start(l->store, verb, job->name, NULL);
+	if (job->adapter < 0)
+		over(l, job, EX_OSERR);
+	return job->adapter > 0;
+}
+
+/* Its pidfd was opened before the lock was seen to be still held by that pid: it is no other's. */
+static void set_deadline(const struct lifecycle *l, const char *name, int seconds)
+{
+	struct vm_status before, now;
+	siginfo_t info = {.si_signo = SIGRTMIN, .si_code = SI_QUEUE};
+	int fd;
+
+	vm_status_read(l->store, name, &before);
+	fd = before.supervisor > 0 ? (int)syscall(SYS_pidfd_open, before.supervisor, 0) : -1;
+	if (fd < 0)
+		return;
+	vm_status_read(l->store, name, &now);
+	info.si_pid = getpid();
+	info.si_uid = getuid();
+	info.si_value.sival_int = seconds;
+	if (now.supervisor == before.supervisor &&
+	    syscall(SYS_pidfd_send_signal, fd, SIGRTMIN, &info, 0) < 0)
+		log_warn("%s: cannot set a deadline for its supervisor, pid %d", name,
+			 now.supervisor);
+	close(fd);
+}
+
+static void kill_unmanaged(struct lifecycle *l, struct job *job)
+{
+	int fd = vm_status_pidfd(l->store, job->name, &job->now);
+
+	if (fd < 0 || syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0) {
+		log_warn("%s: cannot kill QEMU, pid %d", job->name, job->now.pid);
+		over(l, job, EXIT_FAILURE);
+	} else {
+		job->phase = PHASE_ASKED;
+		job->asked = monotonic_ms();
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* ---- stop ---- */
+
+static void begin_stop(struct lifecycle *l, struct job *job)
+{
+	switch (job->now.state) {
+	case VM_STOPPED:
+	case VM_CRASHED:
+		over(l, job, 0);
+		printf("%s is not running\n", job->name);
+		break;
+	case VM_UNMANAGED:
+		if (l->kill) {
+			kill_unmanaged(l, job);
+		} else {
+			over(l, job, EXIT_FAILURE);
+			tell_unmanaged(job);
+		}
+		break;
+	case VM_STARTING:
+	case VM_RUNNING:
+	case VM_PAUSED:
+	case VM_STOPPING:
+		if (ask_adapter(l, job, "stop") && l->kill)
+			set_deadline(l, job->name, 0);
+		break;
+	case VM_STATE_COUNT:
+		break;
+	}
+}
+
+static bool was_cut_off(const struct vm_end *end)
+{
+	return end->known && end->status >= EXIT_NOT_SHUT_DOWN && end->status < EXIT_CANNOT_EXECUTE;
+}
+
+static void is_down(struct lifecycle *l, struct job *job)
+{
+	const struct vm_end *end = &job->now.end;
+	struct timespan_text took = timespan_about((monotonic_ms() - job->asked) / 100 * 100);
+	bool bad = was_cut_off(end) && !l->kill, told = end->words[0] && job->before.supervisor;
+
+	over(l, job, bad ? end->status : 0);
+	if (bad)
+		log_error("%s is down, but was not shut down: %s", job->name, end->words);
+	else
+		printf("%s: stopped%s%s (%s)\n", job->name, told ? ": " : "",
+		       told ? end->words : "", took.s);
+}
+
+/* A supervisor that was just coming when the adapter looked for it was not asked. */
+static void ask_again(struct lifecycle *l, struct job *job)
+{
+	int64_t asked = job->asked;
+
+	if (job->adapter == 0 && job->now.supervisor > 0 && job->now.state != VM_STOPPING &&
+	    monotonic_ms() > job->asked_again + AGAIN_MS) {
+		ask_adapter(l, job, "stop");
+		job->asked = asked;
+	}
+}
+
+static void look_stop(struct lifecycle *l, struct job *job)
+{
+	if (!vm_state_is_up(job->now.state)) {
+		is_down(l, job);
+	} else if (job->now.state == VM_UNMANAGED && job->before.state != VM_UNMANAGED) {
+		over(l, job, EXIT_FAILURE);
+		tell_unmanaged(job);
+	} else if (job->adapter == 0 && job->adapter_status != 0) {
+		over(l, job, job->adapter_status);
+		log_error("%s: the init adapter could not stop it (status %d)", job->name,
+			  job->adapter_status);
+	} else if (l->deadline != FOREVER && monotonic_ms() > l->deadline + LATE_MS) {
+		over(l, job, EXIT_FAILURE);
+		log_error("%s is still %s, %s after its time was over", job->name,
+			  vm_state_word(job->now.state), timespan_format(LATE_MS).s);
+	} else {
+		ask_again(l, job);
+	}
+}
+
+static const struct verb stop_verb = {"stopping", "stopped", begin_stop, look_stop};
+
+/* ---- start ---- */
+
+static void begin_start(struct lifecycle *l, struct job *job)
+{
+	struct vm *vm;
+
+	switch (job->now.state) {
+	case VM_STOPPED:
+	case VM_CRASHED:
+		vm = load_or_tell(job->name);
+		if (!vm)
+			over(l, job, EX_CONFIG);
+		else
+			ask_adapter(l, job, "start");
+		vm_free(vm);
+		break;
+	case VM_STARTING:
+		job->phase = PHASE_ASKED;
+		job->asked = monotonic_ms();
+		break;
+	case VM_RUNNING:
+	case VM_PAUSED:
+		over(l, job, 0);
+		printf("%s is %s already (pid %d)\n", job->name, vm_state_word(job->now.state),
+		       job->now.pid);
+		break;
+	case VM_STOPPING:
+		over(l, job, EXIT_FAILURE);
+		log_error("%s is stopping; start it when it is down, or use vmconf restart",
+			  job->name);
+		break;
+	case VM_UNMANAGED:
+		over(l, job, EXIT_FAILURE);
+		tell_unmanaged(job);
+		break;
+	case VM_STATE_COUNT:
+		break;
+	}
+}
+
+static bool has_ended(const struct job *job)
+{
+	const struct timespec *a = &job->before.end.written, *b = &job->now.end.written;
+
+	return job->now.end.known && (a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec);
+}
+
+/* It is down: it has failed, or was over before we saw it ready, or has not come yet. */
+static void look_absent(struct lifecycle *l, struct job *job)
+{
+	const struct vm_end *end = &job->now.end;
+
+	if (has_ended(job)) {
+		over(l, job, end->status ? end->status : EXIT_FAILURE);
+		log_error("%s did not start: %s (status %d); \"vmconf log %s\" has more", job->name,
+			  end->words, end->status, job->name);
+	} else if (job->adapter == 0 && job->adapter_status != 0) {
+		over(l, job, job->adapter_status);
+		log_error("%s: the init adapter could not start it (status %d)", job->name,
+			  job->adapter_status);
+	} else if (job->adapter == 0 && monotonic_ms() > job->asked + TRACELESS_MS) {
+		over(l, job, EXIT_FAILURE);
+		log_error("%s did not start, and left no trace; \"vmconf log %s\" may have one",
+			  job->name, job->name);
+	}
+}
+
+static void look_start(struct lifecycle *l, struct job *job)
+{
+	int64_t now = monotonic_ms(), within = l->within >= 0 ? l->within : READY_MS;
+
+	if (!vm_state_is_up(job->now.state)) {
+		look_absent(l, job);
+	} else if (job->now.ready && job->now.state != VM_STOPPING) {
+		over(l, job, 0);
+		printf("%s: %s (pid %d, %s)\n", job->name, vm_state_word(job->now.state),
+		       job->now.pid, timespan_about((now - job->asked) / 100 * 100).s);
+	} else if (job->now.state == VM_UNMANAGED) {
+		over(l, job, EXIT_FAILURE);
+		tell_unmanaged(job);
+	} else if (within != FOREVER && now > job->asked + within) {
+		over(l, job, EXIT_FAILURE);
+		log_error("%s runs, but is not ready after %s; it goes on", job->name,
+			  timespan_about(within).s);
+	}
+}
+
+static const struct verb start_verb = {"starting", "started", begin_start, look_start};
+
+/* ---- all of them ---- */
+
+static void reap(struct job *job)
+{
+	int status;
+
+	if (job->adapter > 0 && waitpid(job->adapter, &status, WNOHANG) == job->adapter) {
+		job->adapter = 0;
+		job->adapter_status =
+			WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	}
+}
+
+static void begin(struct lifecycle *l, struct job *job)
+{
+	vm_status_read(l->store, job->name, &job->before);
+	job->now = job->before;
+	l->verb->begin(l, job);
+}
+
+/* The jobs from first to end, which are of one order. */
+static void run_group(struct lifecycle *l, size_t first, size_t end)
+{
+	size_t left;
+
+	do {
+		size_t asked = 0;
+
+		left = 0;
+		for (size_t i = first; i < end; i++)
+			asked += l->jobs[i].phase == PHASE_ASKED;
+		for (size_t i = first; i < end; i++) {
+			struct job *job = &l->jobs[i];
+
+			if (job->phase == PHASE_WAITING && (!l->parallel || asked < l->parallel)) {
+				begin(l, job);
+				asked += job->phase == PHASE_ASKED;
+			} else if (job->phase == PHASE_ASKED) {
+				reap(job); /* first: what it has done must be seen below */
+				vm_status_read(l->store, job->name, &job->now);
+				l->verb->look(l, job);
+			}
+			left += job->phase != PHASE_OVER;
+		}
+		fflush(stdout);
+		show_progress(l);
+		if (left > 0)
+			poll(NULL, 0, LOOK_MS);
+	} while (left > 0);
+}
+
+static int by_order(const void *a, const void *b)
+{
+	const struct job *x = a, *y = b;
+
+	if (x->order != y->order)
+		return x->order < y->order ? -1 : 1;
+	return strverscmp(x->name, y->name);
+}
+
+static int by_order_down(const void *a, const void *b)
+{
+	return by_order(b, a);
+}
+
+static void set_deadlines(struct lifecycle *l)
+{
+	int64_t seconds = (l->within + 999) / 1000;
+
+	l->deadline = timespan_add(monotonic_ms(), l->within);
+	for (size_t i = 0; i < l->count; i++)
+		set_deadline(l, l->jobs[i].name, (int)seconds);
+}
+
+static void wait_adapters(struct lifecycle *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (l->jobs[i].adapter > 0)
+			while (waitpid(l->jobs[i].adapter, NULL, 0) < 0 && errno == EINTR)
+				;
+}
+
+/* Returns the exit status: that of the first that failed. */
+static int run(struct lifecycle *l)
+{
+	size_t end;
+	int status = 0;
+
+	l->deadline = FOREVER;
+	l->progress = isatty(STDERR_FILENO);
+	if (l->verb == &stop_verb && l->within >= 0 && l->within != FOREVER)
+		set_deadlines(l);
+	if (l->count > 0)
+		qsort(l->jobs, l->count, sizeof(l->jobs[0]),
+		      l->descending ? by_order_down : by_order);
+	for (size_t first = 0; first < l->count; first = end) {
+		for (end = first; end < l->count && l->jobs[end].order == l->jobs[first].order;)
+			end++;
+		run_group(l, first, end);
+	}
+	clear_progress(l);
+	wait_adapters(l);
+	for (size_t i = 0; i < l->count && status == 0; i++)
+		status = l->jobs[i].status;
+	return status;
+}
+
+static void add_job(struct lifecycle *l, const char *name)
+{
+	l->jobs = xreallocarray(l->jobs, l->count + 1, sizeof(l->jobs[0]));
+	l->jobs[l->count++] = (struct job){.name = name};
+}
+
+int start_one(struct store *store, const char *name)
+{
+	struct lifecycle l = {.store = store, .verb = &start_verb, .within = -1};
+	int status;
+
+	add_job(&l, name);
+	status = run(&l);
+	free(l.jobs);
+	return status;
+}
+
+int kill_all(struct store *store, char *const *names, size_t count)
+{
+	struct lifecycle l = {.store = store, .verb = &stop_verb, .within = -1, .kill = true};
+	int status;
+
+	for (size_t i = 0; i < count; i++) {
+		struct vm_status now;
+
+		vm_status_read(store, names[i], &now);
+		if (vm_state_is_up(now.state))
+			add_job(&l, names[i]);
+	}
+	status = run(&l);
+	free(l.jobs);
+	return status;
+}
+
+/* ---- the commands ---- */
+
+static json_int_t order_of(const char *name)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = vm_load(name, &problems);
+	json_int_t order = vm ? vm->order : 0;
+
+	vm_problems_free(&problems);
+	vm_free(vm);
+	return order;
+}
+
+/* start --all: all that are down. stop --all: all that are not. */
+static void add_all(struct lifecycle *l, const struct names *names)
+{
+	for (size_t i = 0; i < names->count; i++) {
+		struct vm_status now;
+
+		vm_status_read(l->store, names->v[i], &now);
+		if (vm_state_is_up(now.state) != (l->verb == &stop_verb))
+			continue;
+		add_job(l, names->v[i]);
+		l->jobs[l->count - 1].order = order_of(names->v[i]);
+	}
+}
+
+/* In the order they are named, all at once. */
+static int add_named(struct lifecycle *l, const struct call *call)
+{
+	int status = 0;
+
+	for (int i = 0; i < call->argc && status == 0; i++) {
+		if (!name_is_good(call->argv[i]))
+			status = EX_USAGE;
+		else
+			status = name_is_known(l->store, call->argv[i]);
+		for (size_t j = 0; j < l->count && status == 0; j++)
+			if (strcmp(l->jobs[j].name, call->argv[i]) == 0)
+				goto next;
+		if (status == 0)
+			add_job(l, call->argv[i]);
+	next:;
+	}
+	return status;
+}
+
+static int64_t parse_within(const char *text)
+{
+	int64_t ms;
+
+	if (!timespan_parse(text, &ms))
+		fatalx(EX_USAGE, "--within %s: not a time: %s", text, TIMESPAN_IS);
+	return ms;
+}
+
+static const struct option options[] = {{"all", no_argument, NULL, 'a'},
+					{"parallel", required_argument, NULL, 'p'},
+					{"within", required_argument, NULL, 'w'},
+					{"kill", no_argument, NULL, 'k'},
+					{NULL, 0, NULL, 0}};
+
+static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_kill)
+{
+	int option;
+
+	while ((option = call_option(call, options)) != -1) {
+		if (option == 'a')
+			*all = true;
+		else if (option == 'p')
+			l->parallel = (size_t)call_number(call, "parallel", optarg, 1, 100000);
+		else if (option == 'w')
+			l->within = parse_within(optarg);
+		else
+			l->kill = true;
+	}
+	if (l->kill && !may_kill)
+		fatalx(EX_USAGE, "--kill is for stop, restart and delete");
+	call_operands(call, *all ? 0 : 1, *all ? 0 : -1);
+}
+
+/* The verbs one after the other, on the same VMs. */
+static int run_verbs(struct call *call, const struct verb *const *verbs, size_t count)
+{
+	struct lifecycle l = {.store = &call->store, .verb = verbs[0], .within = -1};
+	struct names names = {0};
+	bool all = false;
+	int status = 0;
+
+	parse(&l, call, &all, verbs[0] == &stop_verb);
+	if (all) {
+		names = store_names(&call->store);
+		add_all(&l, &names);
+	} else {
+		status = add_named(&l, call);
+	}
+	for (size_t i = 0; i < count && (status == 0 || status >= EXIT_NOT_SHUT_DOWN); i++) {
+		l.verb = verbs[i];
+		l.descending = verbs[i] == &stop_verb;
+		for (size_t j = 0; j < l.count; j++)
+			l.jobs[j].phase = PHASE_WAITING;
+		status = run(&l);
+	}
+	store_names_free(&names);
+	free(l.jobs);
+	return status;
+}
+
+int cmd_start(struct call *call)
+{
+	return run_verbs(call, (const struct verb *const[]){&start_verb}, 1);
+}
+
+int cmd_stop(struct call *call)
+{
+	return run_verbs(call, (const struct verb *const[]){&stop_verb}, 1);
+}
+
+int cmd_restart(struct call *call)
+{
+	return run_verbs(call, (const struct verb *const[]){&stop_verb, &start_verb}, 2);
+}

@@ -1,0 +1,212 @@
+#include "newvm.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "xalloc.h"
+
+/* ---- what must be nobody else's ---- */
+
+static void random_bytes(unsigned char *bytes, size_t len)
+{
+	if (getrandom(bytes, len, 0) != (ssize_t)len)
+		fatal(EX_OSERR, "no random numbers");
+}
+
+char *new_uuid(void)
+{
+	unsigned char b[16];
+
+	random_bytes(b, sizeof(b));
+	b[6] = (b[6] & 0x0f) | 0x40; /* RFC 4122: random */
+	b[8] = (b[8] & 0x3f) | 0x80;
+	return xasprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+			 b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11],
+			 b[12], b[13], b[14], b[15]);
+}
+
+/* Whether any definition, also a broken one, has text in it. The files are not parsed. */
+static bool is_mentioned(const struct store *store, const char *text)
+{
+	int fd = openat(store->config_fd, ".", O_RDONLY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : xcheck(fdopendir(fd));
+	struct dirent *entry;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir))) {
+		size_t len;
+		char *file = entry->d_name[0] == '.'
+				     ? NULL
+				     : store_read(store->config_fd, entry->d_name, &len);
+
+		found = file && strcasestr(file, text);
+		free(file);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+char *new_mac(const struct store *store)
+{
+	for (;;) {
+		unsigned char b[3];
+		char *mac;
+
+		random_bytes(b, sizeof(b));
+		mac = xasprintf("52:54:00:%02x:%02x:%02x", b[0], b[1], b[2]);
+		if (!is_mentioned(store, mac))
+			return mac;
+		free(mac);
+	}
+}
+
+char *new_name(const struct store *store)
+{
+	unsigned char b[8];
+	char name[9] = "";
+
+	do {
+		random_bytes(b, sizeof(b));
+		for (size_t i = 0; i < sizeof(b); i++)
+			name[i] = (char)('a' + b[i] % 26);
+	} while (store_has(store, name));
+	return xstrdup(name);
+}
+
+/* ---- all or nothing ---- */
+
+bool newvm_open(struct newvm *vm, struct store *store, const char *name)
+{
+	*vm = (struct newvm){.store = store,
+			     .name = name,
+			     .home = store_path(store, name, ""),
+			     .files = xcheck(json_array()),
+			     .dirs = xcheck(json_array())};
+	if (!store_has(store, name))
+		return true;
+	log_error("there is a VM %s already", name);
+	return false;
+}
+
+static bool is_there(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+/* The directories on the way to a file, from home on: those that are not there will be made. */
+static void add_dirs(struct newvm *vm, const char *file)
+{
+	char *path = xasprintf("%s/%s", vm->home, file);
+
+	for (char *p = path + strlen(vm->home); p; p = strchr(p + 1, '/')) {
+		*p = '\0';
+		if (!is_there(path))
+			json_array_append_new(vm->dirs, xcheck(json_string(path)));
+		*p = '/';
+	}
+	free(path);
+}
+
+bool newvm_add(struct newvm *vm, const char *file)
+{
+	char *path = xasprintf("%s/%s", vm->home, file);
+	bool there = is_there(path);
+
+	if (there)
+		log_error("%s is there already, though there is no VM %s: left by one that was "
+			  "deleted? Move it away or remove it",
+			  path, vm->name);
+	else
+		json_array_append_new(vm->files, xcheck(json_string(file)));
+	free(path);
+	return !there;
+}
+
+/* What takes it back, last made first. */
+static json_t *steps_back(const struct newvm *vm)
+{
+	json_t *steps = xcheck(json_array()), *file;
+	char *path = xasprintf("%s/" MADE, vm->home);
+	size_t i;
+
+	step_remove(steps, path);
+	free(path);
+	json_array_foreach(vm->files, i, file)
+	{
+		path = xasprintf("%s/%s", vm->home, json_string_value(file));
+		step_remove(steps, path);
+		free(path);
+	}
+	for (i = json_array_size(vm->dirs); i > 0; i--)
+		step_rmdir(steps, json_string_value(json_array_get(vm->dirs, i - 1)));
+	return steps;
+}
+
+bool newvm_begin(struct newvm *vm)
+{
+	json_t *file, *dir;
+	size_t i;
+
+	if (!is_there(vm->home))
+		json_array_append_new(vm->dirs, xcheck(json_string(vm->home)));
+	json_array_foreach(vm->files, i, file) add_dirs(vm, json_string_value(file));
+	vm->begun = journal_begin(vm->store, vm->name, steps_back(vm), NULL, false);
+	if (!vm->begun)
+		return false;
+	json_array_foreach(vm->dirs, i, dir)
+	{
+		if (mkdir(json_string_value(dir), 0700) < 0 && errno != EEXIST) {
+			log_warn("cannot make the directory %s", json_string_value(dir));
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool write_made(const struct newvm *vm)
+{
+	json_t *made = xcheck(json_pack("{s:i, s:O}", "version", 1, "files", vm->files));
+	char *path = xasprintf("%s/" MADE, vm->home);
+	bool written = json_dump_file(made, path, JSON_INDENT(2)) == 0;
+
+	if (!written)
+		log_warn("cannot write %s", path);
+	free(path);
+	json_decref(made);
+	return written;
+}
+
+bool newvm_prepare(struct newvm *vm, json_t *definition)
+{
+	journal_sync(vm->store);
+	return write_made(vm) && store_prepare_json(vm->store, vm->name, definition);
+}
+
+bool newvm_commit(struct newvm *vm)
+{
+	return store_commit(vm->store, vm->name, false);
+}
+
+void newvm_close(struct newvm *vm)
+{
+	if (vm->begun) {
+		store_abandon(vm->store);
+		journal_end(vm->store);
+	}
+	json_decref(vm->files);
+	json_decref(vm->dirs);
+	free(vm->home);
+	*vm = (struct newvm){0};
+}

@@ -1,0 +1,53 @@
+/*
+ * Making a VM: all of it, or nothing. In order: newvm_open(), newvm_add() for each file,
+ * newvm_begin(), then the files are made, newvm_prepare(), newvm_commit(), and always
+ * newvm_close(), which takes everything back unless it was committed. The store's lock is held.
+ */
+#ifndef NEWVM_H
+#define NEWVM_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "store.h"
+
+#define MADE "made.json" /* in a VM's state directory: which files there vmconf has made */
+
+struct newvm {
+	struct store *store;
+	const char *name;
+	char *home;    /* its state directory */
+	json_t *files; /* names in it that are to be made */
+	json_t *dirs;  /* and directories */
+	bool begun;
+};
+
+/* False (and a line): there is a VM of that name. newvm_close() all the same. */
+bool newvm_open(struct newvm *vm, struct store *store, const char *name);
+
+/*
+ * A file is going to be made; its name is relative to the state directory and may be below it.
+ * False (and a line): something is there already.
+ */
+bool newvm_add(struct newvm *vm, const char *file);
+
+/* Writes the journal and makes the directories. */
+bool newvm_begin(struct newvm *vm);
+
+/* Writes the definition (borrowed) and the list of files, so that only a rename is left to do. */
+bool newvm_prepare(struct newvm *vm, json_t *definition);
+
+/* From here on there is that VM. */
+bool newvm_commit(struct newvm *vm);
+void newvm_close(struct newvm *vm);
+
+/* A random UUID, malloc'd. */
+char *new_uuid(void);
+
+/* A MAC for QEMU (52:54:00:...) that no definition mentions, malloc'd. */
+char *new_mac(const struct store *store);
+
+/* A name of 8 letters that no VM has, malloc'd. */
+char *new_name(const struct store *store);
+
+#endif

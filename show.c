@@ -1,0 +1,538 @@
+/* vmconf list, show, check, command, status, qmp, log: what there is, and what it does. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/param.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "adapter.h"
+#include "ask.h"
+#include "log.h"
+#include "quote.h"
+#include "vmconf.h"
+#include "vmstate.h"
+#include "xalloc.h"
+
+#define QMP_MS	 2000
+#define AGENT_MS 2000
+
+static const struct option json_option[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
+
+/* --json or not; the operands are least to most. */
+static bool wants_json(struct call *call, int least, int most)
+{
+	bool json = false;
+
+	while (call_option(call, json_option) != -1)
+		json = true;
+	call_operands(call, least, most);
+	return json;
+}
+
+/* The only operand: a name with a definition. The status, 0: it is one. */
+static int known_operand(const struct call *call)
+{
+	if (!name_is_good(call->argv[0]))
+		return EX_USAGE;
+	return name_is_known(&call->store, call->argv[0]);
+}
+
+static void print_json(json_t *value)
+{
+	char *text = xcheck(json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY));
+
+	puts(text);
+	free(text);
+}
+
+/* 0 where there is nothing to tell. */
+static int64_t uptime(const struct vm_status *status)
+{
+	return status->started && status->pid ? MAX(time(NULL) - status->started, 0) : 0;
+}
+
+/* ---- list ---- */
+
+struct line {
+	const char *name;
+	struct vm_status status;
+	json_int_t memory; /* MiB; 0: not known */
+	bool broken;
+	char note[200];
+};
+
+/* A running VM has the memory that it was started with, whatever its definition says by now. */
+static void read_line(const struct store *store, const char *name, struct line *line)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = vm_load(name, &problems);
+
+	*line = (struct line){.name = name, .broken = !vm};
+	vm_status_read(store, name, &line->status);
+	line->memory = line->status.memory;
+	if (!line->memory && vm)
+		line->memory = vm->memory;
+	snprintf(line->note, sizeof(line->note), "%s", line->status.reason);
+	if (!vm)
+		snprintf(line->note, sizeof(line->note), "broken definition: vmconf check %s",
+			 name);
+	vm_problems_free(&problems);
+	vm_free(vm);
+}
+
+static void format_uptime(const struct vm_status *status, char *text, size_t size)
+{
+	long long s = uptime(status);
+
+	if (!status->pid || !status->started)
+		snprintf(text, size, "-");
+	else if (s < 3600)
+		snprintf(text, size, "%lldm%02llds", s / 60, s % 60);
+	else if (s < 24 * 3600)
+		snprintf(text, size, "%lldh%02lldm", s / 3600, s / 60 % 60);
+	else
+		snprintf(text, size, "%lldd%02lldh", s / 86400, s / 3600 % 24);
+}
+
+static void format_memory(json_int_t mib, char *text, size_t size)
+{
+	if (mib == 0)
+		snprintf(text, size, "-");
+	else if (mib % 1024 == 0)
+		snprintf(text, size, "%lldG", (long long)mib / 1024);
+	else
+		snprintf(text, size, "%lldM", (long long)mib);
+}
+
+static const char *colour(enum vm_state state)
+{
+	switch (state) {
+	case VM_RUNNING:
+		return "\033[32m";
+	case VM_CRASHED:
+	case VM_UNMANAGED:
+		return "\033[31m";
+	case VM_STARTING:
+	case VM_STOPPING:
+	case VM_PAUSED:
+		return "\033[33m";
+	case VM_STOPPED:
+	case VM_STATE_COUNT:
+		break;
+	}
+	return "";
+}
+
+struct layout {
+	int name;  /* width of the column */
+	int width; /* of a line; 0: as long as it is */
+	bool coloured;
+};
+
+static struct layout find_layout(const struct line *lines, size_t count)
+{
+	struct winsize size = {.ws_col = 80};
+	struct layout layout = {.name = 4};
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	for (size_t i = 0; i < count; i++)
+		layout.name = MAX(layout.name, (int)strlen(lines[i].name));
+	if (!isatty(STDOUT_FILENO))
+		return layout;
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+	layout.width = size.ws_col ? size.ws_col : 80;
+	layout.name = MIN(layout.name, MAX(layout.width - 40, 16));
+	layout.coloured = !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
+	return layout;
+}
+
+/* Whatever does not fit is cut on a terminal only; elsewhere it is read by programs. */
+static void print_line(const struct layout *layout, const struct line *line)
+{
+	const char *start = layout->coloured ? colour(line->status.state) : "";
+	char pid[16] = "-", up[32], memory[32];
+	int used;
+
+	if (line->status.pid)
+		snprintf(pid, sizeof(pid), "%d", line->status.pid);
+	format_uptime(&line->status, up, sizeof(up));
+	format_memory(line->memory, memory, sizeof(memory));
+	used = layout->width ? layout->name + 39 : 0;
+	printf("%-*.*s  %s%-9s%s %7s %8s %7s%s%.*s\n", layout->name,
+	       layout->width ? layout->name : 64, line->name, start,
+	       vm_state_word(line->status.state), *start ? "\033[0m" : "", pid, up, memory,
+	       *line->note ? "  " : "", layout->width ? MAX(layout->width - used, 0) : 200,
+	       line->note);
+}
+
+/* NULL where there is none. */
+static json_t *number_or_null(json_int_t number)
+{
+	return number ? json_integer(number) : json_null();
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return *text ? json_string(text) : json_null();
+}
+
+static json_t *status_json(const char *name, const struct vm_status *status)
+{
+	bool up = vm_state_is_up(status->state);
+
+	return xcheck(json_pack(
+		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b}", "name", name, "state",
+		vm_state_word(status->state), "pid", number_or_null(status->pid), "supervisor",
+		number_or_null(status->supervisor), "uptime",
+		up && status->pid && status->started ? json_integer(uptime(status)) : json_null(),
+		"last-status", status->end.known ? json_integer(status->end.status) : json_null(),
+		"reason", text_or_null(status->reason), "ready", up && status->ready));
+}
+
+static void print_list_json(const struct line *lines, size_t count)
+{
+	json_t *vms = xcheck(json_array()), *list;
+
+	for (size_t i = 0; i < count; i++) {
+		json_t *vm = status_json(lines[i].name, &lines[i].status);
+
+		json_object_set_new(vm, "memory", number_or_null(lines[i].memory));
+		json_object_set_new(vm, "broken", json_boolean(lines[i].broken));
+		json_array_append_new(vms, vm);
+	}
+	list = xcheck(json_pack("{s:i, s:o}", "version", 1, "vms", vms));
+	print_json(list);
+	json_decref(list);
+}
+
+int cmd_list(struct call *call)
+{
+	bool json = wants_json(call, 0, 0);
+	struct names names = store_names(&call->store);
+	struct line *lines = xcalloc(names.count, sizeof(lines[0]));
+	struct layout layout;
+
+	for (size_t i = 0; i < names.count; i++)
+		read_line(&call->store, names.v[i], &lines[i]);
+	layout = find_layout(lines, names.count);
+	if (json)
+		print_list_json(lines, names.count);
+	else if (names.count > 0)
+		printf("%-*s  %-9s %7s %8s %7s\n", layout.name, "NAME", "STATE", "PID", "UPTIME",
+		       "MEMORY");
+	for (size_t i = 0; i < names.count && !json; i++)
+		print_line(&layout, &lines[i]);
+	store_names_free(&names);
+	free(lines);
+	return 0;
+}
+
+/* ---- show, command, log ---- */
+
+int cmd_show(struct call *call)
+{
+	struct vm *vm;
+	int status;
+
+	call_option(call, NULL);
+	call_operands(call, 1, 1);
+	status = known_operand(call);
+	if (status != 0)
+		return status;
+	vm = load_or_tell(call->argv[0]);
+	if (!vm)
+		return EX_CONFIG;
+	print_json(vm->json);
+	vm_free(vm);
+	return 0;
+}
+
+int cmd_command(struct call *call)
+{
+	struct vm *vm;
+	char **argv, *why = NULL;
+	int status;
+
+	call_option(call, NULL);
+	call_operands(call, 1, 1);
+	status = known_operand(call);
+	if (status != 0)
+		return status;
+	vm = load_or_tell(call->argv[0]);
+	if (!vm)
+		return EX_CONFIG;
+	argv = vm_command(vm, &why);
+	if (argv)
+		quote_print(argv);
+	else
+		log_error("%s: %s", vm->name, why);
+	status = argv ? 0 : EX_CONFIG;
+	vm_command_free(argv);
+	vm_free(vm);
+	free(why);
+	return status;
+}
+
+int cmd_log(struct call *call)
+{
+	static const struct option options[] = {{"follow", no_argument, NULL, 'f'},
+						{NULL, 0, NULL, 0}};
+	const char *follow = NULL;
+	int status, ended = 0;
+	pid_t pid;
+
+	while (call_option(call, options) != -1)
+		follow = "--follow";
+	call_operands(call, 1, 1);
+	status = known_operand(call);
+	if (status != 0)
+		return status;
+	pid = adapter_start(&call->store, "log", call->argv[0], follow);
+	if (pid < 0)
+		return EX_OSERR;
+	while (waitpid(pid, &ended, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(ended) ? WEXITSTATUS(ended) : EXIT_FAILURE;
+}
+
+/* ---- check ---- */
+
+static bool check_file(const struct vm *vm, const char *key, const char *path)
+{
+	bool there = !path || access(path, F_OK) == 0;
+
+	if (!there)
+		log_error("%s: %s: %s is not there", vm->file, key, path);
+	return there;
+}
+
+/* Its files; QEMU is the judge of what is in them. */
+static bool check_files(const struct vm *vm)
+{
+	bool good = check_file(vm, "kernel", vm->kernel);
+
+	good = check_file(vm, "initrd", vm->initrd) && good;
+	good = check_file(vm, "cdrom", vm->cdrom.path) && good;
+	for (size_t i = 0; i < vm->disk_count; i++) {
+		char *key = xasprintf("disks[%zu].path", i);
+
+		good = check_file(vm, key, vm->disks[i].path) && good;
+		free(key);
+	}
+	return good;
+}
+
+static bool check_one(const char *name)
+{
+	struct vm *vm = load_or_tell(name);
+	bool good = vm && check_files(vm);
+
+	vm_free(vm);
+	return good;
+}
+
+/* Who may, takes the lock: what a killed vmconf has left half done is put right first. */
+int cmd_check(struct call *call)
+{
+	struct store *store = &call->store;
+	struct names names = {0};
+	int status = 0;
+
+	call_option(call, NULL);
+	call_operands(call, 0, -1);
+	if (store->config_fd >= 0 && access(store->config, W_OK) == 0 &&
+	    access(store->state, W_OK) == 0 && !store_lock(store))
+		return EXIT_FAILURE;
+	store_unlock(store);
+	if (call->argc == 0)
+		names = store_names(store);
+	for (size_t i = 0; i < names.count; i++)
+		status = check_one(names.v[i]) ? status : EX_CONFIG;
+	for (int i = 0; i < call->argc; i++) {
+		int known = name_is_good(call->argv[i]) ? name_is_known(store, call->argv[i])
+							: EX_USAGE;
+
+		if (known == 0 && !check_one(call->argv[i]))
+			known = EX_CONFIG;
+		status = status ? status : known;
+	}
+	store_names_free(&names);
+	return status;
+}
+
+/* ---- status ---- */
+
+/* The run state, as QEMU itself tells; else why it does not. */
+static json_t *ask_run_state(const struct store *store, const char *name, const char **why)
+{
+	struct ask *ask = ask_open(store, name, QMP_MS, why);
+	json_t *value = NULL, *state = NULL;
+	enum qmp_result result;
+
+	if (!ask)
+		return NULL;
+	result = ask_qmp(ask, "query-status", NULL, QMP_MS, &value);
+	if (result == QMP_OK)
+		state = json_incref(json_object_get(value, "status"));
+	else
+		*why = result == QMP_TIMEOUT ? "no answer in time" : "QEMU does not tell";
+	json_decref(value);
+	ask_close(ask);
+	return state;
+}
+
+/* Addresses others can reach: neither loopback nor link-local. */
+static bool is_useful(const char *address)
+{
+	return strncmp(address, "127.", 4) != 0 && strcmp(address, "::1") != 0 &&
+	       strncasecmp(address, "fe80:", 5) != 0;
+}
+
+static json_t *ask_addresses(const struct store *store, const char *name)
+{
+	json_t *nics = ask_agent(store, name, "guest-network-get-interfaces", AGENT_MS);
+	json_t *list = xcheck(json_array()), *nic, *address;
+	size_t i, j;
+
+	json_array_foreach(nics, i, nic)
+	{
+		json_array_foreach(json_object_get(nic, "ip-addresses"), j, address)
+		{
+			json_t *ip = json_object_get(address, "ip-address");
+
+			if (json_is_string(ip) && is_useful(json_string_value(ip)))
+				json_array_append(list, ip);
+		}
+	}
+	json_decref(nics);
+	return list;
+}
+
+static void print_field(const char *field, const char *text)
+{
+	if (*text)
+		printf("%-12s %s\n", field, text);
+}
+
+static void print_status(const char *name, const struct vm_status *status, json_t *more)
+{
+	const char *run_state = json_string_value(json_object_get(more, "run-state"));
+	char text[64], when[64];
+	json_t *address;
+	struct tm tm;
+	size_t i;
+
+	print_field("name", name);
+	print_field("state", vm_state_word(status->state));
+	print_field("reason", status->reason);
+	print_field("run state", run_state ? run_state : "");
+	print_field("doing", status->doing);
+	if (status->pid)
+		printf("%-12s %d\n", "pid", status->pid);
+	if (status->supervisor)
+		printf("%-12s %d\n", "supervisor", status->supervisor);
+	if (status->pid && status->started) {
+		format_uptime(status, text, sizeof(text));
+		print_field("uptime", text);
+	}
+	if (status->memory) {
+		format_memory(status->memory, text, sizeof(text));
+		print_field("memory", text);
+	}
+	json_array_foreach(json_object_get(more, "addresses"), i, address)
+		print_field("address", json_string_value(address));
+	if (status->end.known && !vm_state_is_up(status->state)) {
+		strftime(when, sizeof(when), "%F %T", localtime_r(&status->end.when, &tm));
+		printf("%-12s %s: %s (status %d)\n", "last end", when, status->end.words,
+		       status->end.status);
+	}
+}
+
+int cmd_status(struct call *call)
+{
+	bool json = wants_json(call, 1, 1);
+	struct vm_status status;
+	const char *name = call->argv[0], *why = NULL;
+	json_t *all, *state = NULL;
+	int known = known_operand(call);
+
+	if (known != 0)
+		return known;
+	vm_status_read(&call->store, name, &status);
+	all = status_json(name, &status);
+	json_object_set_new(all, "version", json_integer(1));
+	json_object_set_new(all, "memory", number_or_null(status.memory));
+	if (status.pid)
+		state = ask_run_state(&call->store, name, &why);
+	json_object_set_new(all, "run-state", state ? state : json_null());
+	json_object_set_new(all, "addresses",
+			    state ? ask_addresses(&call->store, name) : xcheck(json_array()));
+	if (json)
+		print_json(all);
+	else
+		print_status(name, &status, all);
+	if (why)
+		log_notice("%s: QEMU was not asked: %s", name, why);
+	json_decref(all);
+	return 0;
+}
+
+/* ---- qmp ---- */
+
+static int run_qmp(const struct call *call, const char *command, json_t *arguments)
+{
+	const char *name = call->argv[0], *why;
+	struct ask *ask = ask_open(&call->store, name, QMP_MS, &why);
+	json_t *value = NULL;
+	enum qmp_result result;
+
+	if (!ask) {
+		log_error("%s: %s", name, why);
+		json_decref(arguments);
+		return EXIT_FAILURE;
+	}
+	result = ask_qmp(ask, command, arguments, 0, &value);
+	if (result == QMP_OK)
+		print_json(value);
+	/* "quit" may end QEMU before it has answered. */
+	else if (result != QMP_LOST || strcmp(command, "quit") != 0)
+		log_error("%s: %s: %s", name, command, qmp_why(result, value));
+	json_decref(value);
+	ask_close(ask);
+	return result == QMP_OK || (result == QMP_LOST && strcmp(command, "quit") == 0)
+		       ? 0
+		       : EXIT_FAILURE;
+}
+
+int cmd_qmp(struct call *call)
+{
+	struct vm_status now;
+	json_t *arguments = NULL;
+	int status;
+
+	call_option(call, NULL);
+	call_operands(call, 2, 3);
+	status = known_operand(call);
+	if (status != 0)
+		return status;
+	if (call->argc == 3) {
+		arguments = json_loads(call->argv[2], 0, NULL);
+		if (!json_is_object(arguments))
+			fatalx(EX_USAGE, "the arguments of a QMP command are a JSON object, not %s",
+			       call->argv[2]);
+	}
+	vm_status_read(&call->store, call->argv[0], &now);
+	if (!vm_state_is_up(now.state)) {
+		log_error("%s is not running", call->argv[0]);
+		json_decref(arguments);
+		return EXIT_FAILURE;
+	}
+	return run_qmp(call, call->argv[1], arguments);
+}

@@ -1,0 +1,72 @@
+/* What the commands of vmconf share. */
+#ifndef VMCONF_H
+#define VMCONF_H
+
+#include <getopt.h>
+#include <stdbool.h>
+
+#include "store.h"
+#include "vm.h"
+
+struct command;
+
+/* One call of vmconf: argv[0] is the command's name; call_option() leaves the operands behind. */
+struct call {
+	struct store store;
+	const struct command *command;
+	int argc;
+	char **argv;
+};
+
+/* A command; returns the exit status. */
+struct command {
+	const char *name;
+	int (*run)(struct call *call);
+	const char *operands; /* of its usage line */
+	const char *help;
+};
+
+int cmd_check(struct call *call);
+int cmd_clone(struct call *call);
+int cmd_command(struct call *call);
+int cmd_console(struct call *call);
+int cmd_create(struct call *call);
+int cmd_delete(struct call *call);
+int cmd_edit(struct call *call);
+int cmd_list(struct call *call);
+int cmd_log(struct call *call);
+int cmd_qmp(struct call *call);
+int cmd_rename(struct call *call);
+int cmd_restart(struct call *call);
+int cmd_set(struct call *call);
+int cmd_show(struct call *call);
+int cmd_start(struct call *call);
+int cmd_status(struct call *call);
+int cmd_stop(struct call *call);
+
+/*
+ * getopt_long(3) for long options: the next one's val, -1 at the end, when argc and argv hold the
+ * operands. A wrong one ends the program with EX_USAGE and a line, --help with 0.
+ */
+int call_option(struct call *call, const struct option *options);
+
+/* Ends the program with EX_USAGE unless there are least to most operands (most < 0: any number). */
+void call_operands(const struct call *call, int least, int most);
+
+/* The value of an option; what is wrong with it ends the program with EX_USAGE. */
+long call_number(const struct call *call, const char *option, const char *text, long least,
+		 long most);
+
+/* Whether name may name a VM; if not, a line says so: EX_USAGE. */
+bool name_is_good(const char *name);
+
+/* 0 if there is a definition of name; else a line says what is wrong, and it is the status. */
+int name_is_known(const struct store *store, const char *name);
+
+/* vm_load(), with a line for each problem. NULL: the status is EX_CONFIG. */
+struct vm *load_or_tell(const char *name);
+
+/* Writes all problems as lines, and frees them. */
+void tell_problems(struct vm_problems *problems);
+
+#endif

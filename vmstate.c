@@ -1,0 +1,229 @@
+#include "vmstate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "lastend.h"
+#include "outcome.h"
+
+const char *vm_state_word(enum vm_state state)
+{
+	static const char *const words[] = {
+		[VM_STOPPED] = "stopped",     [VM_STARTING] = "starting", [VM_RUNNING] = "running",
+		[VM_PAUSED] = "paused",	      [VM_STOPPING] = "stopping", [VM_CRASHED] = "crashed",
+		[VM_UNMANAGED] = "unmanaged",
+	};
+	_Static_assert(sizeof(words) / sizeof(words[0]) == VM_STATE_COUNT, "a word for each");
+
+	return words[state];
+}
+
+bool vm_state_is_up(enum vm_state state)
+{
+	return state != VM_STOPPED && state != VM_CRASHED;
+}
+
+/* ---- locks ---- */
+
+struct lock_file {
+	bool held;
+	char text[256]; /* what its last holder has written; "" if there is no such file */
+};
+
+/* Looks without taking: the lock of somebody who is just coming must not fail. */
+static void look_at_lock(int dirfd, const char *name, const char *file, struct lock_file *lock)
+{
+	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[NAME_MAX + 16];
+	ssize_t len;
+	int fd;
+
+	*lock = (struct lock_file){0};
+	snprintf(path, sizeof(path), "%s/%s", name, file);
+	fd = dirfd < 0 ? -1 : openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return;
+	lock->held = fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+	len = read(fd, lock->text, sizeof(lock->text) - 1);
+	lock->text[len > 0 ? len : 0] = '\0';
+	close(fd);
+}
+
+static pid_t pid_of(const struct lock_file *lock)
+{
+	return lock->held ? (pid_t)strtol(lock->text, NULL, 10) : 0;
+}
+
+/* ---- files ---- */
+
+static void copy(char *to, size_t size, json_t *from)
+{
+	const char *text = json_string_value(from);
+
+	snprintf(to, size, "%s", text ? text : "");
+	for (; *to; to++)
+		if ((unsigned char)*to < ' ')
+			*to = ' ';
+}
+
+static enum vm_state state_of_phase(json_t *state)
+{
+	const char *phase = json_string_value(json_object_get(state, "phase"));
+	const char *run_state = json_string_value(json_object_get(state, "run-state"));
+
+	if (phase && strcmp(phase, "stopping") == 0)
+		return VM_STOPPING;
+	if (!phase || strcmp(phase, "running") != 0)
+		return VM_STARTING;
+	return run_state && strcmp(run_state, "paused") == 0 ? VM_PAUSED : VM_RUNNING;
+}
+
+/* A supervisor lives. A state.json of another one is left over from a power cut. */
+static void read_supervised(const struct store *store, const char *name, struct vm_status *status)
+{
+	char path[NAME_MAX + 16];
+	json_t *state;
+
+	snprintf(path, sizeof(path), "%s/state.json", name);
+	state = store_read_json(store->runtime_fd, path);
+	status->state = VM_STARTING;
+	if (json_integer_value(json_object_get(state, "supervisor")) == status->supervisor) {
+		status->state = state_of_phase(state);
+		status->pid = (pid_t)json_integer_value(json_object_get(state, "pid"));
+		status->started = (time_t)json_integer_value(json_object_get(state, "started"));
+		status->memory = json_integer_value(json_object_get(state, "memory"));
+		status->ready = json_is_true(json_object_get(state, "ready"));
+		copy(status->doing, sizeof(status->doing),
+		     json_object_get(json_object_get(state, "ladder"), "action"));
+	}
+	json_decref(state);
+}
+
+static void read_end(const struct store *store, const char *name, struct vm_end *end)
+{
+	char path[NAME_MAX + 16];
+	struct stat st;
+	json_t *value;
+
+	snprintf(path, sizeof(path), "%s/" LAST_END, name);
+	value = store_read_json(store->state_fd, path);
+	if (!value || fstatat(store->state_fd, path, &st, 0) < 0)
+		goto out;
+	end->known = true;
+	end->status = (int)json_integer_value(json_object_get(value, "status"));
+	end->when = (time_t)json_integer_value(json_object_get(value, "ended"));
+	end->written = st.st_mtim;
+	copy(end->words, sizeof(end->words), json_object_get(value, "words"));
+out:
+	json_decref(value);
+}
+
+static bool is_crash(int status)
+{
+	return (status >= EXIT_NOT_SHUT_DOWN && status <= EXIT_DIED) ||
+	       status == EXIT_RESET_WHILE_STOPPING;
+}
+
+/* Nobody is there. A vm.lock with a pid in it was not removed by a supervisor at the VM's end. */
+static void read_ended(const struct lock_file *vm_lock, struct vm_status *status)
+{
+	const struct vm_end *end = &status->end;
+
+	if (vm_lock->text[0]) {
+		status->state = VM_CRASHED;
+		snprintf(status->reason, sizeof(status->reason),
+			 "nobody saw its end (killed with its supervisor, or the power failed)");
+	} else if (end->known && end->status != 0) {
+		status->state = is_crash(end->status) ? VM_CRASHED : VM_STOPPED;
+		snprintf(status->reason, sizeof(status->reason), "%s", end->words);
+	}
+}
+
+/*
+ * A supervisor takes lock before vm.lock and gives it back after it. So QEMU has none if lock is
+ * free while vm.lock is held, by the same QEMU, before and after: *vm_lock.
+ */
+static bool is_unmanaged(const struct store *store, const char *name, struct lock_file *vm_lock)
+{
+	struct lock_file lock, before = *vm_lock;
+
+	if (!before.held)
+		return false;
+	look_at_lock(store->runtime_fd, name, "lock", &lock);
+	look_at_lock(store->state_fd, name, "vm.lock", vm_lock);
+	return !lock.held && vm_lock->held && vm_lock->text[0] &&
+	       strcmp(vm_lock->text, before.text) == 0;
+}
+
+void vm_status_read(const struct store *store, const char *name, struct vm_status *status)
+{
+	struct lock_file lock, vm_lock;
+
+	*status = (struct vm_status){.state = VM_STOPPED};
+	look_at_lock(store->state_fd, name, "vm.lock", &vm_lock);
+	look_at_lock(store->runtime_fd, name, "lock", &lock);
+	if (lock.held) {
+		status->supervisor = pid_of(&lock);
+		read_supervised(store, name, status);
+	} else if (is_unmanaged(store, name, &vm_lock)) {
+		status->state = VM_UNMANAGED;
+		status->pid = pid_of(&vm_lock);
+	} else if (vm_lock.held) { /* by one that has only just come, or by a vmconf */
+		status->state = VM_STARTING;
+	}
+	read_end(store, name, &status->end);
+	if (status->state == VM_STOPPED)
+		read_ended(&vm_lock, status);
+}
+
+/* ---- the process ---- */
+
+/* Field 22 of /proc/PID/stat; 0 if there is no such process. */
+static unsigned long long start_time(pid_t pid)
+{
+	char path[32], text[1024] = "";
+	unsigned long long start = 0;
+	const char *field;
+	ssize_t len = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		len = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	text[len > 0 ? len : 0] = '\0';
+	field = strrchr(text, ')');
+	for (int i = 2; field && i < 22; i++)
+		field = strchr(field + 1, ' ');
+	if (field)
+		start = strtoull(field + 1, NULL, 10);
+	return start;
+}
+
+int vm_status_pidfd(const struct store *store, const char *name, const struct vm_status *status)
+{
+	struct lock_file lock;
+	unsigned long long start = 0;
+	int fd = -1;
+
+	look_at_lock(store->state_fd, name, "vm.lock", &lock);
+	if (status->pid <= 0 || pid_of(&lock) != status->pid)
+		return -1;
+	fd = (int)syscall(SYS_pidfd_open, status->pid, 0);
+	if (fd >= 0 && sscanf(lock.text, "%*d %llu", &start) == 1 &&
+	    start == start_time(status->pid))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}

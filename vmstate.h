@@ -1,0 +1,57 @@
+/* What a VM is doing, from its locks and files; QEMU is not asked. */
+#ifndef VMSTATE_H
+#define VMSTATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "store.h"
+
+enum vm_state {
+	VM_STOPPED,
+	VM_STARTING,
+	VM_RUNNING,
+	VM_PAUSED,
+	VM_STOPPING,
+	VM_CRASHED,   /* it is not there, and was not shut down: see reason */
+	VM_UNMANAGED, /* QEMU runs and has no supervisor */
+	VM_STATE_COUNT
+};
+
+/* What qemu-supervise has written at its last end. */
+struct vm_end {
+	bool known;
+	int status;		 /* its exit status */
+	char words[160];	 /* how it ended */
+	time_t when;		 /* CLOCK_REALTIME */
+	struct timespec written; /* differs between two ends */
+};
+
+struct vm_status {
+	enum vm_state state;
+	pid_t supervisor; /* 0: none; it holds the lock at the time of asking */
+	pid_t pid;	  /* QEMU's; 0: none, or not known */
+	time_t started;	  /* CLOCK_REALTIME; 0: not known */
+	int64_t memory;	  /* MiB, as it was started with; 0: not known */
+	bool ready;
+	char doing[32];	  /* the action of the ladder in progress, or "" */
+	char reason[160]; /* of VM_CRASHED and of a start that failed, or "" */
+	struct vm_end end;
+};
+
+const char *vm_state_word(enum vm_state state);
+
+/* Whether a process of it is there: QEMU, or a supervisor. */
+bool vm_state_is_up(enum vm_state state);
+
+void vm_status_read(const struct store *store, const char *name, struct vm_status *status);
+
+/*
+ * A pidfd of the QEMU that holds the VM's vm.lock, if it is the process that wrote its pid there
+ * (pids are used again); else -1.
+ */
+int vm_status_pidfd(const struct store *store, const char *name, const struct vm_status *status);
+
+#endif
