@@ -124,11 +124,12 @@ static bool check_format(const char *path, const char *given, struct disk_base *
 		log_error("base image %s: its name does not tell its format; say it with "
 			  "--image-format",
 			  path);
-	} else if (found ? strcmp(found, base->format) != 0 : has_mark(base->format)) {
-		log_error("base image %s is %s%s, not %s as %s; say what it is with "
-			  "--image-format",
-			  path, found ? found : "no ", found ? "" : base->format, base->format,
-			  given ? "you say" : "its name says");
+	} else if (found && strcmp(found, base->format) != 0) {
+		log_error("base image %s is %s, not %s as %s; say what it is with --image-format",
+			  path, found, base->format, given ? "you say" : "its name says");
+	} else if (!found && has_mark(base->format)) {
+		log_error("base image %s is not %s, as %s; say what it is with --image-format",
+			  path, base->format, given ? "you say" : "its name says");
 	} else {
 		return true;
 	}
@@ -156,8 +157,10 @@ bool disk_find_base(const struct store *store, const char *image, const char *fo
 	if (!good)
 		log_error("base image %s is neither a file nor a block device", base->path);
 	good = good && check_format(base->path, format, base);
-	if (!good)
+	if (!good) {
 		free(base->path);
+		base->path = NULL;
+	}
 	return good;
 }
 

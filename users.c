@@ -77,9 +77,9 @@ static bool uses(const struct store *store, const char *name, const struct names
 		absolute = path[0] == '/' ? xstrdup(path) : store_path(store, user, path);
 		needed = find_in_chain(absolute, files, &depth);
 		if (needed)
-			log_error("%s cannot be %s: its disk %s is %s of %s (%s)", name, done,
-				  needed, depth > 0 ? "what a disk is based on" : "also a disk",
-				  user, absolute);
+			log_error("%s cannot be %s: its disk %s is %s of %s%s (%s)", name, done,
+				  needed, depth > 0 ? "what a disk" : "also a disk", user,
+				  depth > 0 ? " is based on" : "", absolute);
 		found = found || needed;
 		free(absolute);
 	}

@@ -20,6 +20,7 @@ our @EXPORT = (
 		$top $work need need_that wait_until spew slurp run_command children
 		guest_command guest_files make_disk disk_is_clean fake_qemu
 		supervise supervisor running qmp_connect time
+		vmconf vmconf_does vmconf_fails quick definition state_of
 		)
 );
 
@@ -37,6 +38,9 @@ delete @ENV{qw(NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID JOURNAL_STREAM)};
 $ENV{QEMU_SUPERVISE_CONFIG_DIR} = "$work/config";
 $ENV{QEMU_SUPERVISE_STATE_DIR} = "$work/state";
 $ENV{QEMU_SUPERVISE_RUNTIME_DIR} = "$work/run";
+$ENV{QEMU_SUPERVISE_CONFIG_DIR} ||= "$work/config";
+$ENV{QEMU_SUPERVISE_STATE_DIR} ||= "$work/state";
+$ENV{QEMU_SUPERVISE} = $ENV{T_SUPERVISE} if $ENV{T_SUPERVISE};
 
 # Skips the whole test file where a program is missing; CI may not skip.
 sub need {
@@ -112,6 +116,51 @@ sub children {
 	}
 	my @found = @{ $of{$root} || [] };
 	return (@found, map { children($_) } @found);
+}
+
+# ---- vmconf ----
+
+# Runs vmconf: (status, output, errors).
+sub vmconf {
+	return run_command($ENV{T_VMCONF} || "$top/vmconf", @_);
+}
+
+# The same, of which nothing but success is expected. Returns the output.
+sub vmconf_does {
+	my (@words) = @_;
+	my ($status, $out, $err) = vmconf(@words);
+	is($status, 0, "vmconf @words") or diag($err);
+	return $out;
+}
+
+# The same, which is expected to fail with a status and one line that matches. Returns the errors.
+sub vmconf_fails {
+	my ($expected, $line, @words) = @_;
+	my ($status, $out, $err) = vmconf(@words);
+	my $what = join(' ', 'vmconf', map { length > 40 ? substr($_, 0, 40) . '...' : $_ } @words) =~ s/[\n]/?/gr;
+	is($status, $expected, "$what: status $expected") or diag($out, $err);
+	like($err, $line, "$what: says why");
+	return $err;
+}
+
+# Options of create for a VM that starts and stops in no time: its CPUs never run.
+sub quick {
+	return ('--memory', '64M', '--nic', 'none', '--set', 'accel=tcg', '--set', 'args=["-S"]', @_);
+}
+
+# What the definition of a VM holds, undef if there is none.
+sub definition {
+	my ($name) = @_;
+	my $text = slurp("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/$name.json");
+	return $text ? JSON::PP::decode_json($text) : undef;
+}
+
+# What list --json says of a VM.
+sub state_of {
+	my ($name) = @_;
+	my ($status, $out) = vmconf('list', '--json');
+	my ($vm) = grep { $_->{name} eq $name } @{ JSON::PP::decode_json($out)->{vms} };
+	return $vm || {};
 }
 
 # ---- guests ----

@@ -1,0 +1,140 @@
+#!/usr/bin/perl
+# vmconf create: all or nothing, whatever goes wrong.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use JSON::PP ();
+use T;
+
+need('qemu-img');
+
+my ($config, $state) = @ENV{qw(QEMU_SUPERVISE_CONFIG_DIR QEMU_SUPERVISE_STATE_DIR)};
+
+# All files of both directories but the lock, so that "nothing" can be told.
+sub files {
+	my @found = `find $config $state -not -name .lock -not -type d 2>/dev/null`;
+	chomp @found;
+	return join ' ', sort @found;
+}
+
+sub info {
+	my ($path) = @_;
+	my ($status, $out) = run_command('qemu-img', 'info', '--output=json', $path);
+	return $status == 0 ? JSON::PP::decode_json($out) : {};
+}
+
+# Of itself.
+vmconf_does('create', 'empty', '--disk', '20G', '--memory', '2G', '--cpus', 3);
+is(info("$state/empty/root.qcow2")->{'virtual-size'}, 20 << 30, 'a disk of that size');
+cmp_ok(-s "$state/empty/root.qcow2", '<', 1 << 20, 'space is not allocated beforehand');
+is((stat "$state/empty/root.qcow2")[2] & 0777, 0600, 'the disk is nobody else\'s');
+my $empty = definition('empty');
+is($empty->{memory}, '2G', 'memory');
+is($empty->{cpus}, 3, 'cpus');
+is_deeply($empty->{disks}, [{ path => 'root.qcow2', format => 'qcow2' }], 'the disk is in the definition');
+like($empty->{nics}[0]{mac}, qr/^52:54:00(:[0-9a-f]{2}){3}$/, 'a MAC');
+like($empty->{uuid}, qr/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/, 'a UUID');
+is(vmconf_does('check'), '', 'check says nothing');
+my $name = vmconf_does('create', quick()) =~ s/\n//r;
+like($name, qr/^[a-z]{8}$/, 'without a name it makes one, and prints it');
+ok(definition($name), 'and there is that VM');
+
+# Overlays.
+mkdir "$state/images";
+run_command('qemu-img', 'create', '-q', '-f', 'qcow2', "$state/images/base.qcow2", '3G');
+run_command('qemu-img', 'create', '-q', '-f', 'raw', "$work/base.raw", '2G');
+system('cp', "$state/images/base.qcow2", "$work/cloud.img");
+system('cp', "$state/images/base.qcow2", "$work/nameless");
+vmconf_does('create', 'overlay', '--image', 'base');
+my $overlay = info("$state/overlay/root.qcow2");
+is($overlay->{'full-backing-filename'}, "$state/images/base.qcow2", 'overlay on an image by its name');
+is($overlay->{'backing-filename-format'}, 'qcow2', 'with its format');
+vmconf_does('create', 'larger', '--image', "$work/base.raw", '--disk', '5G');
+is(info("$state/larger/root.qcow2")->{'backing-filename-format'}, 'raw', 'by its path; raw');
+is(info("$state/larger/root.qcow2")->{'virtual-size'}, 5 << 30, 'larger than the image');
+vmconf_does('create', 'told', '--image', "$work/nameless", '--image-format', 'qcow2');
+
+# nics and keys.
+vmconf_does('create', 'nics', '--nic', 'bridge,br=br0', '--nic', '{"type": "user", "mac": "52:54:00:00:00:01"}', '--set',
+	'description=a, "b" = c', '--set', 'on.TERM=quit 10s, kill', '--set', 'order=7');
+my $nics = definition('nics');
+is($nics->{nics}[0]{br}, 'br0', '--nic TYPE,KEY=VALUE');
+is($nics->{nics}[1]{mac}, '52:54:00:00:00:01', '--nic JSON keeps its MAC');
+is($nics->{description}, 'a, "b" = c', '--set takes a string with anything in it');
+is($nics->{order}, 7, '--set takes JSON');
+is($nics->{on}{TERM}, 'quit 10s, kill', '--set takes a path');
+
+# What is refused leaves nothing.
+my $before = files();
+vmconf_fails(1, qr/^vmconf: there is a VM empty already$/m, 'create', 'empty', '--disk', '1G');
+for my $size (qw(20GB 20GiB G -1G 0 1.5 abc 1e9 99999999999999999G), '') {
+	vmconf_fails(64, qr/--disk .*: not a size: .*20G/, 'create', 'bad', '--disk', $size);
+}
+vmconf_fails(64, qr/bad\.json: memory: /, 'create', 'bad', '--memory', 'plenty');
+vmconf_fails(64, qr/bad\.json: .*mem/, 'create', 'bad', '--set', 'memori=2G');
+vmconf_fails(64, qr/not of the form KEY=VALUE/, 'create', 'bad', '--set', 'cpus');
+vmconf_fails(64, qr/there is no option --dsik; did you mean "disk"\?/, 'create', 'bad', '--dsik', '1G');
+vmconf_fails(64, qr/needs a value/, 'create', 'bad', '--disk');
+vmconf_fails(1, qr/there is no base image nosuch: not in \S+\/images/, 'create', 'bad', '--image', 'nosuch');
+vmconf_fails(1, qr/cannot find the base image \S+: No such file/, 'create', 'bad', '--image', "$work/no/such.qcow2");
+vmconf_fails(1, qr/neither a file nor a block device/, 'create', 'bad', '--image', "$state/images/");
+vmconf_fails(1, qr/cloud\.img is qcow2, not raw as its name says; .*--image-format/, 'create', 'bad', '--image', "$work/cloud.img");
+vmconf_fails(1, qr/base\.raw is not qcow2, as you say/, 'create', 'bad', '--image', "$work/base.raw", '--image-format', 'qcow2');
+vmconf_fails(1, qr/nameless: its name does not tell its format; say it with --image-format/, 'create', 'bad', '--image', "$work/nameless");
+spew("$work/cut.qcow2", "QFI\xfb\0\0\0\3" . "\0" x 8);
+vmconf_fails(1, qr/qemu-img: .*\n.*qemu-img failed with status 1\n.*bad was not created/s, 'create', 'bad', '--image', "$work/cut.qcow2");
+mkdir "$state/left";
+spew("$state/left/root.qcow2", 'mine');
+vmconf_fails(1, qr/left\/root\.qcow2 is there already, though there is no VM left/, 'create', 'left', '--disk', '1G');
+is(slurp("$state/left/root.qcow2"), 'mine', 'a file that is there is not touched');
+unlink "$state/left/root.qcow2";
+spew("$state/left/kernel", 'mine');
+{
+	local $ENV{PATH} = "$work/none";
+	vmconf_fails(1, qr/qemu-img is not installed .*\n.*bad was not created/, 'create', 'bad', '--disk', '1G');
+	vmconf_fails(1, qr/qemu-img is not installed/, 'create', 'left', '--disk', '1G');
+	mkdir "$work/killed";
+	spew("$work/killed/qemu-img", "#!/bin/sh\n: >\"\$5\"\nkill -KILL \$\$\n");
+	chmod 0755, "$work/killed/qemu-img";
+	local $ENV{PATH} = "$work/killed";
+	vmconf_fails(1, qr/qemu-img was killed by signal 9/, 'create', 'bad', '--disk', '1G');
+}
+is(slurp("$state/left/kernel"), 'mine', 'a directory that is there keeps what is in it');
+unlink "$state/left/kernel";
+ok(rmdir "$state/left", 'and nothing else is in it');
+is(files(), $before, 'nothing is left of any of them');
+ok(!-e "$state/bad", 'no directory either');
+
+# A kernel beside the definition, there before.
+mkdir "$state/direct";
+spew("$state/direct/vmlinuz", '');
+vmconf_does('create', 'direct', quick('--set', 'kernel=vmlinuz'));
+is(vmconf_does('check', 'direct'), '', 'a relative kernel is found');
+unlink "$state/direct/vmlinuz";
+vmconf_fails(78, qr/direct\.json: kernel: \S+\/direct\/vmlinuz is not there/, 'check', 'direct');
+
+# Eight at once.
+my @pids = map {
+	my $n = $_;
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		open(STDERR, '>', "$work/eight.$n");
+		exec($ENV{T_VMCONF} || "$top/vmconf", 'create', 'eight', '--disk', "${n}G") or POSIX::_exit(127);
+	}
+	$pid;
+} 1 .. 8;
+my @statuses = map { waitpid($_, 0); $? >> 8 } @pids;
+is((grep { $_ == 0 } @statuses), 1, 'eight at once: one wins');
+is((grep { $_ == 1 } @statuses), 7, 'seven do not');
+my ($winner) = grep { $statuses[$_ - 1] == 0 } 1 .. 8;
+is(info("$state/eight/root.qcow2")->{'virtual-size'}, $winner << 30, 'the disk is the winner\'s');
+is((grep { slurp("$work/eight.$_") =~ /there is a VM eight already/ } 1 .. 8), 7, 'seven say why');
+
+# Many VMs, no MAC twice.
+vmconf('create', quick('--nic', 'user')) for 1 .. 30;
+my %macs;
+$macs{$_}++ for map { /"mac": "([^"]+)"/g } map { slurp($_) } glob "$config/*.json";
+ok(!(grep { $_ > 1 } values %macs), 'no MAC twice');
+
+done_testing;

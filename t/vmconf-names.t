@@ -1,0 +1,75 @@
+#!/usr/bin/perl
+# Names that no VM may have, names that no VM has, and command lines that are none.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use T;
+
+my @takes_name = (
+	['show'], ['status'], ['check'], ['command'], ['set', undef, 'cpus=2'], ['edit'], ['clone', undef, 'other'],
+	['rename', undef, 'other'], ['start'], ['stop'], ['restart'], ['console'], ['log'], ['qmp', undef, 'query-status'],
+	['delete']
+);
+$ENV{EDITOR} = 'false';
+
+vmconf_does('create', 'web1', '--nic', 'none');
+my $before = slurp("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/web1.json");
+
+for my $name ('../web1', '..', '.', 'a/b', '.web1', '_web1', ' web1', 'web1 ', 'web 1', '', 'x' x 65, "web1\n", 'wéb') {
+	vmconf_fails(64, qr/^vmconf: "[^\n]*" cannot be the name of a VM: up to 64 letters[^\n]*\n\z/, 'create', '--', $name);
+	vmconf_fails(64, qr/cannot be the name of a VM/, map { $_ // $name } (@$_ > 1 ? @$_ : (@$_, $name))) for @takes_name;
+	vmconf_fails(64, qr/cannot be the name of a VM/, 'clone', 'web1', $name);
+	vmconf_fails(64, qr/cannot be the name of a VM/, 'rename', 'web1', $name);
+}
+vmconf_fails(64, qr/there is no option/, 'create', '-web1');
+vmconf_fails(64, qr/cannot be the name of a VM/, 'create', '--', '-web1');
+is(slurp("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/web1.json"), $before, 'web1 is as it was');
+is_deeply([glob "$ENV{QEMU_SUPERVISE_CONFIG_DIR}/* $ENV{QEMU_SUPERVISE_STATE_DIR}/* $work/*.json"],
+	["$ENV{QEMU_SUPERVISE_CONFIG_DIR}/web1.json", "$ENV{QEMU_SUPERVISE_STATE_DIR}/web1"], 'and nothing else is there');
+
+# One that nobody has.
+vmconf_fails(1, qr/^vmconf: there is no VM web2 \(in \S+\); did you mean "web1"\?$/m, map { $_ // 'web2' } (@$_ > 1 ? @$_ : (@$_, 'web2')))
+	for @takes_name;
+my $longest = 'x' x 64;
+vmconf_does('create', $longest, '--nic', 'none');
+vmconf_does('create', 'A.b_c-9', '--nic', 'none');
+is(vmconf_does('check'), '', 'the longest one is good');
+
+# Sorted as people do it.
+vmconf_does('create', "n$_", '--nic', 'none') for 10, 9, 1, 100;
+like(vmconf_does('list'), qr/^n1 .*^n9 .*^n10 .*^n100 .*^web1 /ms, 'n9 comes before n10');
+
+# What else is in the directory is no VM.
+spew("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/$_", '{}') for 'notes.txt', '.hidden.json', 'web1.json.bak', '.json', 'a b.json';
+unlike(vmconf_does('list'), qr/notes|hidden|bak|a b/, 'other files are not listed');
+
+# Command lines.
+vmconf_fails(64, qr/^vmconf: no command; see vmconf --help$/m);
+vmconf_fails(64, qr/there is no command strat; did you mean "start"\?/, 'strat', 'web1');
+vmconf_fails(64, qr/there is no command frobnicate; see vmconf --help/, 'frobnicate');
+vmconf_fails(64, qr/usage: vmconf show NAME/, 'show');
+vmconf_fails(64, qr/usage: vmconf show NAME/, 'show', 'web1', 'web2');
+vmconf_fails(64, qr/there is no option --jsn; did you mean "json"\?/, 'list', '--jsn');
+vmconf_fails(64, qr/--parallel 0: not a number from 1/, 'stop', '--all', '--parallel', '0');
+vmconf_fails(64, qr/--within soon: not a time/, 'stop', '--all', '--within', 'soon');
+vmconf_fails(64, qr/usage: vmconf stop/, 'stop', '--all', 'web1');
+vmconf_fails(64, qr/--kill is for stop/, 'start', '--kill', 'web1');
+vmconf_fails(64, qr/are a JSON object, not \[1\]/, 'qmp', 'web1', 'query-status', '[1]');
+
+# Help.
+my $help = vmconf_does('--help');
+for my $line ($help =~ /^  (vmconf .*)$/mg) {
+	my ($command) = $line =~ /^vmconf (\S+)/;
+	like(vmconf_does($command, '--help'), qr/^usage: \Q$line\E$/m, "vmconf $command --help");
+}
+like(vmconf_does('--version'), qr/^vmconf \d+\.\d+\.\d+$/, '--version');
+
+# Nowhere.
+{
+	local @ENV{qw(QEMU_SUPERVISE_CONFIG_DIR QEMU_SUPERVISE_STATE_DIR)} = ("$work/none", "$work/none");
+	is(vmconf_does('list'), '', 'no directory is no VM');
+	vmconf_fails(1, qr/there is no VM web1/, 'show', 'web1');
+}
+
+done_testing;
