@@ -39,7 +39,7 @@ static char *absolute(char *path)
 
 static int open_dir(const char *path)
 {
-	return path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 void store_open(struct store *store)
@@ -53,7 +53,6 @@ void store_open(struct store *store)
 				 "QEMU_SUPERVISE_CONFIG_DIR and QEMU_SUPERVISE_STATE_DIR");
 	store->config_fd = open_dir(store->config);
 	store->state_fd = open_dir(store->state);
-	store->runtime_fd = open_dir(store->runtime);
 	if (store->config_fd < 0 && errno != ENOENT && access(store->config, R_OK | X_OK) < 0 &&
 	    errno != ENOENT)
 		fatal(EX_OSERR, "cannot open the directory of definitions %s", store->config);
@@ -71,7 +70,6 @@ void store_close(struct store *store)
 	store_unlock(store);
 	close_fd(&store->config_fd);
 	close_fd(&store->state_fd);
-	close_fd(&store->runtime_fd);
 	free(store->config);
 	free(store->state);
 	free(store->runtime);
@@ -187,7 +185,7 @@ char *store_read(int dirfd, const char *name, size_t *len)
 json_t *store_read_json(int dirfd, const char *name)
 {
 	size_t len;
-	char *text = dirfd < 0 ? NULL : store_read(dirfd, name, &len);
+	char *text = store_read(dirfd, name, &len);
 	json_t *value = text ? json_loadb(text, len, 0, NULL) : NULL;
 
 	free(text);
@@ -365,7 +363,7 @@ static void recover(struct store *store)
 	unlinkat(store->state_fd, NEW, 0);
 	if (fstatat(store->state_fd, JOURNAL, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	log_notice("a vmconf was interrupted in the middle of a change: finished or taken back");
+	log_debug("a vmconf was killed in the middle of a change: finished or taken back");
 	journal_end(store);
 }
 

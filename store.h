@@ -16,10 +16,10 @@
 #include <stddef.h>
 
 struct store {
-	char *config, *state, *runtime;	     /* absolute paths; runtime may be NULL */
-	int config_fd, state_fd, runtime_fd; /* of those directories, -1: it is not there */
-	int lock;			     /* -1: not taken */
-	sigset_t mask;			     /* as it was before the lock was taken */
+	char *config, *state, *runtime; /* absolute paths; runtime may be NULL */
+	int config_fd, state_fd;	/* of those directories, -1: it is not there */
+	int lock;			/* -1: not taken */
+	sigset_t mask;			/* as it was before the lock was taken */
 };
 
 /* A list of names; store_names_free(). */

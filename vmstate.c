@@ -38,17 +38,21 @@ struct lock_file {
 	char text[256]; /* what its last holder has written; "" if there is no such file */
 };
 
-/* Looks without taking: the lock of somebody who is just coming must not fail. */
-static void look_at_lock(int dirfd, const char *name, const char *file, struct lock_file *lock)
+/*
+ * Looks without taking: the lock of somebody who is just coming must not fail. By its path, since
+ * the directories may come and go while we wait for a VM.
+ */
+static void look_at_lock(const char *base, const char *name, const char *file,
+			 struct lock_file *lock)
 {
 	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	char path[NAME_MAX + 16];
+	char path[PATH_MAX];
 	ssize_t len;
 	int fd;
 
 	*lock = (struct lock_file){0};
-	snprintf(path, sizeof(path), "%s/%s", name, file);
-	fd = dirfd < 0 ? -1 : openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	snprintf(path, sizeof(path), "%s/%s/%s", base ? base : "", name, file);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return;
 	lock->held = fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
@@ -89,11 +93,11 @@ static enum vm_state state_of_phase(json_t *state)
 /* A supervisor lives. A state.json of another one is left over from a power cut. */
 static void read_supervised(const struct store *store, const char *name, struct vm_status *status)
 {
-	char path[NAME_MAX + 16];
+	char path[PATH_MAX];
 	json_t *state;
 
-	snprintf(path, sizeof(path), "%s/state.json", name);
-	state = store_read_json(store->runtime_fd, path);
+	snprintf(path, sizeof(path), "%s/%s/state.json", store->runtime, name);
+	state = store_read_json(AT_FDCWD, path);
 	status->state = VM_STARTING;
 	if (json_integer_value(json_object_get(state, "supervisor")) == status->supervisor) {
 		status->state = state_of_phase(state);
@@ -109,13 +113,13 @@ static void read_supervised(const struct store *store, const char *name, struct 
 
 static void read_end(const struct store *store, const char *name, struct vm_end *end)
 {
-	char path[NAME_MAX + 16];
+	char path[PATH_MAX];
 	struct stat st;
 	json_t *value;
 
-	snprintf(path, sizeof(path), "%s/" LAST_END, name);
-	value = store_read_json(store->state_fd, path);
-	if (!value || fstatat(store->state_fd, path, &st, 0) < 0)
+	snprintf(path, sizeof(path), "%s/%s/" LAST_END, store->state, name);
+	value = store_read_json(AT_FDCWD, path);
+	if (!value || stat(path, &st) < 0)
 		goto out;
 	end->known = true;
 	end->status = (int)json_integer_value(json_object_get(value, "status"));
@@ -157,8 +161,8 @@ static bool is_unmanaged(const struct store *store, const char *name, struct loc
 
 	if (!before.held)
 		return false;
-	look_at_lock(store->runtime_fd, name, "lock", &lock);
-	look_at_lock(store->state_fd, name, "vm.lock", vm_lock);
+	look_at_lock(store->runtime, name, "lock", &lock);
+	look_at_lock(store->state, name, "vm.lock", vm_lock);
 	return !lock.held && vm_lock->held && vm_lock->text[0] &&
 	       strcmp(vm_lock->text, before.text) == 0;
 }
@@ -168,8 +172,8 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 	struct lock_file lock, vm_lock;
 
 	*status = (struct vm_status){.state = VM_STOPPED};
-	look_at_lock(store->state_fd, name, "vm.lock", &vm_lock);
-	look_at_lock(store->runtime_fd, name, "lock", &lock);
+	look_at_lock(store->state, name, "vm.lock", &vm_lock);
+	look_at_lock(store->runtime, name, "lock", &lock);
 	if (lock.held) {
 		status->supervisor = pid_of(&lock);
 		read_supervised(store, name, status);
@@ -216,7 +220,7 @@ int vm_status_pidfd(const struct store *store, const char *name, const struct vm
 	unsigned long long start = 0;
 	int fd = -1;
 
-	look_at_lock(store->state_fd, name, "vm.lock", &lock);
+	look_at_lock(store->state, name, "vm.lock", &lock);
 	if (status->pid <= 0 || pid_of(&lock) != status->pid)
 		return -1;
 	fd = (int)syscall(SYS_pidfd_open, status->pid, 0);

@@ -1,0 +1,187 @@
+#!/usr/bin/perl
+# What state a VM is in, told without asking QEMU; and leftovers that look like one.
+use strict;
+use warnings;
+use Fcntl qw(O_RDWR O_CREAT);
+use FindBin;
+use lib $FindBin::Bin;
+use JSON::PP ();
+use POSIX ();
+use T;
+
+need('qemu-system-x86_64');
+need_that("perl has IO::Pty", sub { eval { require IO::Pty } });
+
+my ($config, $state, $run) = map { $ENV{"QEMU_SUPERVISE_${_}_DIR"} } qw(CONFIG STATE RUNTIME);
+
+sub create { vmconf_does('create', $_[0], quick(@_[1 .. $#_])) }
+
+sub is_state {
+	my ($name, $expected, $what) = @_;
+	my $vm = state_of($name);
+	is($vm->{state}, $expected, $what || "$name is $expected") or diag(explain($vm));
+	return $vm;
+}
+
+sub pids { return @{ state_of($_[0]) }{qw(supervisor pid)} }
+
+# ---- stopped, starting, running, paused ----
+mkdir "$work/slow";
+spew("$work/slow/qemu-system-x86_64", qq(#!/bin/sh\nwhile [ ! -e "$work/go" ]; do sleep 0.05; done\nexec qemu-system-x86_64 "\$@"\n));
+chmod 0755, "$work/slow/qemu-system-x86_64";
+create('web1', '--set', "emulator=$work/slow/qemu-system-x86_64");
+my $vm = is_state('web1', 'stopped');
+is_deeply([@$vm{qw(pid supervisor uptime reason)}], [undef, undef, undef, undef], 'stopped: no pids, no uptime');
+is($vm->{memory}, 64, 'the memory of its definition, in MiB');
+my $starting = fork // die "fork: $!";
+exec($ENV{T_VMCONF} || "$top/vmconf", 'start', 'web1') if $starting == 0;
+wait_until('starting', sub { state_of('web1')->{state} eq 'starting' });
+spew("$work/go", '');
+waitpid($starting, 0);
+is($? >> 8, 0, 'vmconf start waits until it runs');
+$vm = is_state('web1', 'running');
+like(slurp("/proc/$vm->{pid}/comm"), qr/^qemu|^vm-web1/, 'its pid is QEMU\'s');
+like(slurp("/proc/$vm->{supervisor}/comm"), qr/^qemu-supervise/, 'its supervisor is one');
+is($vm->{ready}, JSON::PP::true(), 'ready');
+cmp_ok($vm->{uptime}, '<', 100, 'uptime in seconds');
+my ($status, $out, $err) = vmconf('set', 'web1', 'memory=128M');
+like($err, qr/web1 is running: the change counts from its next start/, 'a change of a running VM says when it counts');
+is(state_of('web1')->{memory}, 64, 'the memory it was started with');
+vmconf_does('qmp', 'web1', 'cont');
+wait_until('running', sub { state_of('web1')->{state} eq 'running' });
+vmconf_does('qmp', 'web1', 'stop');
+wait_until('paused', sub { state_of('web1')->{state} eq 'paused' });
+like(vmconf_does('start', 'web1'), qr/^web1 is paused already \(pid \d+\)$/m, 'start of one that is there is a success with a hint');
+my ($asked) = JSON::PP::decode_json(vmconf_does('status', 'web1', '--json'));
+is($asked->{'run-state'}, 'paused', 'status asks QEMU');
+is_deeply($asked->{addresses}, [], 'no agent, no addresses');
+
+# QEMU hangs: list does not ask it, status gives up.
+kill('STOP', $vm->{pid});
+is_state('web1', 'paused', 'list does not ask QEMU');
+($status, $out, $err) = vmconf('status', 'web1');
+is($status, 0, 'status of a QEMU that hangs');
+like($out, qr/^state +paused$/m, 'status tells what is known');
+like($err, qr/web1: QEMU was not asked: no greeting in time/, 'and that it did not answer');
+kill('CONT', $vm->{pid});
+
+# ---- stopping ----
+vmconf_does('qmp', 'web1', 'cont');
+my $stopping = fork // die "fork: $!";
+if ($stopping == 0) {
+	open(STDOUT, '>', '/dev/null');
+	open(STDERR, '>', "$work/stopping");
+	exec($ENV{T_VMCONF} || "$top/vmconf", 'stop', 'web1') or POSIX::_exit(127);
+}
+wait_until('stopping', sub { state_of('web1')->{state} eq 'stopping' });
+like(vmconf_does('status', 'web1'), qr/^doing +powerdown$/m, 'status tells the rung');
+vmconf_fails(1, qr/web1 is stopping; start it when it is down/, 'start', 'web1');
+kill('KILL', $vm->{pid});
+waitpid($stopping, 0);
+is($? >> 8, 83, 'stop: the status says that it was not shut down');
+like(slurp("$work/stopping"), qr/web1 is down, but was not shut down: QEMU died of SIGKILL/, 'and so does the line');
+
+# ---- crashed ----
+$vm = is_state('web1', 'crashed');
+like($vm->{reason}, qr/QEMU died of SIGKILL/, 'the reason');
+is($vm->{'last-status'}, 83, 'the status');
+like(vmconf_does('list'), qr/^web1 +crashed .*QEMU died of SIGKILL$/m, 'in the table, too');
+like(vmconf_does('status', 'web1'), qr/^last end +\d{4}-.*QEMU died of SIGKILL \(status 83\)$/m, 'status tells when');
+vmconf_does('start', 'web1');
+vmconf_does('stop', 'web1');
+is_state('web1', 'stopped', 'one that powered off, or never ran, is stopped');
+
+# ---- unmanaged ----
+vmconf_does('start', 'web1');
+my ($supervisor, $qemu) = pids('web1');
+kill('KILL', $supervisor);
+wait_until('unmanaged', sub { state_of('web1')->{state} eq 'unmanaged' });
+is(state_of('web1')->{pid}, $qemu, 'unmanaged: its pid');
+for my $words (['stop', 'web1'], ['start', 'web1'], ['stop', '--all']) {
+	vmconf_fails(1, qr/web1 runs without a supervisor \(QEMU's pid is $qemu\): "vmconf qmp web1 system_powerdown" .*"vmconf stop --kill web1"/, @$words);
+}
+vmconf_fails(1, qr/web1 is unmanaged \(pid $qemu\): it cannot be $_->[0] now; stop it first/, @$_[1 .. $#$_])
+	for ['deleted', 'delete', 'web1'], ['cloned', 'clone', 'web1', 'web2'], ['renamed', 'rename', 'web1', 'web2'];
+like(vmconf_does('qmp', 'web1', 'query-status'), qr/"status": "prelaunch"/, 'qmp works all the same');
+vmconf_does('stop', '--kill', 'web1');
+ok(!kill(0, $qemu) || slurp("/proc/$qemu/stat") =~ /\) Z /, 'stop --kill kills it');
+$vm = is_state('web1', 'crashed', 'nobody saw its end');
+like($vm->{reason}, qr/nobody saw its end/, 'and that is the reason');
+system('rm', '-rf', $run);
+is_state('web1', 'crashed', 'without a runtime directory, too');
+vmconf_does('start', 'web1');
+($supervisor, $qemu) = pids('web1');
+kill('KILL', $supervisor);
+wait_until('unmanaged', sub { state_of('web1')->{state} eq 'unmanaged' });
+system('rm', '-rf', $run);
+is_state('web1', 'unmanaged', 'a logout that removes the runtime directory does not hide it');
+kill('KILL', $qemu);
+wait_until('its end', sub { state_of('web1')->{state} eq 'crashed' });
+
+# ---- leftovers ----
+my $other = fork // die "fork: $!";
+if ($other == 0) { exec('sleep', 1000000) or POSIX::_exit(127) }
+create('cut');
+mkdir $_ for $run, "$run/cut";
+spew("$run/cut/lock", "$other\n");
+spew("$run/cut/state.json", qq({"supervisor": $other, "pid": $other, "phase": "running", "started": 1, "ready": true}));
+is_state('cut', 'stopped', 'a runtime directory left over from a power cut');
+like(vmconf_does('stop', 'cut'), qr/^cut is not running$/m, 'stop of one that is down is a success with a hint');
+spew("$state/cut/vm.lock", "$other 1 00000000-0000-0000-0000-000000000000\n");
+is_state('cut', 'crashed', 'and a vm.lock');
+vmconf_does('start', 'cut');
+is_state('cut', 'running', 'it is no hindrance');
+vmconf_does('stop', 'cut');
+ok(kill(0, $other), 'the process that now has the pid lives');
+
+# Somebody holds the lock, the pid in it is another's by now.
+sysopen(my $fh, "$state/cut/vm.lock", O_RDWR | O_CREAT) or die "vm.lock: $!";
+syswrite($fh, "$other 1 00000000-0000-0000-0000-000000000000\n");
+my $flock = pack('s s x4 q q l x4', 1, 0, 0, 0, 0);
+fcntl($fh, 37, $flock) or die "F_OFD_SETLK: $!";
+is_state('cut', 'unmanaged', 'vm.lock is held');
+vmconf_fails(1, qr/cut: cannot kill QEMU, pid $other/, 'stop', '--kill', 'cut');
+ok(kill(0, $other), 'a process that started at another time is not killed');
+close($fh);
+kill('KILL', $other);
+waitpid($other, 0);
+
+# ---- the table ----
+vmconf_does('create', 'long-' . 'x' x 59, '--nic', 'none');
+vmconf_does('set', 'cut', 'description=fine');
+spew("$config/broken.json", '{"memroy": "1G"}');
+my $list = vmconf_does('list');
+like($list, qr/^broken .*broken definition: vmconf check broken$/m, 'a broken definition is listed as such');
+is(state_of('broken')->{broken}, JSON::PP::true(), 'in JSON too');
+like($list, qr/^long-x{59} /m, 'a name is whole where no person reads it');
+unlike($list, qr/\e/, 'and has no colours');
+my $json = JSON::PP::decode_json(vmconf_does('list', '--json'));
+is($json->{version}, 1, 'the shape has a version');
+is_deeply([sort keys %{ $json->{vms}[0] }], [qw(broken last-status memory name pid ready reason state supervisor uptime)], 'the keys of list --json');
+
+sub on_terminal {
+	my (%env) = @_;
+	my $pty = IO::Pty->new;
+	$pty->slave->set_winsize(24, 80);
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		open(STDOUT, '>&', $pty->slave) or POSIX::_exit(126);
+		$ENV{$_} = $env{$_} for keys %env;
+		exec($ENV{T_VMCONF} || "$top/vmconf", 'list') or POSIX::_exit(127);
+	}
+	my $screen = '';
+	$pty->blocking(0);
+	wait_until('the list', sub { sysread($pty, $screen, 65536, length $screen); waitpid($pid, POSIX::WNOHANG()) == $pid });
+	1 while sysread($pty, $screen, 65536, length $screen);
+	return $screen =~ s/\r//gr;
+}
+
+delete $ENV{NO_COLOR};
+my $screen = on_terminal(TERM => 'xterm');
+like($screen, qr/\e\[31mcrashed/, 'colours on a terminal');
+my $plain = $screen =~ s/\e\[\d*m//gr;
+is((grep { length > 80 } split /\n/, $plain), 0, '80 columns hold it') or diag($plain);
+unlike(on_terminal(TERM => 'xterm', NO_COLOR => 1), qr/\e/, 'NO_COLOR');
+unlike(on_terminal(TERM => 'dumb'), qr/\e/, 'a dumb terminal');
+
+done_testing;
