@@ -393,7 +393,7 @@ static int clone(struct clone *c, struct store *store)
 	if (!c->vm)
 		return EX_CONFIG;
 	held = hold_down(store, c->name, "cloned");
-	if (held < 0)
+	if (held == -1)
 		return EXIT_FAILURE;
 	plan(c);
 	status = make_clone(c, store) ? 0 : EXIT_FAILURE;
