@@ -260,7 +260,9 @@ sub fake_definition {
 #	its FIFO, and open_gate() writes the line), or
 #   command => [...]	any command line instead, or
 #   fake => [...]	the script of t/fake-qemu; sent() then tells what it was sent on control
-#   agent => HOW	with guest or fake: as a VM with a definition that has an agent channel; HOW is the guest's
+#   definition => {...}	a VM with that definition, or
+#   agent => HOW	with guest or fake: the same as a VM with a definition that has an agent channel; HOW is
+#			that of t/guest-init
 #   name, options => [...], env => {...}, prefix => [...] (before qemu-supervise)
 #   setup => sub {...}	called in the child before exec
 sub supervise {
@@ -294,20 +296,19 @@ sub supervisor {
 	$s->{disk} = exists $o{disk} ? $o{disk} : $o{guest} ? make_disk() : undef;
 	$s->{gate} = $o{gate} = make_fifo("$work/gate.$n") if $o{gate};
 	$o{command} ||= [fake_qemu("record=$s->{record}", @{ $o{fake} })] if $o{fake};
-	return $s->_with_agent(%o) if $o{agent};
-	my @command = $o{command} ? @{ $o{command} } : guest_command($o{guest}, %o, disk => $s->{disk}, console => $s->{console});
+	my @supervise = (@{ $o{prefix} || [] }, $ENV{T_SUPERVISE} || "$top/qemu-supervise");
+	my %guest = (%o, disk => $s->{disk}, console => $s->{console});
+	$o{definition} ||= $o{fake} ? fake_definition("$work/$s->{name}.qemu", @{ $o{command} }) : guest_definition($o{guest}, %guest)
+		if $o{agent};
+	if ($o{definition}) {
+		define($s->{name}, $o{definition});
+		$s->{command} = [@supervise, @{ $o{options} || [] }, $s->{name}];
+		return $s;
+	}
+	my @command = $o{command} ? @{ $o{command} } : guest_command($o{guest}, %guest);
 	$s->{command} = [
-		@{ $o{prefix} || [] }, $ENV{T_SUPERVISE} || "$top/qemu-supervise",
-		($o{name} || !$o{unnamed} ? ('--name', $s->{name}) : ()), @{ $o{options} || [] }, '--', @command
+		@supervise, ($o{name} || !$o{unnamed} ? ('--name', $s->{name}) : ()), @{ $o{options} || [] }, '--', @command
 	];
-	return $s;
-}
-
-sub T::Supervisor::_with_agent {
-	my ($s, %o) = @_;
-	define($s->{name}, $o{fake} ? fake_definition("$work/$s->{name}.qemu", @{ $o{command} })
-		: guest_definition($o{guest}, %o, disk => $s->{disk}, console => $s->{console}));
-	$s->{command} = [@{ $o{prefix} || [] }, $ENV{T_SUPERVISE} || "$top/qemu-supervise", @{ $o{options} || [] }, $s->{name}];
 	return $s;
 }
 
