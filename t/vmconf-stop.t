@@ -1,0 +1,142 @@
+#!/usr/bin/perl
+# vmconf start, stop and restart: many at once, their order, deadlines, and what goes wrong.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use POSIX ();
+use T;
+
+need('qemu-system-x86_64');
+need_that("perl has IO::Pty", sub { eval { require IO::Pty } });
+
+my $vmconf = $ENV{T_VMCONF} || "$top/vmconf";
+
+# An adapter that writes down what it is asked for, and then does what the script says.
+sub adapter {
+	my ($script) = @_;
+	spew("$work/adapter", qq(#!/bin/sh\necho "\$1 \$2" >>"$work/asked"\n$script\n));
+	chmod 0755, "$work/adapter";
+	unlink "$work/asked";
+	$ENV{QEMU_SUPERVISE_INIT} = "$work/adapter";
+}
+
+sub asked { return join ', ', split /\n/, slurp("$work/asked") }
+
+sub states { return join ' ', map { state_of($_)->{state} } @_ }
+
+# ---- order ----
+my @all = qw(db web1 web2 proxy);
+
+vmconf_does('create', 'db', quick('--set', 'order=1'));
+vmconf_does('create', $_, quick('--set', 'order=2')) for 'web1', 'web2';
+vmconf_does('create', 'proxy', quick('--set', 'order=3'));
+adapter(qq(exec "$top/init/none" "\$@"));
+my $out = vmconf_does('start', '--all');
+like($out, qr/^db: running .*\n(web[12]: running .*\n){2}proxy: running .*\n\z/, 'start --all: ascending order');
+is(states(@all), 'running running running running', 'all of them run');
+is(asked(), 'start db, start web1, start web2, start proxy', 'through the adapter');
+like(vmconf_does('start', 'db', 'web1', 'db'), qr/^db is running already \(pid \d+\)\nweb1 is running already/, 'start again: hints');
+adapter(qq(exec "$top/init/none" "\$@"));
+$out = vmconf_does('stop', '--all', '--parallel', 1);
+like($out, qr/^proxy: stopped: .*\nweb2: .*\nweb1: .*\ndb: stopped: .*\n\z/, 'stop --all: descending order, one after the other');
+is(asked(), 'stop proxy, stop web2, stop web1, stop db', 'through the adapter');
+is(states(@all), 'stopped stopped stopped stopped', 'all of them are down');
+is(vmconf_does('stop', '--all'), '', 'nothing to stop');
+like(vmconf_does('restart', 'db'), qr/^db is not running\ndb: running/, 'restart starts one that is down');
+like(vmconf_does('restart', 'db'), qr/^db: stopped: .*\ndb: running/, 'and stops one that runs before');
+my @pids = map {
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) { open(STDOUT, '>', '/dev/null'); exec($vmconf, 'stop', 'db') or POSIX::_exit(127) }
+	$pid;
+} 1, 2;
+is_deeply([map { waitpid($_, 0); $? } @pids], [0, 0], 'two that stop the same one');
+
+# ---- deadlines: firmware without a guest hears no press ----
+vmconf_does('set', $_, 'args=[]') for 'web1', 'web2';
+vmconf_does('start', 'web1', 'web2');
+adapter('exit 0');
+my $began = time;
+vmconf_fails(80, qr/web1 is down, but was not shut down: .*quit.*\n.*web2 is down, but was not shut down/s, 'stop', '--all', '--within', '3s');
+cmp_ok(time - $began, '<', 30, 'in time');
+is(asked() =~ s/(.*), (.*)/join ', ', sort $1, $2/er, 'stop web1, stop web2', 'each was asked through the adapter, too');
+is(states('web1', 'web2'), 'crashed crashed', 'and that is what list says');
+adapter(qq(exec "$top/init/none" "\$@"));
+vmconf_does('start', 'web1');
+my $qemu = state_of('web1')->{pid};
+like(vmconf_does('stop', '--kill', 'web1'), qr/^web1: stopped: /, '--kill was wanted: a success');
+ok(!-e "/proc/$qemu" || slurp("/proc/$qemu/stat") =~ /\) Z /, 'and QEMU is gone');
+adapter('[ "$1" = start ] && exec "' . $top . '/init/none" "$@"; [ -e "' . $work . '/second" ] && exec "' . $top
+	. '/init/none" "$@"; : >"' . $work . '/second"');
+vmconf_does('start', 'db');
+vmconf_does('stop', 'db');
+is(asked(), 'start db, stop db, stop db', 'an adapter that did not find the supervisor is asked again');
+
+# ---- a terminal sees progress ----
+adapter(qq(exec "$top/init/none" "\$@"));
+vmconf_does('start', 'web1');
+my $pty = IO::Pty->new;
+my $pid = fork // die "fork: $!";
+if ($pid == 0) {
+	open(STDERR, '>&', $pty->slave) or POSIX::_exit(126);
+	open(STDOUT, '>', '/dev/null');
+	exec($vmconf, 'stop', 'web1') or POSIX::_exit(127);
+}
+my $screen = '';
+$pty->blocking(0);
+wait_until('progress', sub { sysread($pty, $screen, 4096, length $screen); $screen =~ /stopping: 0 of 1, web1 \(stopping: powerdown \d+s\)/ });
+ok(1, 'progress on a terminal');
+
+# ---- the supervisor dies meanwhile ----
+kill('KILL', state_of('web1')->{supervisor});
+wait_until('its end', sub { sysread($pty, $screen, 4096, length $screen); waitpid($pid, POSIX::WNOHANG()) == $pid });
+is($? >> 8, 1, 'stop does not say that it is down');
+like($screen, qr/web1 runs without a supervisor/, 'but what it is');
+vmconf_does('stop', '--kill', 'web1');
+
+# ---- starts that fail ----
+vmconf_does('set', 'web1', "emulator=$work/none/qemu-system-x86_64");
+vmconf_fails(127, qr/web1 did not start: cannot execute \S+: No such file or directory \(status 127\); "vmconf log web1" has more/, 'start', 'web1');
+is(states('web1'), 'stopped', 'one that did not start is stopped');
+vmconf_does('set', 'web1', 'emulator=', 'args=["-no-such-option"]');
+vmconf_fails(69, qr/web1 did not start: .*\(status 69\)/, 'start', 'web1');
+like(vmconf_does('log', 'web1'), qr/-no-such-option: invalid option/, 'QEMU\'s own words are in the log');
+vmconf_fails(69, qr/web1 did not start/, 'start', 'web1', 'db');
+is(states('db'), 'running', 'the other one has');
+vmconf_does('stop', 'db');
+spew("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/db.json", '{"cpus": "many", "memroy": 1}');
+vmconf_fails(78, qr/db\.json: memroy: .*\n.*db\.json: cpus: /, 'start', 'db');
+my ($status, $text, $err) = vmconf('create', 'bad', '--set', 'args=["-no-such-option"]', '--set', 'accel=tcg', '--start');
+is($status, 69, 'create --start: the status of the start');
+ok(definition('bad'), 'and the VM is there');
+
+# ---- adapters that fail ----
+vmconf_does('set', 'web1', 'args=["-S"]');
+adapter('exit 5');
+vmconf_fails(5, qr/web1: the init adapter could not start it \(status 5\)/, 'start', 'web1');
+$ENV{QEMU_SUPERVISE_INIT} = "$work/nowhere";
+vmconf_fails(127, qr/cannot execute the init adapter \S+nowhere: No such file.*\n.*could not start it/, 'start', 'web1');
+adapter('exit 0');
+vmconf_fails(1, qr/web1 did not start, and left no trace/, 'start', 'web1');
+
+# ---- the adapter "none" by itself ----
+delete $ENV{QEMU_SUPERVISE_INIT};
+$ENV{QEMU_SUPERVISE} ||= "$top/qemu-supervise";
+for my $words ([], ['start'], ['fly', 'web1'], ['start', '../web1'], ['start', '-x']) {
+	is((run_command("$top/init/none", @$words))[0], 64, "none @$words: a wrong command line");
+}
+is((run_command("$top/init/none", 'status', 'web1'))[0], 3, 'none status: not supervised');
+is((run_command("$top/init/none", 'start', 'web1'))[0], 0, 'none start');
+wait_until('running', sub { state_of('web1')->{ready} });
+like((run_command("$top/init/none", 'status', 'web1'))[1], qr/^web1: supervised by pid \d+$/, 'none status: supervised');
+my $first = state_of('web1')->{supervisor};
+is((run_command("$top/init/none", 'restart', 'web1'))[0], 0, 'none restart');
+wait_until('another one', sub { my $vm = state_of('web1'); $vm->{ready} && $vm->{supervisor} != $first });
+is((run_command("$top/init/none", 'stop', 'web1'))[0], 0, 'none stop');
+wait_until('stopped', sub { states('web1') eq 'stopped' });
+{
+	local $ENV{QEMU_SUPERVISE} = "$work/nowhere";
+	is((run_command("$top/init/none", 'start', 'web1'))[0], 127, 'none start without qemu-supervise');
+}
+
+done_testing;
