@@ -3,6 +3,7 @@ PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/qemu-supervise
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 LIBEXECDIR ?= $(PREFIX)/libexec
 PKG_CONFIG ?= pkg-config
 PROVE ?= prove -j$$(nproc)
@@ -88,18 +89,30 @@ lint:
 	@printf '%s\n' $(wildcard *.c bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
 	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
+	@shellcheck -s bash completion/*
 	@for f in $(PERL); do perl -It -wc $$f 2>&1 | sed '/ syntax OK$$/d'; done
 
+# Each row: mode, file, and the directory where it goes.
+INSTALLED = 755 qemu-supervise $(SBINDIR) \
+	755 vmconf $(SBINDIR) \
+	755 init/none $(LIBEXECDIR)/qemu-supervise/init \
+	644 vm.schema.json $(DATADIR) \
+	644 completion/qemu-supervise $(COMPLETIONDIR) \
+	644 completion/vmconf $(COMPLETIONDIR) \
+	644 man/qemu-supervise.8 $(MANDIR)/man8 \
+	644 man/vmconf.8 $(MANDIR)/man8 \
+	644 man/vmconf.5 $(MANDIR)/man5 \
+	644 man/qemu-supervise-init.7 $(MANDIR)/man7
+OURS = $(LIBEXECDIR)/qemu-supervise/init $(LIBEXECDIR)/qemu-supervise $(DATADIR)
+
 install: all
-	install -D -m 755 qemu-supervise $(DESTDIR)$(SBINDIR)/qemu-supervise
-	install -D -m 644 man/qemu-supervise.8 $(DESTDIR)$(MANDIR)/man8/qemu-supervise.8
-	install -D -m 644 man/vmconf.5 $(DESTDIR)$(MANDIR)/man5/vmconf.5
-	install -D -m 644 vm.schema.json $(DESTDIR)$(DATADIR)/vm.schema.json
+	@set -e; set -- $(INSTALLED); while [ $$# -gt 0 ]; do \
+		echo "$(DESTDIR)$$3/$${2##*/}"; \
+		install -D -m "$$1" "$$2" "$(DESTDIR)$$3/$${2##*/}"; shift 3; done
 
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/qemu-supervise $(DESTDIR)$(MANDIR)/man8/qemu-supervise.8 \
-		$(DESTDIR)$(MANDIR)/man5/vmconf.5 $(DESTDIR)$(DATADIR)/vm.schema.json
-	rmdir $(DESTDIR)$(DATADIR) 2>/dev/null || :
+	@set -- $(INSTALLED); while [ $$# -gt 0 ]; do rm -f "$(DESTDIR)$$3/$${2##*/}"; shift 3; done
+	@for dir in $(OURS); do rmdir "$(DESTDIR)$$dir" 2>/dev/null || :; done
 
 dist:
 	git archive --prefix=qemu-supervise-$(VERSION)/ HEAD | gzip -9n >qemu-supervise-$(VERSION).tar.gz
