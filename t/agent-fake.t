@@ -78,8 +78,8 @@ subtest 'by run state' => sub {
 		my ($state, $fake, $status, $rungs, $said) = @_;
 		my $s = vm(["state=$state", @$fake]);
 		$s->signal('TERM');
-		$s->ends_with($status, qr/; TERM: $rungs/, "$state @$fake");
-		like($s->log, qr/: agent-shutdown: $said\n/, "$state @$fake: said");
+		$s->ends_with($status, qr/; TERM: $rungs/, join(' ', $state, @$fake));
+		like($s->log, qr/: agent-shutdown: $said\n/, join(' ', $state, @$fake, 'said'));
 		return $s;
 	};
 	my ($down, $next) = (qr/agent-shutdown \d\.\ds$/, qr/agent-shutdown [0-2]\.\ds, quit/);

@@ -14,28 +14,38 @@ need('qemu-system-x86_64', 'mke2fs', 'dumpe2fs');
 my $ladder = 'TERM=agent-shutdown 60s, powerdown 60s, quit, kill';
 my $off = qr/the guest powered itself off \(status 0\)/;
 
-sub vm {
-	my ($mode, $agent, %o) = @_;
-	return supervise(guest => $mode, agent => $agent, %o, options => ['-o', $ladder, @{ $o{options} || [] }]);
-}
-
 my $path = "$work/notify";
 my $socket = IO::Socket::UNIX->new(Local => $path, Type => SOCK_DGRAM) or die "notify: $!";
-my %vm = (
-	obeys => vm('ignore', 'obeys'),
-	deaf => vm('deaf', 'obeys', options => ['--boot-timeout', '1s', '-o', 'TERM=powerdown 60s, agent-shutdown 60s, quit, kill']),
-	refuses => vm('normal', 'refuses'),
-	none => vm('normal', 'late', delay => 100000),
-	stopped => vm('normal', 'stopped'),
-	paused => vm('ignore', 'obeys'),
-	asleep => vm('s3', 'obeys', machine => 'pc'),
-	late => vm('normal', 'late', delay => 1, env => { NOTIFY_SOCKET => $path }, options => ['-v', '--ready', 'agent']),
+$socket->blocking(0);
+
+my @vms = (
+	late => ['normal', 'late', delay => 1, env => { NOTIFY_SOCKET => $path }, options => ['-v', '--ready', 'agent']],
+	obeys => ['ignore', 'obeys'],
+	deaf => ['deaf', 'obeys', options => ['--boot-timeout', '1s', '-o', 'TERM=powerdown 60s, agent-shutdown 60s, quit, kill']],
+	refuses => ['normal', 'refuses'],
+	none => ['normal', 'late', delay => 100000],
+	stopped => ['normal', 'stopped'],
+	paused => ['ignore', 'obeys'],
+	asleep => ['s3', 'obeys', machine => 'pc'],
 );
+my %started;
+
+# Starts the next one of them, and the one after it, which boots meanwhile.
+sub vm {
+	my ($name) = @_;
+	my ($n) = grep { $vms[$_] eq $name } 0 .. $#vms;
+	for my $i (grep { $_ < @vms } $n, $n + 2) {
+		my ($mode, $agent, %o) = @{ $vms[$i + 1] };
+		$started{ $vms[$i] } ||= supervise(guest => $mode, agent => $agent, %o, options => ['-o', $ladder, @{ $o{options} || [] }]);
+	}
+	return $started{$name};
+}
 
 # Waits until a press is heard (unless the guest is deaf), and the agent's port is open.
 sub booted {
-	my ($s) = @_;
-	$s->wait_console(qr/guest: listening/) if $s != $vm{deaf};
+	my ($name) = @_;
+	my $s = vm($name);
+	$s->wait_console(qr/guest: listening/) if $name ne 'deaf';
 	wait_until('the open port', sub { $s->state->{agent} });
 	return $s;
 }
@@ -47,25 +57,25 @@ sub is_down {
 }
 
 subtest 'ready: agent' => sub {
-	my $s = $vm{late};
+	my $s = vm('late');
 	my $told = '';
-	until ($told =~ /READY=1/) {
-		$socket->recv(my $datagram, 4096);
-		$told .= "$datagram\n";
-	}
+	wait_until('readiness', sub {
+		my $datagram;
+		$told .= "$datagram\n" while defined $socket->recv($datagram, 4096);
+		return $told =~ /READY=1/;
+	});
 	like($s->console, qr/guest: agent\s/, 'not before the agent runs');
-	like($s->log, qr/QEMU runs.*the guest agent answers\n[^\n]*readiness reported/s, 'the log says why');
+	ok($s->wait_log(qr/QEMU runs.*the guest agent answers\n[^\n]*readiness reported/s), 'the log says why');
 	ok($s->state->{agent}, 'state.json has it');
 	$s->signal('HUP');
-	$s->wait_console(qr/guest: up.*guest: up/s);
-	ok(defined $s->state->{agent} && !$s->state->{agent}, 'and that it is gone after a reset');
-	booted($s);
+	ok(wait_until('the closed port', sub { defined $s->state->{agent} && !$s->state->{agent} }), 'and that it is gone after a reset');
+	booted('late');
 	$s->signal('TERM');
-	is_down($s, $off, 'ready');
+	is_down($s, qr/$off; TERM: agent-shutdown \S+$/, 'ready');
 };
 
 subtest 'the agent obeys' => sub {
-	my $s = booted($vm{obeys});
+	my $s = booted('obeys');
 	$s->signal('TERM');
 	is_down($s, qr/$off; TERM: agent-shutdown \S+$/, 'obeys');
 	like($s->log, qr/agent-shutdown: the guest agent was asked to shut the guest down\n.*SHUTDOWN: guest-shutdown/s, 'asked');
@@ -74,13 +84,13 @@ subtest 'the agent obeys' => sub {
 };
 
 subtest 'the guest is deaf to its power button' => sub {
-	my $s = booted($vm{deaf});
+	my $s = booted('deaf');
 	$s->signal('TERM');
 	is_down($s, qr/$off; TERM: powerdown \S+, agent-shutdown \S+$/, 'deaf');
 };
 
 subtest 'the agent refuses, and is busy with others' => sub {
-	my $s = booted($vm{refuses});
+	my $s = booted('refuses');
 	my $other = IO::Socket::UNIX->new(Peer => $s->dir . '/agent');
 	syswrite($other, qq({"execute": "guest-ping"}\n));
 	sysread($other, my $answer, 4096);
@@ -93,7 +103,7 @@ subtest 'the agent refuses, and is busy with others' => sub {
 };
 
 subtest 'no agent runs' => sub {
-	my $s = $vm{none};
+	my $s = vm('none');
 	$s->wait_console(qr/guest: listening/);
 	$s->signal('TERM');
 	is_down($s, qr/$off; TERM: agent-shutdown 0\.\ds, powerdown \S+$/, 'none');
@@ -101,14 +111,14 @@ subtest 'no agent runs' => sub {
 };
 
 subtest 'the port is open, and nobody reads it' => sub {
-	my $s = booted($vm{stopped});
+	my $s = booted('stopped');
 	$s->signal('TERM');
 	is_down($s, qr/$off; TERM: agent-shutdown [3-9]\.\ds, powerdown \S+$/, 'stopped');
 	like($s->log, qr/agent-shutdown: the guest agent does not answer: no answer in time\n/, 'said');
 };
 
 subtest 'a paused guest' => sub {
-	my $s = booted($vm{paused});
+	my $s = booted('paused');
 	$s->qmp->command('stop');
 	wait_until('paused', sub { $s->state->{'run-state'} eq 'paused' });
 	$s->signal('TERM');
@@ -117,7 +127,7 @@ subtest 'a paused guest' => sub {
 };
 
 subtest 'a guest that sleeps' => sub {
-	my $s = $vm{asleep};
+	my $s = vm('asleep');
 	wait_until('suspended', sub { ($s->state->{'run-state'} // '') eq 'suspended' });
 	$s->signal('TERM');
 	is_down($s, qr/$off; TERM: agent-shutdown \S+$/, 'suspended');
