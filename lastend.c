@@ -50,9 +50,9 @@ void lastend_write(const char *name, int status, const char *words)
 	char *state = paths_state_dir();
 	char *path = xasprintf("%s/%s/" LAST_END, state ? state : "", name);
 	char *new = xasprintf("%s/%s/" LAST_END_NEW, state ? state : "", name);
-	json_t *end = xcheck(json_pack("{s:i, s:i, s:s, s:I}", "version", 1, "status", status,
-				       "words", *words ? words : words_of(status), "ended",
-				       (json_int_t)time(NULL)));
+	json_t *said = json_string(*words ? words : words_of(status));
+	json_t *end = xcheck(json_pack("{s:i, s:i, s:o*, s:I}", "version", 1, "status", status,
+				       "words", said, "ended", (json_int_t)time(NULL)));
 	char *text = xcheck(json_dumps(end, JSON_INDENT(2)));
 
 	if (!state || !write_file(new, text) || rename(new, path) < 0)
