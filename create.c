@@ -329,6 +329,20 @@ static void plan_file(struct clone *c, const char *key, const char *path)
 	json_object_set_new(c->definition, key, xcheck(json_string(own)));
 }
 
+/* What UEFI firmware has remembered, such as where the boot loader is. */
+static void plan_variables(struct clone *c)
+{
+	static const char *const names[] = {UEFI_VARIABLES};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char *path = xasprintf("%s/%s", c->vm->home, names[i]);
+
+		if (access(path, F_OK) == 0 && !is_taken(c, names[i]))
+			add_copy(c, path, names[i], NULL);
+		free(path);
+	}
+}
+
 static void plan(struct clone *c)
 {
 	json_t *disks;
@@ -343,6 +357,7 @@ static void plan(struct clone *c)
 	plan_file(c, "initrd", c->vm->initrd);
 	plan_file(c, "cdrom", c->vm->cdrom.path);
 	plan_file(c, "firmware", c->vm->firmware_path);
+	plan_variables(c);
 	free(uuid);
 }
 

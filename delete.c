@@ -36,8 +36,8 @@ struct deletion {
 };
 
 /* Beside what MADE lists: what comes about while a VM runs. */
-static const char *const traces[] = {MADE,	LAST_END,	LAST_END_NEW,	 "log",
-				     "vm.lock", "uefi-vars.fd", "uefi-vars.raw", "uefi-vars.qcow2"};
+static const char *const traces[] = {MADE,  LAST_END,  LAST_END_NEW,
+				     "log", "vm.lock", UEFI_VARIABLES};
 
 /* ---- what there is ---- */
 

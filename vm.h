@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Where UEFI firmware keeps its variables, in the VM's state directory: a list of file names. */
+#define UEFI_VARIABLES "uefi-vars.fd", "uefi-vars.qcow2"
+
 /* When to report readiness. */
 enum ready_when { READY_STARTED, READY_LISTENING, READY_AGENT };
 

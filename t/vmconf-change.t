@@ -101,6 +101,7 @@ SKIP: {
 # ---- clone ----
 mkdir "$state/web1/boot";
 spew("$state/web1/boot/vmlinuz", 'kernel');
+spew("$state/web1/uefi-vars.fd", 'variables');
 vmconf_does('set', 'web1', 'kernel=boot/vmlinuz', 'cdrom=/dev/null');
 run_command('qemu-io', '-c', 'write -P 7 0 64k', "$state/web1/root.qcow2");
 vmconf_does('clone', 'web1', 'web2');
@@ -110,6 +111,7 @@ isnt($clone->{nics}[0]{mac}, $mac, 'and a MAC');
 is($clone->{description}, 'another one', 'and all else');
 is($clone->{cdrom}, '/dev/null', 'what is elsewhere is shared');
 is(slurp("$state/web2/boot/vmlinuz"), 'kernel', 'its own files are copied, below the directory too');
+is(slurp("$state/web2/uefi-vars.fd"), 'variables', 'what its firmware remembers is, too');
 is((run_command('qemu-img', 'compare', "$state/web1/root.qcow2", "$state/web2/root.qcow2"))[0], 0, 'the disk is copied');
 is(vmconf_does('check'), '', 'check says nothing');
 vmconf_fails(1, qr/there is a VM web2 already/, 'clone', 'web1', 'web2');
