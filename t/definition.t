@@ -22,7 +22,7 @@ sub define {
 
 sub printed {
 	my (@options) = @_;
-	return run_command($program, '--print', @options, 'web');
+	return run_command('timeout', '-s', 'KILL', '20', $program, '--print', @options, 'web');
 }
 
 # The words of QEMU's command line, joined by newlines, as a shell reads them.
@@ -101,6 +101,20 @@ subtest 'policy' => sub {
 	my ($status, undef, $err) = printed();
 	is($status, 0, 'an event that is not known is taken');
 	like($err, qr/\A[^\n]*web\.json: on\.GUEST_PANICED: [^\n]*"GUEST_PANICKED"[^\n]*\n\z/, 'with a warning');
+};
+
+subtest 'run-as' => sub {
+	define('{"run-as": "vm-web"}');
+	my @said = printed();
+	SKIP: {
+		skip 'needs root', 2 if $> != 0;
+		is("$said[0]$said[2]", '0', 'root may say it');
+		like(words($said[1]), qr/,elevateprivileges=allow,.*\n-runas\nvm-web\n/, 'and QEMU may do it');
+		chmod(0755, $work);
+		@said = run_command('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', $program, '--print', 'web');
+	}
+	is($said[0], 78, 'nobody else may: status 78');
+	like($said[2], qr/web\.json: run-as: found "vm-web", expected none: only root can become another user$/, 'and why');
 };
 
 subtest 'the command line' => sub {

@@ -64,7 +64,7 @@ subtest 'every key with every type' => sub {
 	my %kinds = ('' => 'properties', disks => 'disk', nics => 'nic');
 	my %texts;
 	for my $key (sort keys %{ $schema->{properties} }) {
-		next if $key eq 'on';	# ladders are beyond a schema
+		next if $key eq 'on' || ($key eq 'run-as' && $> != 0);	# ladders, and who we are, are beyond a schema
 		$texts{"$key-$_"} = "{\"kernel\": \"k\", \"$key\": $values[$_]}" for grep { $key ne 'kernel' } 0 .. $#values;
 	}
 	for my $list ('disk', 'nic') {
