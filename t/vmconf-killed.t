@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # vmconf is killed at random moments of a change: afterwards there is either the old or the new state.
-# T_SEED chooses the same moments again.
+# T_SEED chooses the same moments again, T_ROUNDS how many.
 use strict;
 use warnings;
 use FindBin;
