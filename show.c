@@ -1,5 +1,5 @@
 /* vmconf list, show, check, command, status, qmp, log: what there is, and what it does. */
-#include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,7 @@
 #include "ask.h"
 #include "log.h"
 #include "quote.h"
+#include "users.h"
 #include "vmconf.h"
 #include "vmstate.h"
 #include "xalloc.h"
@@ -68,14 +69,53 @@ struct line {
 	char note[200];
 };
 
+static int compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* What has a runtime directory, sorted: few of many VMs. */
+static struct names find_runtimes(const struct store *store)
+{
+	DIR *dir = store->runtime ? opendir(store->runtime) : NULL;
+	struct names names = {0};
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		names_add(&names, entry->d_name);
+	if (dir)
+		closedir(dir);
+	if (names.count > 0)
+		qsort(names.v, names.count, sizeof(names.v[0]), compare);
+	return names;
+}
+
+/* The others are not looked for there, unless one seems to be just coming. */
+static void read_status(const struct store *store, const struct names *runtimes, const char *name,
+			struct vm_status *status)
+{
+	struct store without = *store;
+
+	without.runtime = NULL;
+	if (runtimes->count > 0 &&
+	    bsearch(&name, runtimes->v, runtimes->count, sizeof(runtimes->v[0]), compare)) {
+		vm_status_read(store, name, status);
+		return;
+	}
+	vm_status_read(&without, name, status);
+	if (vm_state_is_up(status->state))
+		vm_status_read(store, name, status);
+}
+
 /* A running VM has the memory that it was started with, whatever its definition says by now. */
-static void read_line(const struct store *store, const char *name, struct line *line)
+static void read_line(const struct store *store, const struct names *runtimes, const char *name,
+		      struct line *line)
 {
 	struct vm_problems problems = {0};
 	struct vm *vm = vm_load(name, &problems);
 
 	*line = (struct line){.name = name, .broken = !vm};
-	vm_status_read(store, name, &line->status);
+	read_status(store, runtimes, name, &line->status);
 	line->memory = line->status.memory;
 	if (!line->memory && vm)
 		line->memory = vm->memory;
@@ -215,12 +255,12 @@ static void print_list_json(const struct line *lines, size_t count)
 int cmd_list(struct call *call)
 {
 	bool json = wants_json(call, 0, 0);
-	struct names names = store_names(&call->store);
+	struct names names = store_names(&call->store), runtimes = find_runtimes(&call->store);
 	struct line *lines = xcalloc(names.count, sizeof(lines[0]));
 	struct layout layout;
 
 	for (size_t i = 0; i < names.count; i++)
-		read_line(&call->store, names.v[i], &lines[i]);
+		read_line(&call->store, &runtimes, names.v[i], &lines[i]);
 	layout = find_layout(lines, names.count);
 	if (json)
 		print_list_json(lines, names.count);
@@ -229,6 +269,7 @@ int cmd_list(struct call *call)
 		       "MEMORY");
 	for (size_t i = 0; i < names.count && !json; i++)
 		print_line(&layout, &lines[i]);
+	store_names_free(&runtimes);
 	store_names_free(&names);
 	free(lines);
 	return 0;

@@ -51,7 +51,9 @@ static void look_at_lock(const char *base, const char *name, const char *file,
 	int fd;
 
 	*lock = (struct lock_file){0};
-	snprintf(path, sizeof(path), "%s/%s/%s", base ? base : "", name, file);
+	if (!base)
+		return;
+	snprintf(path, sizeof(path), "%s/%s/%s", base, name, file);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return;
