@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/param.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -23,6 +24,7 @@
 
 #define QMP_MS	 2000
 #define AGENT_MS 2000
+#define MANY	 500 /* VMs, for which a second process pays off in a list */
 
 static const struct option json_option[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
 
@@ -74,10 +76,9 @@ static int compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* What has a runtime directory, sorted: few of many VMs. */
-static struct names find_runtimes(const struct store *store)
+static struct names entries(const char *path)
 {
-	DIR *dir = store->runtime ? opendir(store->runtime) : NULL;
+	DIR *dir = path ? opendir(path) : NULL;
 	struct names names = {0};
 	struct dirent *entry;
 
@@ -90,32 +91,46 @@ static struct names find_runtimes(const struct store *store)
 	return names;
 }
 
-/* The others are not looked for there, unless one seems to be just coming. */
-static void read_status(const struct store *store, const struct names *runtimes, const char *name,
-			struct vm_status *status)
+static bool has_entry(const struct names *names, const char *name)
 {
-	struct store without = *store;
-
-	without.runtime = NULL;
-	if (runtimes->count > 0 &&
-	    bsearch(&name, runtimes->v, runtimes->count, sizeof(runtimes->v[0]), compare)) {
-		vm_status_read(store, name, status);
-		return;
-	}
-	vm_status_read(&without, name, status);
-	if (vm_state_is_up(status->state))
-		vm_status_read(store, name, status);
+	return names->count > 0 &&
+	       bsearch(&name, names->v, names->count, sizeof(names->v[0]), compare);
 }
 
-/* A running VM has the memory that it was started with, whatever its definition says by now. */
-static void read_line(const struct store *store, const struct names *runtimes, const char *name,
-		      struct line *line)
+/* What is looked up once for a list of many VMs. */
+struct overview {
+	const struct store *store;
+	struct vmfile_dir definitions;
+	struct names homes, runtimes; /* the entries of the state and runtime directories */
+};
+
+static void overview_open(struct overview *o, const struct store *store)
+{
+	*o = (struct overview){.store = store,
+			       .homes = entries(store->state),
+			       .runtimes = entries(store->runtime)};
+	vmfile_open(&o->definitions, store->config);
+}
+
+static void overview_close(struct overview *o)
+{
+	vmfile_close(&o->definitions);
+	store_names_free(&o->homes);
+	store_names_free(&o->runtimes);
+}
+
+/*
+ * A running VM has the memory that it was started with, whatever its definition says by now. One
+ * that was never started has neither of its directories.
+ */
+static void read_line(const struct overview *o, const char *name, struct line *line)
 {
 	struct vm_problems problems = {0};
-	struct vm *vm = vm_load(name, &problems);
+	struct vm *vm = vm_load_in(&o->definitions, name, &problems);
 
 	*line = (struct line){.name = name, .broken = !vm};
-	read_status(store, runtimes, name, &line->status);
+	if (has_entry(&o->homes, name) || has_entry(&o->runtimes, name))
+		vm_status_read(o->store, name, &line->status);
 	line->memory = line->status.memory;
 	if (!line->memory && vm)
 		line->memory = vm->memory;
@@ -252,15 +267,47 @@ static void print_list_json(const struct line *lines, size_t count)
 	json_decref(list);
 }
 
+static void read_lines(const struct overview *o, const struct names *names, struct line *lines,
+		       size_t begin, size_t end)
+{
+	for (size_t i = begin; i < end; i++)
+		read_line(o, names->v[i], &lines[i]);
+}
+
+/* Reading and checking thousands of definitions is work for two. lines is shared memory. */
+static void read_all_lines(const struct store *store, const struct names *names, struct line *lines)
+{
+	size_t half = names->count >= MANY ? names->count / 2 : 0;
+	struct overview o;
+	int status = -1;
+	pid_t pid;
+
+	overview_open(&o, store);
+	pid = half > 0 ? fork() : -1;
+	if (pid == 0) {
+		read_lines(&o, names, lines, 0, half);
+		_exit(0);
+	}
+	read_lines(&o, names, lines, half, names->count);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status != 0)
+		read_lines(&o, names, lines, 0, half);
+	overview_close(&o);
+}
+
 int cmd_list(struct call *call)
 {
 	bool json = wants_json(call, 0, 0);
-	struct names names = store_names(&call->store), runtimes = find_runtimes(&call->store);
-	struct line *lines = xcalloc(names.count, sizeof(lines[0]));
+	struct names names = store_names(&call->store);
+	size_t size = (names.count + 1) * sizeof(struct line);
+	struct line *lines =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct layout layout;
 
-	for (size_t i = 0; i < names.count; i++)
-		read_line(&call->store, &runtimes, names.v[i], &lines[i]);
+	if (lines == MAP_FAILED)
+		fatal(EX_OSERR, "no memory for a list of %zu VMs", names.count);
+	read_all_lines(&call->store, &names, lines);
 	layout = find_layout(lines, names.count);
 	if (json)
 		print_list_json(lines, names.count);
@@ -269,9 +316,8 @@ int cmd_list(struct call *call)
 		       "MEMORY");
 	for (size_t i = 0; i < names.count && !json; i++)
 		print_line(&layout, &lines[i]);
-	store_names_free(&runtimes);
 	store_names_free(&names);
-	free(lines);
+	munmap(lines, size);
 	return 0;
 }
 

@@ -918,16 +918,15 @@ static void no_such_vm(struct vm *vm, struct vm_problems *problems)
 	vm_free(vm);
 }
 
-struct vm *vm_load(const char *name, struct vm_problems *problems)
+struct vm *vm_load_in(const struct vmfile_dir *dir, const char *name, struct vm_problems *problems)
 {
 	struct vm *vm = vm_new(name, problems);
-	char *dir, *text, *why;
+	char *text, *why;
 	size_t len;
 
 	if (!vm)
 		return NULL;
-	dir = paths_config_dir();
-	text = vmfile_read(dir, vm->file, &len, &why);
+	text = vmfile_read(dir, strrchr(vm->file, '/') + 1, &len, &why);
 	if (text) {
 		vm = from_text(vm, text, len, problems);
 	} else if (errno == ENOENT) {
@@ -938,9 +937,21 @@ struct vm *vm_load(const char *name, struct vm_problems *problems)
 		vm_free(vm);
 		vm = NULL;
 	}
-	free(dir);
 	free(text);
 	free(why);
+	return vm;
+}
+
+struct vm *vm_load(const char *name, struct vm_problems *problems)
+{
+	char *path = paths_config_dir();
+	struct vmfile_dir dir;
+	struct vm *vm;
+
+	vmfile_open(&dir, path ? path : "");
+	vm = vm_load_in(&dir, name, problems);
+	vmfile_close(&dir);
+	free(path);
 	return vm;
 }
 

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vmfile.h"
+
 /* Where UEFI firmware keeps its variables, in the VM's state directory: a list of file names. */
 #define UEFI_VARIABLES "uefi-vars.fd", "uefi-vars.qcow2"
 
@@ -101,6 +103,9 @@ struct vm {
  * problems tells why. The caller's, vm_free().
  */
 struct vm *vm_load(const char *name, struct vm_problems *problems);
+
+/* The same in a config directory that was opened by vmfile_open(): for many of them. */
+struct vm *vm_load_in(const struct vmfile_dir *dir, const char *name, struct vm_problems *problems);
 
 /* The same of a text that is not (yet) a file. */
 struct vm *vm_from_text(const char *name, const char *text, size_t len,

@@ -77,7 +77,7 @@ static char *read_text(int fd, size_t size, size_t *len, char **why)
 	ssize_t got = 1;
 
 	*len = 0;
-	while (got > 0 && *len <= size) {
+	while (got > 0 && *len < size) {
 		got = read(fd, text + *len, size + 1 - *len);
 		if (got < 0 && errno == EINTR)
 			got = 1;
@@ -95,18 +95,20 @@ static char *read_text(int fd, size_t size, size_t *len, char **why)
 }
 
 /* Without a link on the way at first: most definitions are none. */
-static int open_file(const char *dir, const char *file, char **why)
+static int open_file(const struct vmfile_dir *dir, const char *name, char **why)
 {
 	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	int fd = open(file, flags | O_NOFOLLOW), error = errno;
+	int fd = openat(dir->fd, name, flags | O_NOFOLLOW);
+	int error = dir->fd < 0 ? dir->error : errno;
 	struct stat link;
 
 	*why = NULL;
 	if (fd < 0 && error == ELOOP) {
-		fd = open(file, flags);
-		error = fd < 0 && lstat(file, &link) == 0 ? 0 : errno;
+		fd = openat(dir->fd, name, flags);
+		error = fd < 0 && fstatat(dir->fd, name, &link, AT_SYMLINK_NOFOLLOW) == 0 ? 0
+											  : errno;
 		if (fd >= 0)
-			*why = refuse_target(fd, dir);
+			*why = refuse_target(fd, dir->path);
 	}
 	if (fd < 0 && error == 0)
 		*why = xstrdup("found a symbolic link that leads nowhere, expected a file");
@@ -116,28 +118,46 @@ static int open_file(const char *dir, const char *file, char **why)
 	return fd;
 }
 
-static char *refuse(const struct stat *st, const char *dir, const char *file)
+static char *refuse(const struct stat *st, const struct vmfile_dir *dir, const char *name)
 {
-	struct stat parent;
-	char *why = refuse_kind(st);
+	char *why = refuse_kind(st), *file;
 
-	if (!why)
+	if (!why) {
+		file = xasprintf("%s/%s", dir->path, name);
 		why = refuse_writers(st, file, "a file");
-	if (!why && stat(dir, &parent) == 0)
-		why = refuse_writers(&parent, dir, "it in a directory");
-	return why;
+		free(file);
+	}
+	return why ? why : refuse_writers(&dir->st, dir->path, "it in a directory");
 }
 
-char *vmfile_read(const char *dir, const char *file, size_t *len, char **why)
+void vmfile_open(struct vmfile_dir *dir, const char *path)
+{
+	*dir = (struct vmfile_dir){.path = path};
+	dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir->error = errno;
+	if (dir->fd >= 0 && fstat(dir->fd, &dir->st) < 0) {
+		dir->error = errno;
+		vmfile_close(dir);
+	}
+}
+
+void vmfile_close(struct vmfile_dir *dir)
+{
+	if (dir->fd >= 0)
+		close(dir->fd);
+	dir->fd = -1;
+}
+
+char *vmfile_read(const struct vmfile_dir *dir, const char *name, size_t *len, char **why)
 {
 	struct stat st;
-	int fd = open_file(dir, file, why), error = errno;
+	int fd = open_file(dir, name, why), error = errno;
 	char *text = NULL;
 
 	if (!*why && fstat(fd, &st) < 0)
 		*why = xasprintf("cannot look at it: %s", strerror(errno));
 	if (!*why)
-		*why = refuse(&st, dir, file);
+		*why = refuse(&st, dir, name);
 	if (!*why)
 		text = read_text(fd, (size_t)st.st_size, len, why);
 	if (fd >= 0)

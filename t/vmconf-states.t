@@ -16,6 +16,8 @@ my ($config, $state, $run) = map { $ENV{"QEMU_SUPERVISE_${_}_DIR"} } qw(CONFIG S
 
 sub create { vmconf_does('create', $_[0], quick(@_[1 .. $#_])) }
 
+sub delete_all { unlink(glob("$config/*.json")) }
+
 sub is_state {
 	my ($name, $expected, $what) = @_;
 	my $vm = state_of($name);
@@ -183,5 +185,16 @@ my $plain = $screen =~ s/\e\[\d*m//gr;
 is((grep { length > 80 } split /\n/, $plain), 0, '80 columns hold it') or diag($plain);
 unlike(on_terminal(TERM => 'xterm', NO_COLOR => 1), qr/\e/, 'NO_COLOR');
 unlike(on_terminal(TERM => 'dumb'), qr/\e/, 'a dumb terminal');
+
+# ---- many ----
+delete_all();
+for my $n (1 .. 1201) {
+	spew("$config/vm$n.json", $n == 600 ? '{' : qq({ "memory": $n }));
+	chmod(0600, "$config/vm$n.json");
+}
+my @many = @{ JSON::PP::decode_json(vmconf_does('list', '--json'))->{vms} };
+is_deeply([map { $_->{name} } @many], [map { "vm$_" } 1 .. 1201], 'a list of many: all of them, in order');
+is_deeply([map { $_->{memory} } @many], [map { $_ == 600 ? undef : $_ } 1 .. 1201], 'each with its memory');
+is_deeply([map { $_->{name} } grep { $_->{broken} } @many], ['vm600'], 'and the broken one');
 
 done_testing;
