@@ -815,6 +815,8 @@ static void on_run_state(void *arg, enum qmp_result result, json_t *value)
 
 	if (result != QMP_OK || !state)
 		return;
+	if (s->outcome.migrated && strcmp(state, "finish-migrate") == 0)
+		state = "postmigrate"; /* QEMU tells MIGRATION before it has set the run state */
 	if (strcmp(s->run_state, state) != 0 && !stopping(s))
 		notify_status("Guest: %s", state);
 	snprintf(s->run_state, sizeof(s->run_state), "%s", state);

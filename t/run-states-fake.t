@@ -113,4 +113,22 @@ subtest 'a state that changes while the guest is asked' => sub {
 	ok(scalar $s->sent(qr/^cont$/), 'and it is let go on');
 };
 
+# QEMU tells that the migration is over before it has set the run state.
+subtest 'an answer that is older than an event' => sub {
+	my $s = running(fake => []);
+	$s->fake(state => 'finish-migrate', event => 'STOP');
+	wait_until('finish-migrate', sub { $s->state->{'run-state'} eq 'finish-migrate' });
+	$s->fake(event => 'MIGRATION', data => { status => 'completed' });
+	wait_until('postmigrate', sub { $s->state->{'run-state'} eq 'postmigrate' });
+	my $asked = $s->sent(qr/^query-status$/);
+	$s->fake(event => 'WAKEUP');
+	wait_until('a question', sub { $s->sent(qr/^query-status$/) > $asked });
+	$s->signal('USR1');
+	$s->wait_log(qr/status: finish-migrate/);
+	is($s->state->{'run-state'}, 'postmigrate', 'counts for less');
+	$s->fake(state => 'postmigrate');
+	$s->signal('TERM');
+	$s->ends_with(0, qr/saved or migrated away/, 'migrated');
+};
+
 done_testing;
