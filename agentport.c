@@ -93,8 +93,8 @@ static void on_agent_closed(void *arg, const char *why)
 	struct agentport *p = arg;
 	char words[160];
 
-	hang_up(p);
 	snprintf(words, sizeof(words), "the guest agent does not answer: %s", why);
+	hang_up(p);
 	if (p->shutting)
 		fail(p, words);
 	else
