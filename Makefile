@@ -51,6 +51,10 @@ check:
 	$(MAKE) all $(UNITS) fuzz/replay-vm
 	CMOCKA_MESSAGE_OUTPUT=TAP T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(TESTS)
 
+# What takes longer than one wants to wait for at each change.
+soak: all
+	T_SOAK=1 T_SUPERVISE="$(CURDIR)/qemu-supervise" prove t/faults.t
+
 demo:
 	@t/setup demo
 	@$(MAKE) --no-print-directory -s all
@@ -123,6 +127,6 @@ clean:
 		qemu-supervise-*.tar.gz
 	rm -rf build/fuzz
 
-.PHONY: all check demo bench fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: all check soak demo bench fuzz fuzz-merge lint install uninstall dist clean
 
 -include $(wildcard *.d bench/*.d fuzz/*.d t/*.d)
