@@ -1343,6 +1343,7 @@ static int tell_the_end(struct supervisor *s)
 	int status = outcome_status(&s->outcome, s->wait_status, words, sizeof(s->words));
 	char *history;
 
+	log_flush(); /* the line to come is the last one */
 	if (!s->ended) {
 		snprintf(words, sizeof(s->words), "QEMU, pid %d, goes on without its supervisor",
 			 s->qemu);
