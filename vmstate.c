@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sysexits.h>
@@ -63,9 +64,14 @@ static void look_at_lock(const char *base, const char *name, const char *file,
 	close(fd);
 }
 
+static pid_t pid_from(long long number)
+{
+	return number > 0 && number <= INT_MAX ? (pid_t)number : 0;
+}
+
 static pid_t pid_of(const struct lock_file *lock)
 {
-	return lock->held ? (pid_t)strtol(lock->text, NULL, 10) : 0;
+	return lock->held ? pid_from(strtoll(lock->text, NULL, 10)) : 0;
 }
 
 /* ---- files ---- */
@@ -103,9 +109,9 @@ static void read_supervised(const struct store *store, const char *name, struct 
 	status->state = VM_STARTING;
 	if (json_integer_value(json_object_get(state, "supervisor")) == status->supervisor) {
 		status->state = state_of_phase(state);
-		status->pid = (pid_t)json_integer_value(json_object_get(state, "pid"));
-		status->started = (time_t)json_integer_value(json_object_get(state, "started"));
-		status->memory = json_integer_value(json_object_get(state, "memory"));
+		status->pid = pid_from(json_integer_value(json_object_get(state, "pid")));
+		status->started = MAX(json_integer_value(json_object_get(state, "started")), 0);
+		status->memory = MAX(json_integer_value(json_object_get(state, "memory")), 0);
 		status->ready = json_is_true(json_object_get(state, "ready"));
 		copy(status->doing, sizeof(status->doing),
 		     json_object_get(json_object_get(state, "ladder"), "action"));
