@@ -514,6 +514,18 @@ void guest_look(struct guest *g)
 	look(g);
 }
 
+static void begin_pressing(struct guest *g, unsigned presses)
+{
+	g->pressing = true;
+	g->unproven = false;
+	g->press_began = monotonic_ms();
+	g->presses = presses;
+	g->last_press = g->last_cont = 0;
+	g->unmapped = 0;
+	g->waiting_told = g->sts_told = false;
+	arm(g->stuck_timer, STUCK_MS);
+}
+
 /*
  * QEMU 7.2 reads QMP byte by byte, a turn of its main loop for each: a look costs it 2 ms. Where
  * the guest was seen listening, and runs, the look comes behind the press.
@@ -522,18 +534,18 @@ bool guest_press(struct guest *g, bool running)
 {
 	bool listens = running && g->layout_known && g->hears == LISTENS;
 
-	g->pressing = true;
+	begin_pressing(g, 0);
 	g->unproven = listens;
-	g->press_began = monotonic_ms();
-	g->presses = 0;
-	g->last_cont = 0;
-	g->unmapped = 0;
-	g->waiting_told = g->sts_told = false;
-	arm(g->stuck_timer, STUCK_MS);
 	if (listens)
 		press(g, true);
 	look(g);
 	return listens;
+}
+
+void guest_press_on(struct guest *g, unsigned presses)
+{
+	begin_pressing(g, presses);
+	look(g);
 }
 
 void guest_release(struct guest *g)

@@ -27,6 +27,7 @@
 #define AGAIN_MS     2000   /* between two questions to an adapter */
 #define TRACELESS_MS 10000  /* for a supervisor to show up */
 #define READY_MS     180000 /* for a VM to be ready, unless --within says otherwise */
+#define ADOPTIONS    3	    /* of one VM, whose supervisors die */
 #define LATE_MS	     15000  /* beyond a deadline, for a kernel that holds QEMU */
 
 enum phase { PHASE_WAITING, PHASE_ASKED, PHASE_OVER };
@@ -38,6 +39,8 @@ struct job {
 	json_int_t order;
 	pid_t adapter; /* 0: none, or it has ended */
 	int adapter_status;
+	bool adopting;	    /* it is unmanaged, and a supervisor was asked for */
+	unsigned adoptions; /* so often */
 	struct vm_status before, now;
 	int64_t asked, asked_again; /* monotonic ms */
 	int status;		    /* of the exit */
@@ -109,8 +112,8 @@ static void over(struct lifecycle *l, struct job *job, int status)
 
 static void tell_unmanaged(const struct job *job)
 {
-	log_error("%s runs without a supervisor (QEMU's pid is %d): \"vmconf qmp %s "
-		  "system_powerdown\" shuts it down, \"vmconf stop --kill %s\" kills it",
+	log_error("%s runs without a supervisor (QEMU's pid is %d), and none has taken it over; "
+		  "\"vmconf log %s\" may tell why, \"vmconf stop --kill %s\" kills it",
 		  job->name, job->now.pid, job->name, job->name);
 }
 
@@ -148,6 +151,13 @@ static void set_deadline(const struct lifecycle *l, const char *name, int second
 	close(fd);
 }
 
+static int seconds_until(int64_t deadline)
+{
+	int64_t ms = deadline - monotonic_ms();
+
+	return ms > 0 ? (int)((ms + 999) / 1000) : 0;
+}
+
 static void kill_unmanaged(struct lifecycle *l, struct job *job)
 {
 	int fd = vm_status_pidfd(l->store, job->name, &job->now);
@@ -163,6 +173,36 @@ static void kill_unmanaged(struct lifecycle *l, struct job *job)
 		close(fd);
 }
 
+/* ---- taking over ---- */
+
+/* A supervisor that starts and finds its QEMU takes it over. */
+static void begin_adoption(struct lifecycle *l, struct job *job)
+{
+	struct vm *vm = load_or_tell(job->name);
+
+	job->adopting = true;
+	job->adoptions++;
+	if (!vm)
+		over(l, job, EX_CONFIG);
+	else
+		ask_adapter(l, job, "start");
+	vm_free(vm);
+}
+
+/* It is unmanaged still. */
+static void look_adoption(struct lifecycle *l, struct job *job)
+{
+	if (job->adapter == 0 && job->adapter_status != 0) {
+		over(l, job, job->adapter_status);
+		log_error("%s runs without a supervisor, and the init adapter could not start one "
+			  "(status %d)",
+			  job->name, job->adapter_status);
+	} else if (job->adapter == 0 && monotonic_ms() > job->asked + TRACELESS_MS) {
+		over(l, job, EXIT_FAILURE);
+		tell_unmanaged(job);
+	}
+}
+
 /* ---- stop ---- */
 
 static void begin_stop(struct lifecycle *l, struct job *job)
@@ -174,12 +214,10 @@ static void begin_stop(struct lifecycle *l, struct job *job)
 		printf("%s is not running\n", job->name);
 		break;
 	case VM_UNMANAGED:
-		if (l->kill) {
+		if (l->kill)
 			kill_unmanaged(l, job);
-		} else {
-			over(l, job, EXIT_FAILURE);
-			tell_unmanaged(job);
-		}
+		else
+			begin_adoption(l, job);
 		break;
 	case VM_STARTING:
 	case VM_RUNNING:
@@ -198,11 +236,20 @@ static bool was_cut_off(const struct vm_end *end)
 	return end->known && end->status >= EXIT_NOT_SHUT_DOWN && end->status < EXIT_CANNOT_EXECUTE;
 }
 
+/* Its supervisor has left a new record since we began. */
+static bool has_ended(const struct job *job)
+{
+	const struct timespec *a = &job->before.end.written, *b = &job->now.end.written;
+
+	return job->now.end.known && (a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec);
+}
+
 static void is_down(struct lifecycle *l, struct job *job)
 {
 	const struct vm_end *end = &job->now.end;
 	struct timespan_text took = timespan_about((monotonic_ms() - job->asked) / 100 * 100);
-	bool bad = was_cut_off(end) && !l->kill, told = end->words[0] && job->before.supervisor;
+	bool fresh = has_ended(job), bad = fresh && was_cut_off(end) && !l->kill;
+	bool told = fresh && end->words[0];
 
 	over(l, job, bad ? end->status : 0);
 	if (bad)
@@ -224,13 +271,41 @@ static void ask_again(struct lifecycle *l, struct job *job)
 	}
 }
 
+/* It was unmanaged, and now has a supervisor. */
+static void stop_adopted(struct lifecycle *l, struct job *job)
+{
+	int64_t asked = job->asked;
+
+	job->adopting = false;
+	if (l->deadline != FOREVER)
+		set_deadline(l, job->name, seconds_until(l->deadline));
+	ask_adapter(l, job, "stop");
+	job->asked = asked;
+}
+
+/* It has none, or has lost it while it was stopping: another one goes on with it. */
+static void stop_unmanaged(struct lifecycle *l, struct job *job)
+{
+	if (l->kill || job->adapter > 0)
+		return;
+	if (job->adopting) {
+		look_adoption(l, job);
+	} else if (job->adoptions < ADOPTIONS) {
+		begin_adoption(l, job);
+	} else {
+		over(l, job, EXIT_FAILURE);
+		tell_unmanaged(job);
+	}
+}
+
 static void look_stop(struct lifecycle *l, struct job *job)
 {
 	if (!vm_state_is_up(job->now.state)) {
 		is_down(l, job);
-	} else if (job->now.state == VM_UNMANAGED && job->before.state != VM_UNMANAGED) {
-		over(l, job, EXIT_FAILURE);
-		tell_unmanaged(job);
+	} else if (job->now.state == VM_UNMANAGED) {
+		stop_unmanaged(l, job);
+	} else if (job->adopting && job->adapter == 0 && job->now.supervisor > 0) {
+		stop_adopted(l, job);
 	} else if (job->adapter == 0 && job->adapter_status != 0) {
 		over(l, job, job->adapter_status);
 		log_error("%s: the init adapter could not stop it (status %d)", job->name,
@@ -278,19 +353,11 @@ static void begin_start(struct lifecycle *l, struct job *job)
 			  job->name);
 		break;
 	case VM_UNMANAGED:
-		over(l, job, EXIT_FAILURE);
-		tell_unmanaged(job);
+		begin_adoption(l, job);
 		break;
 	case VM_STATE_COUNT:
 		break;
 	}
-}
-
-static bool has_ended(const struct job *job)
-{
-	const struct timespec *a = &job->before.end.written, *b = &job->now.end.written;
-
-	return job->now.end.known && (a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec);
 }
 
 /* It is down: it has failed, or was over before we saw it ready, or has not come yet. */
@@ -323,6 +390,8 @@ static void look_start(struct lifecycle *l, struct job *job)
 		over(l, job, 0);
 		printf("%s: %s (pid %d, %s)\n", job->name, vm_state_word(job->now.state),
 		       job->now.pid, timespan_about((now - job->asked) / 100 * 100).s);
+	} else if (job->now.state == VM_UNMANAGED && job->adopting) {
+		look_adoption(l, job);
 	} else if (job->now.state == VM_UNMANAGED) {
 		over(l, job, EXIT_FAILURE);
 		tell_unmanaged(job);
@@ -352,6 +421,8 @@ static void begin(struct lifecycle *l, struct job *job)
 {
 	vm_status_read(l->store, job->name, &job->before);
 	job->now = job->before;
+	job->adopting = false;
+	job->adoptions = 0;
 	l->verb->begin(l, job);
 }
 
@@ -489,14 +560,20 @@ static json_int_t order_of(const char *name)
 	return order;
 }
 
-/* start --all: all that are down. stop --all: all that are not. */
+/* Whether a verb has something to do: an unmanaged VM has work for both. */
+static bool has_work(const struct lifecycle *l, enum vm_state state)
+{
+	return state == VM_UNMANAGED || vm_state_is_up(state) == (l->verb == &stop_verb);
+}
+
+/* start --all: all that are down, or have no supervisor. stop --all: all that are not down. */
 static void add_all(struct lifecycle *l, const struct names *names)
 {
 	for (size_t i = 0; i < names->count; i++) {
 		struct vm_status now;
 
 		vm_status_read(l->store, names->v[i], &now);
-		if (vm_state_is_up(now.state) != (l->verb == &stop_verb))
+		if (!has_work(l, now.state))
 			continue;
 		add_job(l, names->v[i]);
 		l->jobs[l->count - 1].order = order_of(names->v[i]);

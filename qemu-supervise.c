@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <termios.h>
@@ -16,6 +17,7 @@
 #include "agentport.h"
 #include "child.h"
 #include "guest.h"
+#include "handover.h"
 #include "ladder.h"
 #include "lastend.h"
 #include "log.h"
@@ -57,13 +59,17 @@ struct supervisor {
 	struct rundir dir;
 
 	pid_t qemu;
+	bool adopted; /* another supervisor started it: it is no child of ours */
+	bool waited;  /* waitpid(2) told wait_status */
 	int wait_status;
-	bool gone;  /* QEMU has ended, wait_status tells how */
+	bool gone;  /* QEMU has ended */
 	bool ended; /* and all that it said was heard */
 	int exec_pipe, exec_error;
 	int readconfig; /* its number in QEMU's command line */
 	time_t started; /* CLOCK_REALTIME, for people */
-	int64_t began;	/* CLOCK_MONOTONIC, ms */
+	int64_t memory; /* MiB, as it was started with; 0: not known */
+	int64_t began;	/* the same on CLOCK_MONOTONIC, ms */
+	int64_t since;	/* when we began with it: its start, or when we took it over */
 	struct event *exec_event;
 
 	struct qmp *qmp;
@@ -83,6 +89,7 @@ struct supervisor {
 	bool state_asked, state_again; /* a query-status is unanswered; and out of date already */
 	bool status_asked;
 	struct climb *presser; /* whose rung presses the button */
+	unsigned presses;      /* by that rung, also in a supervisor before us */
 	struct climb *asker;   /* whose rung asks the guest agent */
 	bool rebooting;	       /* a guest that goes down now is started again */
 	bool cont_after_reset;
@@ -104,6 +111,7 @@ struct supervisor {
 	struct event *kill_timer;
 	struct event *unanswered_timer;
 	struct event *back_timer;
+	struct event *gone_event; /* of one that was adopted */
 };
 
 static void arm(struct event *timer, int64_t ms)
@@ -115,31 +123,6 @@ static void arm(struct event *timer, int64_t ms)
 
 /* ---- what others may know: state.json, STATUS= ---- */
 
-/* Times of state.json survive us: milliseconds of CLOCK_BOOTTIME. */
-static int64_t boottime_of(int64_t monotonic)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + monotonic - monotonic_ms();
-}
-
-static json_t *ladder_state(const struct supervisor *s)
-{
-	const struct climb *climb = s->climber.ending;
-	json_t *state;
-
-	if (!climb || !climb->active)
-		return json_null();
-	state = json_pack("{s:s, s:s, s:I, s:I}", "trigger", climb->row->trigger.s, "action",
-			  action_name(climb_rung(climb)->action), "rung", (json_int_t)climb->rung,
-			  "began", (json_int_t)boottime_of(climb->began));
-	if (s->climber.deadline != FOREVER)
-		json_object_set_new(state, "deadline",
-				    json_integer(boottime_of(s->climber.deadline)));
-	return state;
-}
-
 static bool stopping(const struct supervisor *s)
 {
 	return s->climber.ending || s->ending_told;
@@ -149,7 +132,7 @@ static const char *phase(const struct supervisor *s)
 {
 	if (stopping(s))
 		return "stopping";
-	return s->qmp_seen ? "running" : "starting";
+	return s->outcome.answered ? "running" : "starting";
 }
 
 static json_t *agent_state(const struct supervisor *s)
@@ -159,15 +142,21 @@ static json_t *agent_state(const struct supervisor *s)
 
 static void write_state(struct supervisor *s)
 {
-	json_t *state = xcheck(
-		json_pack("{s:i, s:s, s:i, s:i, s:s, s:b, s:s, s:I, s:I, s:o, s:{s:s, s:s}, s:o}",
-			  "version", 1, "name", s->options.name, "supervisor", (int)getpid(), "pid",
-			  (int)s->qemu, "phase", phase(s), "ready", s->ready, "run-state",
-			  s->run_state, "started", (json_int_t)s->started, "memory",
-			  s->options.vm ? s->options.vm->memory : (json_int_t)0, "agent",
-			  agent_state(s), "set-action", "reboot", s->actions.reboot, "shutdown",
-			  s->actions.shutdown, "ladder", ladder_state(s)));
+	struct handover handover = {.ready = s->ready,
+				    .memory = s->memory,
+				    .actions = s->actions,
+				    .rebooting = s->rebooting,
+				    .going_round = s->cont_after_reset,
+				    .ending = s->ending_told,
+				    .presses = s->presses,
+				    .outcome = s->outcome};
+	json_t *state = xcheck(json_pack("{s:i, s:s, s:i, s:i, s:s, s:I, s:o}", "version", 1,
+					 "name", s->options.name, "supervisor", (int)getpid(),
+					 "pid", (int)s->qemu, "phase", phase(s), "started",
+					 (json_int_t)s->started, "agent", agent_state(s)));
 
+	snprintf(handover.run_state, sizeof(handover.run_state), "%s", s->run_state);
+	handover_write(state, &handover, &s->climber);
 	rundir_write_state(&s->dir, state);
 	json_decref(state);
 }
@@ -205,7 +194,7 @@ static void on_climb_timer(evutil_socket_t fd, short what, void *arg)
 /* An extension that systemd got before its own stop began is forgotten: they are repeated. */
 static void pulse(struct supervisor *s)
 {
-	bool awaited = !s->ready && monotonic_ms() - s->began < s->options.boot_timeout;
+	bool awaited = !s->ready && monotonic_ms() - s->since < s->options.boot_timeout;
 
 	if (s->ready_pending)
 		s->ready_pending = !notify_ready();
@@ -366,13 +355,24 @@ static bool is_running(const struct supervisor *s)
 	return s->outcome.running && strcmp(s->run_state, "running") == 0 && !s->state_asked;
 }
 
+/* Returns whether the press is done: TIME runs. */
+static bool press(struct supervisor *s, const struct climb *climb, bool running)
+{
+	if (climb->resumed && s->presses > 0) {
+		guest_press_on(s->guest, s->presses);
+		return true;
+	}
+	s->presses = 0;
+	return guest_press(s->guest, running);
+}
+
 static enum act_result act_powerdown(struct supervisor *s, struct climb *climb)
 {
 	if (s->ending_told)
 		return ACT_DONE; /* it is on its way down */
 	s->presser = climb;
 	set_action_to_end(s);
-	return guest_press(s->guest, is_running(s)) ? ACT_DONE : ACT_HELD;
+	return press(s, climb, is_running(s)) ? ACT_DONE : ACT_HELD;
 }
 
 static enum act_result act_agent_shutdown(struct supervisor *s, struct climb *climb)
@@ -394,8 +394,10 @@ static void on_reboot_set(void *arg, enum qmp_result result, json_t *value)
 {
 	struct answer *a = arg;
 
-	if (is_current(a) && result == QMP_OK) {
-		guest_press(a->s->guest, false);
+	if (is_current(a) && result == QMP_OK && !a->s->cont_after_reset) {
+		press(a->s, a->climb, false);
+	} else if (is_current(a) && result == QMP_OK) {
+		log_debug("reboot: the guest is down already");
 	} else if (is_current(a)) {
 		forget_reboot(a->s);
 		climb_failed(&a->s->climber, a->climb, qmp_why(result, value));
@@ -449,10 +451,17 @@ static enum act_result act_quit(struct supervisor *s, struct climb *climb)
 	return command(s, climb, "quit", NULL);
 }
 
+/* Only a child of ours keeps its pid until we have waited for it. */
+static int send_kill(const struct supervisor *s)
+{
+	return s->adopted ? (int)syscall(SYS_pidfd_send_signal, s->dir.running, SIGKILL, NULL, 0)
+			  : kill(s->qemu, SIGKILL);
+}
+
 static void kill_qemu(struct supervisor *s)
 {
 	log_warnx("kill: SIGKILL to QEMU, pid %d", s->qemu);
-	if (kill(s->qemu, SIGKILL) < 0) {
+	if (send_kill(s) < 0) {
 		log_warn("cannot kill QEMU, pid %d; waiting for its end", s->qemu);
 		return;
 	}
@@ -693,6 +702,8 @@ static void on_pressed(void *arg, unsigned presses, bool heard)
 
 	if (!climb)
 		return;
+	s->presses = presses;
+	changed(s);
 	log_notice("%s: power button pressed%s%s", action_name(climb_rung(climb)->action), again,
 		   heard ? "" : "; whether the guest listens cannot be known");
 	if (climb == s->climber.ending)
@@ -881,6 +892,7 @@ static bool go_round(struct supervisor *s)
 	if (s->presser)
 		climb_hold(&s->climber, s->presser); /* its TIME has done its work */
 	s->cont_after_reset = true;
+	changed(s);
 	qmp_command(s->qmp, "system_reset", NULL, COMMAND_MS, on_round, s);
 	return true;
 }
@@ -1009,6 +1021,24 @@ static void await_readiness(struct supervisor *s)
 	}
 }
 
+/* What QEMU may have told while it had no supervisor: a guest has gone down, or round. */
+static void see_what_was_missed(struct supervisor *s)
+{
+	bool down = strcmp(s->run_state, "shutdown") == 0;
+	bool runs = strcmp(s->run_state, "running") == 0;
+	bool round = s->cont_after_reset || (runs && s->outcome.reason[0]);
+
+	if (s->ending_told)
+		return;
+	if (down) {
+		go_round(s);
+	} else if (round) {
+		s->cont_after_reset = s->cont_after_reset && !runs;
+		outcome_event(&s->outcome, "RESET", NULL, false);
+		on_event_reset(s, NULL);
+	}
+}
+
 static void on_started(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
@@ -1018,7 +1048,10 @@ static void on_started(void *arg, enum qmp_result result, json_t *value)
 		return;
 	s->started_told = true;
 	log_info("QEMU runs, pid %d: %s", s->qemu, s->run_state[0] ? s->run_state : "no answer");
-	await_readiness(s);
+	if (s->adopted)
+		see_what_was_missed(s);
+	if (!s->ready)
+		await_readiness(s);
 }
 
 static void set_qmp(struct supervisor *s, struct qmp *qmp)
@@ -1034,7 +1067,7 @@ static void on_qmp_ready(void *arg)
 	json_t *events =
 		json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "events", "state", 1);
 
-	if (s->qmp_seen)
+	if (s->qmp_seen || s->adopted)
 		send_action(s, NULL, NULL); /* it may have been lost with the connection */
 	s->outcome.answered = s->qmp_seen = true;
 	s->watchdog_answered = monotonic_ms();
@@ -1077,19 +1110,25 @@ static const struct qmp_callbacks qmp_callbacks = {
 	.ready = on_qmp_ready, .event = on_qmp_event, .closed = on_qmp_closed};
 
 /* control first, then the public socket, in turns. */
+static void connect_again(struct supervisor *s)
+{
+	int sock = rundir_connect(&s->dir, s->connects++ % 2 == 0 ? SOCKET_CONTROL : SOCKET_QMP);
+
+	if (sock >= 0)
+		s->qmp = qmp_new(s->base, sock, GREETING_MS, &qmp_callbacks, s);
+	if (!s->qmp)
+		arm(s->reconnect_timer, RECONNECT_MS);
+}
+
 static void on_reconnect(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
-	int sock = rundir_connect(&s->dir, s->connects++ % 2 == 0 ? SOCKET_CONTROL : SOCKET_QMP);
 
 	(void)fd, (void)what;
 	if (!s->lost_told)
 		log_warnx("the QMP connection is lost while QEMU lives; connecting again");
 	s->lost_told = true;
-	if (sock >= 0)
-		s->qmp = qmp_new(s->base, sock, GREETING_MS, &qmp_callbacks, s);
-	if (!s->qmp)
-		arm(s->reconnect_timer, RECONNECT_MS);
+	connect_again(s);
 }
 
 /* ---- systemd's watchdog ---- */
@@ -1135,8 +1174,9 @@ static void on_unanswered_timer(evutil_socket_t fd, short what, void *arg)
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
-	log_warnx("QEMU, pid %d, has not answered for %s since its start", s->qemu,
-		  timespan_about(s->options.boot_timeout).s);
+	log_warnx("QEMU, pid %d, has not answered for %s since %s", s->qemu,
+		  timespan_about(s->options.boot_timeout).s,
+		  s->adopted ? "it was taken over" : "its start");
 	notify_status("QEMU does not answer");
 }
 
@@ -1173,7 +1213,7 @@ static void reap(struct supervisor *s)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == s->qemu) {
 			read_exec_pipe(s); /* it may come after CHLD */
-			s->gone = true;
+			s->gone = s->waited = true;
 			s->wait_status = status;
 		} else if (!run_reaped(s->runner, pid, status)) {
 			log_debug("reaped pid %d", pid);
@@ -1271,7 +1311,8 @@ static bool take_orphan(struct supervisor *s)
 		  "exec it",
 		  s->options.command[0], orphan);
 	s->qemu = orphan;
-	s->gone = false;
+	s->gone = s->waited = false;
+	rundir_claim_for(&s->dir, orphan);
 	if (s->outcome.killed)
 		kill_qemu(s);
 	changed(s);
@@ -1283,7 +1324,7 @@ static void on_drain_timer(evutil_socket_t fd, short what, void *arg)
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
-	if (s->qmp && take_orphan(s))
+	if (s->qmp && !s->adopted && take_orphan(s))
 		return;
 	set_qmp(s, NULL);
 	qmp_free(s->qmp);
@@ -1340,7 +1381,8 @@ static int exec_status(int error)
 static int tell_the_end(struct supervisor *s)
 {
 	char *words = s->words;
-	int status = outcome_status(&s->outcome, s->wait_status, words, sizeof(s->words));
+	int status = outcome_status(&s->outcome, s->waited ? &s->wait_status : NULL, words,
+				    sizeof(s->words));
 	char *history;
 
 	log_flush(); /* the line to come is the last one */
@@ -1514,7 +1556,8 @@ static int start(struct supervisor *s)
 	s->readconfig = readconfig;
 	argv = with_readconfig(s->options.command, readconfig);
 	s->started = time(NULL);
-	s->began = monotonic_ms();
+	s->memory = s->options.vm ? s->options.vm->memory : 0;
+	s->began = s->since = monotonic_ms();
 	s->qemu = child_spawn(argv, &mask, &s->dir, readconfig, report[1]);
 	error = errno;
 	close(report[1]);
@@ -1525,6 +1568,92 @@ static int start(struct supervisor *s)
 	if (s->qemu < 0)
 		log_warn("cannot start a process for QEMU");
 	return s->qemu < 0 ? EX_OSERR : 0;
+}
+
+/* ---- taking over ---- */
+
+/* Its supervisor cannot wait for it: its process is looked at. */
+static void on_gone(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+
+	(void)fd, (void)what;
+	s->gone = true;
+	finish_if_over(s);
+}
+
+/* The clock of a process's start is CLOCK_BOOTTIME, in ticks. */
+static void find_start(struct supervisor *s)
+{
+	int64_t ticks = sysconf(_SC_CLK_TCK);
+	int64_t age = boottime_ms() - (int64_t)s->dir.holder.start * 1000 / ticks;
+
+	s->since = monotonic_ms();
+	s->began = s->since - age;
+	s->started = time(NULL) - age / 1000;
+}
+
+/* What was to be put back in QEMU after a reset or a reboot, and by a timer that is gone. */
+static void rearm_back_timer(struct supervisor *s)
+{
+	bool as_wanted = strcmp(s->actions.reboot, s->options.actions.reboot) == 0 &&
+			 strcmp(s->actions.shutdown, s->options.actions.shutdown) == 0;
+
+	if (!as_wanted && climber_is_idle(&s->climber))
+		arm(s->back_timer, s->rebooting ? LATE_MS : FIRMWARE_MS);
+}
+
+static void take_handover(struct supervisor *s, json_t *state, const struct handover *h)
+{
+	s->memory = h->memory;
+	s->actions = h->actions;
+	s->rebooting = h->rebooting;
+	s->cont_after_reset = h->going_round;
+	s->presses = h->presses;
+	s->outcome = h->outcome;
+	snprintf(s->run_state, sizeof(s->run_state), "%s", h->run_state);
+	tell_ending(s, h->ending);
+	if (h->ready)
+		report_ready(s);
+	handover_resume(state, &s->climber);
+	rearm_back_timer(s);
+}
+
+/* The QEMU of a supervisor that has died: goes on as if we had started it. */
+static void adopt(struct supervisor *s)
+{
+	json_t *state = rundir_read_state(&s->dir);
+	struct handover handover;
+
+	s->adopted = true;
+	s->qemu = s->dir.holder.pid;
+	s->terminal.saved = false; /* QEMU's terminal is another one, or set as it needs it */
+	find_start(s);
+	s->gone_event = xcheck(event_new(s->base, s->dir.running, EV_READ, on_gone, s));
+	event_add(s->gone_event, NULL);
+	log_notice("taking over QEMU, pid %d, which runs without a supervisor", s->qemu);
+	if (handover_read(state, s->options.name, s->qemu, &handover)) {
+		take_handover(s, state, &handover);
+	} else {
+		log_warnx("%s/state.json is missing, damaged or of another QEMU: what the "
+			  "supervisor before us was doing is not known",
+			  s->dir.path);
+		s->outcome.answered = true;
+	}
+	json_decref(state);
+	connect_again(s);
+}
+
+static int begin(struct supervisor *s)
+{
+	int status;
+
+	if (s->dir.running >= 0) {
+		adopt(s);
+		return 0;
+	}
+	status = make_ready(&s->options);
+	return status == 0 ? start(s) : status;
 }
 
 /* A failure must not take a VM its supervisor. */
@@ -1538,7 +1667,7 @@ static void dispatch(struct supervisor *s)
 
 static void supervise(struct supervisor *s)
 {
-	notify_status("Starting");
+	notify_status(s->adopted ? "Taking over" : "Starting");
 	if (s->options.boot_timeout != FOREVER)
 		arm(s->unanswered_timer, s->options.boot_timeout);
 	pulse(s);
@@ -1553,7 +1682,7 @@ static void release(struct supervisor *s)
 	struct event *events[] = {s->signal_event,     s->changed_event,  s->climb_timer,
 				  s->pulse_timer,      s->watchdog_timer, s->drain_timer,
 				  s->kill_timer,       s->back_timer,	  s->reconnect_timer,
-				  s->unanswered_timer, s->exec_event};
+				  s->unanswered_timer, s->exec_event,	  s->gone_event};
 
 	qmp_free(s->qmp);
 	guest_free(s->guest);
@@ -1590,9 +1719,7 @@ int main(int argc, char **argv)
 	prepare(&s);
 	status = rundir_open(&s.dir, &s.options);
 	if (status == 0) {
-		status = make_ready(&s.options);
-		if (status == 0)
-			status = start(&s);
+		status = begin(&s);
 		if (status == 0) {
 			supervise(&s);
 			restore_terminal(&s.terminal);

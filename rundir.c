@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,13 @@
 
 #include "log.h"
 #include "paths.h"
+#include "timespan.h"
 #include "xalloc.h"
 
-#define BACKLOG	  16
-#define LOCK_TEXT 256
+#define BACKLOG	      16
+#define LOCK_TEXT     256
+#define CLAIM_MS      2000 /* for a QEMU that is just being started to name itself in vm.lock */
+#define CLAIM_LOOK_MS 10
 
 static const char *const socket_names[] = {[SOCKET_CONTROL] = "control",
 					   [SOCKET_QMP] = "qmp",
@@ -107,24 +111,26 @@ static int lock_fd(int fd)
 
 /*
  * Opens and locks a file of the directory. Who removes such a file holds its lock; so after the
- * lock was taken, the file must still be there under its name. *holder gets what a holder wrote.
+ * lock was taken, the file must still be there under its name. text gets what is in it: of its
+ * holder, or of the last one.
  */
-static int take_lock(int dirfd, const char *name, char holder[LOCK_TEXT])
+static int take_lock(int dirfd, const char *name, char text[LOCK_TEXT])
 {
 	for (;;) {
 		int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		struct stat ours, named;
+		bool locked;
 		ssize_t len;
+		int error;
 
-		holder[0] = '\0';
+		text[0] = '\0';
 		if (fd < 0)
 			return -1;
-		if (lock_fd(fd) < 0) {
-			int error = errno;
-
-			len = pread(fd, holder, LOCK_TEXT - 1, 0);
-			holder[len > 0 ? len : 0] = '\0';
-			holder[strcspn(holder, " \n")] = '\0';
+		locked = lock_fd(fd) == 0;
+		error = errno;
+		len = pread(fd, text, LOCK_TEXT - 1, 0);
+		text[len > 0 ? len : 0] = '\0';
+		if (!locked) {
 			close(fd);
 			errno = error;
 			return -1;
@@ -136,15 +142,28 @@ static int take_lock(int dirfd, const char *name, char holder[LOCK_TEXT])
 	}
 }
 
-static int take_locks(struct rundir *dir, const char *name)
+/* Whether somebody holds vm.lock. Our own copy is closed. */
+static bool vm_lives(const struct rundir *dir)
 {
-	char holder[LOCK_TEXT], pid[32];
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = openat(vm_lock_dir(dir), "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	bool lives = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 
-	dir->lock = take_lock(dir->fd, "lock", holder);
+	if (fd >= 0)
+		close(fd);
+	return lives;
+}
+
+static int take_own_lock(struct rundir *dir, const char *name)
+{
+	char text[LOCK_TEXT], pid[32];
+
+	dir->lock = take_lock(dir->fd, "lock", text);
+	text[strcspn(text, "\n")] = '\0';
 	if (dir->lock < 0 && errno == EAGAIN) {
 		log_error("VM %s already has a supervisor, pid %s; stop that one first, or name "
 			  "this VM otherwise with --name",
-			  name, holder[0] ? holder : "unknown");
+			  name, text[0] ? text : "unknown");
 		return EX_TEMPFAIL;
 	}
 	if (dir->lock < 0) {
@@ -154,18 +173,68 @@ static int take_locks(struct rundir *dir, const char *name)
 	snprintf(pid, sizeof(pid), "%d\n", getpid());
 	if (ftruncate(dir->lock, 0) < 0 || pwrite(dir->lock, pid, strlen(pid), 0) < 0)
 		log_warn("cannot write our pid to %s/lock", dir->path);
-	dir->vm_lock = take_lock(vm_lock_dir(dir), "vm.lock", holder);
-	if (dir->vm_lock < 0 && errno == EAGAIN) {
-		log_error("VM %s still runs without a supervisor, QEMU's pid is %s; end it through "
-			  "%s/qmp first",
-			  name, holder[0] ? holder : "unknown", dir->path);
-		return EX_TEMPFAIL;
-	}
-	if (dir->vm_lock < 0) {
-		log_warn("cannot lock %s/vm.lock", vm_lock_path(dir));
-		return EX_OSERR;
-	}
 	return 0;
+}
+
+/* Whether vm.lock is held by the process that its text names. */
+static bool find_running(struct rundir *dir, const char *text)
+{
+	if (!holder_parse(&dir->holder, text))
+		return false;
+	dir->running = holder_pidfd(&dir->holder);
+	if (dir->running >= 0 && !vm_lives(dir)) {
+		close(dir->running);
+		dir->running = -1;
+	}
+	return dir->running >= 0;
+}
+
+/* A vm.lock with a name in it was not removed by a supervisor. */
+static void tell_unseen_end(const char *text)
+{
+	struct holder last;
+	char boot[BOOT_ID];
+
+	if (text[0] == '\0')
+		return;
+	boot_id(boot);
+	log_notice("nobody saw the last end of this VM: %s; starting it anew",
+		   holder_parse(&last, text) && strcmp(last.boot, boot) == 0
+			   ? "QEMU ended while it had no supervisor"
+			   : "the host went down with it");
+}
+
+/*
+ * Takes vm.lock, or finds the QEMU that holds it. While a supervisor dies, its copy may be closed
+ * later than its lock; and a QEMU that it has just forked names itself a moment later.
+ */
+static int take_vm_lock(struct rundir *dir, const char *name)
+{
+	int64_t until = monotonic_ms() + CLAIM_MS;
+	char text[LOCK_TEXT];
+
+	for (;;) {
+		dir->vm_lock = take_lock(vm_lock_dir(dir), "vm.lock", text);
+		if (dir->vm_lock >= 0) {
+			tell_unseen_end(text);
+			return 0;
+		}
+		if (errno != EAGAIN) {
+			log_warn("cannot lock %s/vm.lock", vm_lock_path(dir));
+			return EX_OSERR;
+		}
+		if (find_running(dir, text))
+			return 0;
+		if (monotonic_ms() >= until)
+			break;
+		poll(NULL, 0, CLAIM_LOOK_MS);
+	}
+	text[strcspn(text, " \n")] = '\0';
+	log_error(
+		"VM %s: %s/vm.lock is held, but not by pid %s that is named in it, so QEMU cannot "
+		"be taken over; find its process (fuser) and end it",
+		name, vm_lock_path(dir), text[0] ? text : "unknown");
+	return EX_TEMPFAIL;
 }
 
 /* ---- sockets ---- */
@@ -215,8 +284,9 @@ static bool make_sockets(struct rundir *dir, const struct options *options)
 			       [SOCKET_CONSOLE] = options->console,
 			       [SOCKET_AGENT] = options->agent};
 
+	unlinkat(dir->fd, "state.json", 0); /* of one that was killed, as these */
 	for (size_t i = 0; i < SOCKET_COUNT; i++) {
-		unlinkat(dir->fd, socket_names[i], 0); /* of one that was killed */
+		unlinkat(dir->fd, socket_names[i], 0);
 		if (!wanted[i])
 			continue;
 		dir->sockets[i] = listen_on(dir, socket_names[i]);
@@ -244,33 +314,29 @@ int rundir_connect(const struct rundir *dir, enum rundir_socket which)
 	return fd;
 }
 
-/* Only calls that are safe after fork; the line is "PID STARTTIME BOOTID\n". */
+static void write_claim(int fd, pid_t pid)
+{
+	struct holder holder = holder_of(pid);
+	char line[HOLDER_LINE];
+	int len = holder_format(&holder, line);
+
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, line, (size_t)len, 0) < 0)
+		return; /* a full disk: the lock itself is what counts */
+}
+
 void rundir_claim(const struct rundir *dir)
 {
-	char stat[1024] = "", boot[64] = "", line[LOCK_TEXT];
-	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-	const char *field = NULL;
-	ssize_t len;
+	write_claim(dir->vm_lock, 0);
+}
 
-	if (fd >= 0) {
-		len = read(fd, stat, sizeof(stat) - 1);
-		close(fd);
-		stat[len > 0 ? len : 0] = '\0';
-		field = strrchr(stat, ')');
-	}
-	for (int i = 2; field && i < 22; i++) /* the comm before it may hold spaces */
-		field = strchr(field + 1, ' ');
-	fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		len = read(fd, boot, sizeof(boot) - 1);
-		close(fd);
-		boot[len > 0 ? len : 0] = '\0';
-		boot[strcspn(boot, "\n")] = '\0';
-	}
-	len = snprintf(line, sizeof(line), "%d %.*s %s\n", getpid(),
-		       field ? (int)strcspn(field + 1, " ") : 1, field ? field + 1 : "0", boot);
-	if (ftruncate(dir->vm_lock, 0) < 0 || pwrite(dir->vm_lock, line, (size_t)len, 0) < 0)
-		return; /* a full disk: the lock itself is what counts */
+void rundir_claim_for(const struct rundir *dir, pid_t pid)
+{
+	int fd = openat(vm_lock_dir(dir), "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return;
+	write_claim(fd, pid);
+	close(fd);
 }
 
 static void close_fd(int *fd)
@@ -312,27 +378,26 @@ void rundir_write_state(struct rundir *dir, json_t *state)
 	free(text);
 }
 
+json_t *rundir_read_state(const struct rundir *dir)
+{
+	int fd = openat(dir->fd, "state.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	json_t *state = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
+
+	if (fd >= 0)
+		close(fd);
+	return state;
+}
+
 static void rundir_close(struct rundir *dir)
 {
 	rundir_handed_over(dir);
+	close_fd(&dir->running);
 	close_fd(&dir->lock);
 	close_fd(&dir->fd);
 	close_fd(&dir->home);
 	free(dir->path);
 	free(dir->home_path);
 	dir->path = dir->home_path = NULL;
-}
-
-/* Whether somebody holds vm.lock: QEMU, if it is no child of ours. Our own copy is closed. */
-static bool vm_lives(const struct rundir *dir)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = openat(vm_lock_dir(dir), "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	bool lives = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-
-	if (fd >= 0)
-		close(fd);
-	return lives;
 }
 
 void rundir_remove(struct rundir *dir)
@@ -379,13 +444,15 @@ int rundir_open(struct rundir *dir, const struct options *options)
 	}
 	dir->path = xasprintf("%s/%s", base, options->name);
 	if (open_dir(dir, base) && (!options->defined || open_home(dir, options->name)))
-		status = take_locks(dir, options->name);
+		status = take_own_lock(dir, options->name);
+	if (status == 0)
+		status = take_vm_lock(dir, options->name);
 	free(base);
 	if (status != 0) {
 		abandon(dir, status);
 		return status;
 	}
-	if (make_sockets(dir, options))
+	if (dir->running >= 0 || make_sockets(dir, options))
 		return 0;
 	rundir_remove(dir);
 	return EX_OSERR;

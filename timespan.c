@@ -74,12 +74,22 @@ struct timespan_text timespan_about(int64_t ms)
 	return timespan_format(ms == FOREVER || ms < 1000 ? ms : (ms + 500) / 1000 * 1000);
 }
 
-int64_t monotonic_ms(void)
+static int64_t clock_ms(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t monotonic_ms(void)
+{
+	return clock_ms(CLOCK_MONOTONIC);
+}
+
+int64_t boottime_ms(void)
+{
+	return clock_ms(CLOCK_BOOTTIME);
 }
 
 struct timeval timespan_timeval(int64_t ms)

@@ -26,6 +26,9 @@ struct timespan_text timespan_about(int64_t ms);
 /* Milliseconds of CLOCK_MONOTONIC: the clock of all waits. */
 int64_t monotonic_ms(void);
 
+/* Milliseconds of CLOCK_BOOTTIME: for times that another process reads, and of before a suspend. */
+int64_t boottime_ms(void);
+
 /* ms, which is not FOREVER, for libevent. */
 struct timeval timespan_timeval(int64_t ms);
 

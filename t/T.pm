@@ -267,7 +267,11 @@ sub fake_definition {
 #   setup => sub {...}	called in the child before exec
 sub supervise {
 	my (%o) = @_;
-	my $s = supervisor(%o);
+	return launch(supervisor(%o), %o);
+}
+
+sub launch {
+	my ($s, %o) = @_;
 	my @all = @{ $s->{command} };
 	$s->{pid} = fork // die "fork: $!";
 	if ($s->{pid} == 0) {
@@ -322,6 +326,24 @@ sub running {
 package T::Supervisor;
 
 use Test::More;
+
+# Kills it with SIGKILL, and waits until it is gone. Its QEMU is the test's child then.
+sub lost {
+	my ($s) = @_;
+	$s->signal('KILL');
+	$s->end;
+	return $s;
+}
+
+# Another one for the same VM, with the same command line unless command => [...] says otherwise; env and setup are
+# those of supervise().
+sub successor {
+	my ($s, %o) = @_;
+	my $next = bless { %$s, log => "$work/log." . ++$count }, ref $s;
+	delete @$next{qw(pid status)};
+	$next->{command} = $o{command} if $o{command};
+	return T::launch($next, %o);
+}
 
 sub log { return T::slurp($_[0]{log}) }
 

@@ -88,10 +88,11 @@ ok(1, 'progress on a terminal');
 
 # ---- the supervisor dies meanwhile ----
 kill('KILL', state_of('web1')->{supervisor});
+wait_until('another one', sub { sysread($pty, $screen, 4096, length $screen); slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/web1/log") =~ /TERM: going on at powerdown/ });
+vmconf_fails(80, qr/web1 is down, but was not shut down/, 'stop', '--within', '1s', 'web1');
 wait_until('its end', sub { sysread($pty, $screen, 4096, length $screen); waitpid($pid, POSIX::WNOHANG()) == $pid });
-is($? >> 8, 1, 'stop does not say that it is down');
-like($screen, qr/web1 runs without a supervisor/, 'but what it is');
-vmconf_does('stop', '--kill', 'web1');
+is($? >> 8, 80, 'stop has another one take it over, which goes on');
+like($screen, qr/web1 is down, but was not shut down/, 'and waits for its end');
 
 # ---- starts that fail ----
 vmconf_does('set', 'web1', "emulator=$work/none/qemu-system-x86_64");
