@@ -421,7 +421,12 @@ sub state {
 	return JSON::PP::decode_json(T::slurp($s->dir . '/state.json') || '{}');
 }
 
-sub qemu { return (split ' ', T::slurp($_[0]->dir . '/vm.lock'))[0] }
+# The pid in vm.lock, which is in the state directory where there is a definition.
+sub qemu {
+	my ($s) = @_;
+	my $line = T::slurp($s->dir . '/vm.lock') || T::slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/$s->{name}/vm.lock");
+	return (split ' ', $line)[0];
+}
 
 # What the fake QEMU was sent on control: the commands, or only the names of them that match.
 sub sent {

@@ -587,7 +587,7 @@ static void resumes_nothing_twice(void **state)
 	did(&f, "");
 	assert_false(climber_is_idle(&f.climber));
 	next_in(&f, 40000);
-	did(&f, "-reset;nmi;");
+	did(&f, "-reset;nmi;-nmi;");
 	end_test(&f);
 	begin_test(&f, rows);
 	left.undone = true;
