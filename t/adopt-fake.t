@@ -262,7 +262,6 @@ subtest 'state.json that lies' => sub {
 		$s->signal('TERM') unless $s->log =~ /TERM: going on|TERM from/;
 		ok($s->wait_log(qr/TERM: going on at powerdown|TERM from/), join(' ', %$lie));
 	}
-	$s->fake(set => { ignore => '' });
 	$s->signal('QUIT');
 	$s->ends_with(80, qr/quit/, 'lies');
 };
