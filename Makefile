@@ -22,6 +22,8 @@ OBJS = agent.o agentport.o channel.o child.o firmware.o guest.o handover.o holde
 VMCONF_OBJS = adapter.o ask.o change.o console.o create.o delete.o disk.o hold.o lifecycle.o newvm.o \
 	setkey.o show.o store.o users.o vmstate.o
 UNITS = $(basename $(wildcard t/unit-*.c))
+FUZZ_OBJS = $(OBJS) store.o vmstate.o
+REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 TESTS ?= $(wildcard t/*.t) $(UNITS)
 
 all: qemu-supervise vmconf
@@ -40,15 +42,15 @@ qemu-supervise.o vmconf.o $(VMCONF_OBJS) $(OBJS): Makefile
 t/unit-%: t/unit-%.c $(OBJS)
 	$(COMPILE) -o $@ $< $(OBJS) $(LINKED) $$($(PKG_CONFIG) --libs cmocka)
 
-fuzz/replay-vm: fuzz/replay.c fuzz/fuzz-vm.c $(OBJS)
-	$(COMPILE) -o $@ fuzz/replay.c fuzz/fuzz-vm.c $(OBJS) $(LINKED)
+fuzz/replay-%: fuzz/replay.c fuzz/fuzz-%.c $(FUZZ_OBJS)
+	$(COMPILE) -o $@ fuzz/replay.c fuzz/fuzz-$*.c $(FUZZ_OBJS) $(LINKED)
 
 bench/%: bench/%.c
 	$(COMPILE) -o $@ $< $(LINKED)
 
 check:
 	t/setup check
-	$(MAKE) all $(UNITS) fuzz/replay-vm
+	$(MAKE) all $(UNITS) $(REPLAYS)
 	CMOCKA_MESSAGE_OUTPUT=TAP T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(TESTS)
 
 # What takes longer than one wants to wait for at each change.
@@ -65,23 +67,25 @@ bench:
 	@$(MAKE) --no-print-directory -s all bench/empty
 	@bench/run
 
-# Findings are fuzz/crash-*. What is new to it goes to build/fuzz/vm-corpus; fuzz-merge keeps what is worth it.
+# make fuzz FUZZ=ladder: the target fuzz/fuzz-ladder.c. Findings are fuzz/crash-*. What is new to it goes to
+# build/fuzz/ladder-corpus; fuzz-merge keeps what is worth it.
+FUZZ ?= vm
 FUZZ_SECONDS ?= 600
-FUZZ_SOURCES = fuzz/fuzz-vm.c $(OBJS:.o=.c)
+FUZZ_SOURCES = $(FUZZ_OBJS:.o=.c)
 
-build/fuzz/vm: $(FUZZ_SOURCES) Makefile
-	mkdir -p build/fuzz/vm-corpus
-	clang $(REQUIRED_CFLAGS) -MF build/fuzz/vm.d -O1 -g -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=all -o $@ $(FUZZ_SOURCES) $(LINKED)
+build/fuzz/%: fuzz/fuzz-%.c $(FUZZ_SOURCES) Makefile
+	mkdir -p build/fuzz/$*-corpus fuzz/corpus-$*
+	clang $(REQUIRED_CFLAGS) -MF build/fuzz/$*.d -O1 -g -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=all -o $@ fuzz/fuzz-$*.c $(FUZZ_SOURCES) $(LINKED)
 
 fuzz:
 	@t/setup fuzz
-	@$(MAKE) --no-print-directory -s build/fuzz/vm
-	build/fuzz/vm -max_total_time=$(FUZZ_SECONDS) -dict=fuzz/vm.dict -artifact_prefix=fuzz/crash- \
-		build/fuzz/vm-corpus fuzz/corpus-vm
+	@$(MAKE) --no-print-directory -s build/fuzz/$(FUZZ)
+	build/fuzz/$(FUZZ) -max_total_time=$(FUZZ_SECONDS) $(addprefix -dict=,$(wildcard fuzz/$(FUZZ).dict)) \
+		-artifact_prefix=fuzz/crash-$(FUZZ)- build/fuzz/$(FUZZ)-corpus fuzz/corpus-$(FUZZ)
 
-fuzz-merge: build/fuzz/vm
-	build/fuzz/vm -merge=1 fuzz/corpus-vm build/fuzz/vm-corpus
+fuzz-merge: build/fuzz/$(FUZZ)
+	build/fuzz/$(FUZZ) -merge=1 fuzz/corpus-$(FUZZ) build/fuzz/$(FUZZ)-corpus
 
 TIDY_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION=\"\" -DLIBEXECDIR=\"\" $$($(PKG_CONFIG) --cflags $(LIBS))
 SCRIPTS = $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* bench/* examples/*/* init/* t/* 2>/dev/null)
@@ -91,6 +95,7 @@ lint:
 	@t/setup lint
 	@clang-format --dry-run -Werror *.[ch] $(wildcard bench/*.c fuzz/*.c t/*.c)
 	@printf '%s\n' $(wildcard *.c bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
+	@printf '%s\n' *.c | xargs -n 1 -P $$(nproc) gcc $(TIDY_CFLAGS) -O1 -fanalyzer -c -o /dev/null
 	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
 	@shellcheck -s bash completion/*
@@ -123,7 +128,7 @@ dist:
 
 # build/guest stays: its kernel was downloaded.
 clean:
-	rm -f qemu-supervise vmconf bench/empty fuzz/replay-vm $(UNITS) *.[od] bench/*.d fuzz/*.d t/*.d \
+	rm -f qemu-supervise vmconf bench/empty $(REPLAYS) $(UNITS) *.[od] bench/*.d fuzz/*.d t/*.d \
 		qemu-supervise-*.tar.gz
 	rm -rf build/fuzz
 

@@ -74,8 +74,12 @@ static struct command *take_command(struct qmp *qmp, json_int_t id)
 
 static void fail_all(struct qmp *qmp)
 {
-	while (qmp->commands)
-		finish(take_command(qmp, qmp->commands->id), QMP_LOST, NULL);
+	struct command *command;
+
+	while ((command = qmp->commands) != NULL) {
+		qmp->commands = command->next;
+		finish(command, QMP_LOST, NULL);
+	}
 }
 
 static void on_closed(void *arg, const char *why)
@@ -102,7 +106,8 @@ static void on_command_timeout(evutil_socket_t fd, short what, void *arg)
 	struct command *command = arg;
 
 	(void)fd, (void)what;
-	finish(take_command(command->qmp, command->id), QMP_TIMEOUT, NULL);
+	if (take_command(command->qmp, command->id))
+		finish(command, QMP_TIMEOUT, NULL);
 }
 
 /* Told once for a connection: a QEMU that talks nonsense talks a lot of it. */
