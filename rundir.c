@@ -142,12 +142,12 @@ static int take_lock(int dirfd, const char *name, char text[LOCK_TEXT])
 	}
 }
 
-/* Whether somebody holds vm.lock. Our own copy is closed. */
+/* Whether somebody holds vm.lock, or may. Our own copy is closed. */
 static bool vm_lives(const struct rundir *dir)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	int fd = openat(vm_lock_dir(dir), "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	bool lives = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	bool lives = fd >= 0 && (fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK);
 
 	if (fd >= 0)
 		close(fd);
