@@ -38,6 +38,7 @@ static const struct action_info {
 	[ACTION_QMP] = {"qmp", false, true, false, 0, NULL, NULL},
 	[ACTION_RUN] = {"run", false, true, false, 60000, NULL, NULL},
 	[ACTION_STATUS] = {"status", false, false, false, 0, NULL, NULL},
+	[ACTION_REEXEC] = {"reexec", false, false, false, 0, NULL, NULL},
 	[ACTION_IGNORE] = {"ignore", false, false, false, 0, NULL, NULL},
 };
 _Static_assert(sizeof(actions) / sizeof(actions[0]) == ACTION_COUNT, "a row for each action");
@@ -52,6 +53,7 @@ static const struct {
 	{"HUP", "reset"},
 	{"QUIT", "quit 10s, kill"},
 	{"USR1", "status"},
+	{"USR2", "reexec"},
 };
 
 #define DEFAULT_COUNT (sizeof(defaults) / sizeof(defaults[0]))
@@ -708,16 +710,19 @@ static void trigger_while_ending(struct climber *c, struct climb *climb, const c
 		c->ops->ending(c->arg, c->ending);
 }
 
-static bool only_status(const struct ladder *ladder)
+/* These do nothing to the VM: they are done while it is being ended, too. */
+static bool leaves_vm_alone(const struct ladder *ladder)
 {
-	return ladder->count == 1 && ladder->rungs[0].action == ACTION_STATUS;
+	enum action action = ladder->rungs[0].action;
+
+	return ladder->count == 1 && (action == ACTION_STATUS || action == ACTION_REEXEC);
 }
 
 static void climber_trigger(struct climber *c, const struct trigger_seen *seen)
 {
 	struct climb *climb = &c->climbs[seen->row - c->policy->rows];
 
-	if (c->ending && !only_status(&climb->row->ladder))
+	if (c->ending && !leaves_vm_alone(&climb->row->ladder))
 		trigger_while_ending(c, climb, seen->from);
 	else if (climb->active)
 		log_info("%s from %s: already under way", climb->row->trigger.s, seen->from);

@@ -25,6 +25,7 @@
 #include "options.h"
 #include "outcome.h"
 #include "qmp.h"
+#include "reexec.h"
 #include "run.h"
 #include "rundir.h"
 #include "signals.h"
@@ -40,6 +41,8 @@
 #define STILL_THERE_MS 60000 /* between two complaints about a QEMU that outlives SIGKILL */
 #define FIRMWARE_MS    3000  /* after a reset, for the firmware's own one */
 #define LATE_MS	       60000 /* after a reboot rung, for a guest that goes down late */
+#define REEXEC_MS      10    /* between tries while QEMU is in the middle of a line */
+#define REEXEC_TRIES   100   /* then without that connection */
 #define READY_AGAIN_MS 250   /* between tries to tell a busy init system */
 #define LOOP_TRIES     10    /* of an event loop that fails */
 #define LOOP_AGAIN_MS  100
@@ -55,6 +58,9 @@ struct supervisor {
 	struct signals signals;
 	struct terminal terminal;
 	bool hup_is_term;
+	struct reexec reexec; /* what was passed on to us */
+	char *path, **argv;   /* of this program, for the next one */
+	unsigned reexec_tries;
 	struct event_base *base;
 	struct rundir dir;
 
@@ -111,6 +117,7 @@ struct supervisor {
 	struct event *kill_timer;
 	struct event *unanswered_timer;
 	struct event *back_timer;
+	struct event *reexec_timer;
 	struct event *gone_event; /* of one that was adopted */
 };
 
@@ -451,11 +458,12 @@ static enum act_result act_quit(struct supervisor *s, struct climb *climb)
 	return command(s, climb, "quit", NULL);
 }
 
-/* Only a child of ours keeps its pid until we have waited for it. */
+/* Only a child that we have started keeps its pid for sure until we have waited for it. */
 static int send_kill(const struct supervisor *s)
 {
-	return s->adopted ? (int)syscall(SYS_pidfd_send_signal, s->dir.running, SIGKILL, NULL, 0)
-			  : kill(s->qemu, SIGKILL);
+	return s->dir.running >= 0
+		       ? (int)syscall(SYS_pidfd_send_signal, s->dir.running, SIGKILL, NULL, 0)
+		       : kill(s->qemu, SIGKILL);
 }
 
 static void kill_qemu(struct supervisor *s)
@@ -559,6 +567,15 @@ static enum act_result act_status(struct supervisor *s, struct climb *climb)
 	return ACT_DONE;
 }
 
+/* Not from here: the ladders must be at rest. */
+static enum act_result act_reexec(struct supervisor *s, struct climb *climb)
+{
+	(void)climb;
+	s->reexec_tries = 0;
+	arm(s->reexec_timer, 0);
+	return ACT_DONE;
+}
+
 static enum act_result act_ignore(struct supervisor *s, struct climb *climb)
 {
 	(void)s, (void)climb;
@@ -583,6 +600,7 @@ static const struct {
 	[ACTION_QMP] = {act_qmp, true},
 	[ACTION_RUN] = {act_run, false},
 	[ACTION_STATUS] = {act_status, false},
+	[ACTION_REEXEC] = {act_reexec, false},
 	[ACTION_IGNORE] = {act_ignore, false},
 };
 _Static_assert(sizeof(action_table) / sizeof(action_table[0]) == ACTION_COUNT,
@@ -651,6 +669,7 @@ static void leave(void *arg, struct climb *climb)
 	case ACTION_NMI:
 	case ACTION_QMP:
 	case ACTION_STATUS:
+	case ACTION_REEXEC:
 	case ACTION_IGNORE:
 	case ACTION_COUNT:
 		break;
@@ -1409,6 +1428,66 @@ static int tell_the_end(struct supervisor *s)
 	return status;
 }
 
+/* ---- executing the program again ---- */
+
+/* Why not now; NULL: nothing is against it. */
+static const char *not_now(const struct supervisor *s)
+{
+	if (s->gone)
+		return "QEMU has ended";
+	if (s->exec_pipe >= 0)
+		return "QEMU is just being executed";
+	if (run_busy(s->runner))
+		return "a program of a run: rung is running";
+	return s->path ? NULL : "it is not known where the program is";
+}
+
+static void reexec(struct supervisor *s, int qmp, json_int_t qmp_id)
+{
+	struct reexec with = {.qemu = s->qemu,
+			      .lock = s->dir.lock,
+			      .qmp = qmp,
+			      .qmp_id = qmp_id,
+			      .notify = notify_pass_on(),
+			      .mask = s->signals.inherited,
+			      .terminal = s->terminal.saved,
+			      .modes = s->terminal.modes};
+
+	log_notice("reexec: executing %s", s->path);
+	log_flush();
+	climber_tick(&s->climber);
+	write_state(s);
+	reexec_now(s->path, s->argv, &with);
+	log_warn("reexec: cannot execute %s; this one goes on", s->path);
+	notify_hide();
+	if (qmp >= 0)
+		close(qmp);
+}
+
+static void on_reexec(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+	const char *why = not_now(s);
+	json_int_t qmp_id;
+	int qmp;
+
+	(void)fd, (void)what;
+	if (why) {
+		log_notice("reexec: not now: %s", why);
+		return;
+	}
+	if (s->reexec_tries == 0 && !reexec_try(s->path, s->argv)) {
+		log_warnx("reexec: %s does not start with our arguments; this one goes on",
+			  s->path);
+		return;
+	}
+	qmp = qmp_duplicate(s->qmp, &qmp_id);
+	if (qmp < 0 && qmp_is_ready(s->qmp) && s->reexec_tries++ < REEXEC_TRIES)
+		arm(s->reexec_timer, REEXEC_MS);
+	else
+		reexec(s, qmp, qmp_id);
+}
+
 /* ---- the terminal ---- */
 
 static void save_terminal(struct supervisor *s)
@@ -1508,6 +1587,7 @@ static void prepare(struct supervisor *s)
 	s->unanswered_timer = new_timer(s, on_unanswered_timer);
 	s->back_timer = new_timer(s, on_back_timer);
 	s->reconnect_timer = new_timer(s, on_reconnect);
+	s->reexec_timer = new_timer(s, on_reexec);
 	s->guest = guest_new(s->base, s->options.press_interval, s->options.boot_timeout,
 			     &guest_callbacks, s);
 	if (s->options.agent)
@@ -1578,6 +1658,7 @@ static void on_gone(evutil_socket_t fd, short what, void *arg)
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
+	reap(s); /* it may be our child: then waitpid(2) tells more */
 	s->gone = true;
 	finish_if_over(s);
 }
@@ -1619,19 +1700,11 @@ static void take_handover(struct supervisor *s, json_t *state, const struct hand
 	rearm_back_timer(s);
 }
 
-/* The QEMU of a supervisor that has died: goes on as if we had started it. */
-static void adopt(struct supervisor *s)
+static void take_state(struct supervisor *s)
 {
 	json_t *state = rundir_read_state(&s->dir);
 	struct handover handover;
 
-	s->adopted = true;
-	s->qemu = s->dir.holder.pid;
-	s->terminal.saved = false; /* QEMU's terminal is another one, or set as it needs it */
-	find_start(s);
-	s->gone_event = xcheck(event_new(s->base, s->dir.running, EV_READ, on_gone, s));
-	event_add(s->gone_event, NULL);
-	log_notice("taking over QEMU, pid %d, which runs without a supervisor", s->qemu);
 	if (handover_read(state, s->options.name, s->qemu, &handover)) {
 		take_handover(s, state, &handover);
 	} else {
@@ -1641,13 +1714,57 @@ static void adopt(struct supervisor *s)
 		s->outcome.answered = true;
 	}
 	json_decref(state);
+}
+
+static void watch_process(struct supervisor *s)
+{
+	find_start(s);
+	s->gone_event = xcheck(event_new(s->base, s->dir.running, EV_READ, on_gone, s));
+	event_add(s->gone_event, NULL);
+}
+
+/* The QEMU of a supervisor that has died: goes on as if we had started it. */
+static void adopt(struct supervisor *s)
+{
+	s->adopted = true;
+	s->qemu = s->dir.holder.pid;
+	s->terminal.saved = false; /* QEMU's terminal is another one, or set as it needs it */
+	watch_process(s);
+	log_notice("taking over QEMU, pid %d, which runs without a supervisor", s->qemu);
+	take_state(s);
 	connect_again(s);
+}
+
+/* We are the one that was executed: our QEMU and its connection are what they were. */
+static void go_on(struct supervisor *s)
+{
+	const struct reexec *r = &s->reexec;
+
+	s->adopted = true;
+	s->qemu = r->qemu;
+	s->signals.inherited = r->mask;
+	s->terminal = (struct terminal){.saved = r->terminal, .modes = r->modes};
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (s->dir.running >= 0) /* else it has ended meanwhile, and CHLD will tell */
+		watch_process(s);
+	log_notice("reexec: done, version " VERSION "; QEMU's pid is %d", s->qemu);
+	take_state(s);
+	if (r->qmp >= 0)
+		s->qmp = qmp_continue(s->base, r->qmp, r->qmp_id, &qmp_callbacks, s);
+	if (s->qmp)
+		on_qmp_ready(s);
+	else
+		connect_again(s);
 }
 
 static int begin(struct supervisor *s)
 {
 	int status;
 
+	if (s->reexec.done) {
+		go_on(s);
+		return 0;
+	}
 	if (s->dir.running >= 0) {
 		adopt(s);
 		return 0;
@@ -1668,7 +1785,7 @@ static void dispatch(struct supervisor *s)
 static void supervise(struct supervisor *s)
 {
 	notify_status(s->adopted ? "Taking over" : "Starting");
-	if (s->options.boot_timeout != FOREVER)
+	if (s->options.boot_timeout != FOREVER && !s->qmp_seen)
 		arm(s->unanswered_timer, s->options.boot_timeout);
 	pulse(s);
 	if (notify_watchdog_period() > 0)
@@ -1682,7 +1799,8 @@ static void release(struct supervisor *s)
 	struct event *events[] = {s->signal_event,     s->changed_event,  s->climb_timer,
 				  s->pulse_timer,      s->watchdog_timer, s->drain_timer,
 				  s->kill_timer,       s->back_timer,	  s->reconnect_timer,
-				  s->unanswered_timer, s->exec_event,	  s->gone_event};
+				  s->unanswered_timer, s->exec_event,	  s->gone_event,
+				  s->reexec_timer};
 
 	qmp_free(s->qmp);
 	guest_free(s->guest);
@@ -1694,14 +1812,24 @@ static void release(struct supervisor *s)
 			event_free(events[i]);
 	event_base_free(s->base);
 	options_free(&s->options);
+	free(s->path);
+}
+
+/* The directory, and what runs in it already. */
+static int open_directory(struct supervisor *s)
+{
+	return s->reexec.done ? rundir_open_again(&s->dir, &s->options, s->reexec.lock)
+			      : rundir_open(&s->dir, &s->options);
 }
 
 int main(int argc, char **argv)
 {
-	struct supervisor s = {.dir = RUNDIR_NONE, .exec_pipe = -1};
+	struct supervisor s = {.dir = RUNDIR_NONE, .exec_pipe = -1, .argv = argv};
 	int status;
 
 	signals_block(&s.signals);
+	s.path = reexec_path();
+	s.reexec = reexec_take();
 	open_standard_descriptors();
 	xalloc_be_frugal();
 	log_open("qemu-supervise", LEVEL_INFO);
@@ -1713,11 +1841,11 @@ int main(int argc, char **argv)
 		options_free(&s.options);
 		return 0;
 	}
-	if (!notify_open(s.options.notify_fd))
+	if (!notify_open(s.reexec.done ? s.reexec.notify : s.options.notify_fd))
 		fatal(EX_USAGE, "--notify-fd %d", s.options.notify_fd);
 	save_terminal(&s);
 	prepare(&s);
-	status = rundir_open(&s.dir, &s.options);
+	status = open_directory(&s);
 	if (status == 0) {
 		status = begin(&s);
 		if (status == 0) {

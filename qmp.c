@@ -221,6 +221,24 @@ struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
 	return qmp;
 }
 
+struct qmp *qmp_continue(struct event_base *base, int fd, json_int_t last_id,
+			 const struct qmp_callbacks *callbacks, void *arg)
+{
+	struct qmp *qmp = qmp_new(base, fd, 0, callbacks, arg);
+
+	if (qmp) {
+		qmp->state = READY;
+		qmp->last_id = last_id;
+	}
+	return qmp;
+}
+
+int qmp_duplicate(const struct qmp *qmp, json_int_t *last_id)
+{
+	*last_id = qmp_is_ready(qmp) ? qmp->last_id : 0;
+	return qmp_is_ready(qmp) ? channel_duplicate(qmp->channel) : -1;
+}
+
 void qmp_free(struct qmp *qmp)
 {
 	if (!qmp)

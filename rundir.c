@@ -431,10 +431,11 @@ static void abandon(struct rundir *dir, int status)
 
 /* ---- all of it ---- */
 
-int rundir_open(struct rundir *dir, const struct options *options)
+/* Its two directories. */
+static int open_dirs(struct rundir *dir, const struct options *options)
 {
 	char *base = paths_runtime_dir();
-	int status = EX_OSERR;
+	bool opened;
 
 	*dir = RUNDIR_NONE;
 	if (!base) {
@@ -443,11 +444,19 @@ int rundir_open(struct rundir *dir, const struct options *options)
 		return EX_OSERR;
 	}
 	dir->path = xasprintf("%s/%s", base, options->name);
-	if (open_dir(dir, base) && (!options->defined || open_home(dir, options->name)))
+	opened = open_dir(dir, base) && (!options->defined || open_home(dir, options->name));
+	free(base);
+	return opened ? 0 : EX_OSERR;
+}
+
+int rundir_open(struct rundir *dir, const struct options *options)
+{
+	int status = open_dirs(dir, options);
+
+	if (status == 0)
 		status = take_own_lock(dir, options->name);
 	if (status == 0)
 		status = take_vm_lock(dir, options->name);
-	free(base);
 	if (status != 0) {
 		abandon(dir, status);
 		return status;
@@ -456,4 +465,24 @@ int rundir_open(struct rundir *dir, const struct options *options)
 		return 0;
 	rundir_remove(dir);
 	return EX_OSERR;
+}
+
+int rundir_open_again(struct rundir *dir, const struct options *options, int lock)
+{
+	int status = open_dirs(dir, options);
+	char text[LOCK_TEXT] = "";
+	int fd = status == 0 ? openat(vm_lock_dir(dir), "vm.lock", O_RDONLY | O_CLOEXEC) : -1;
+
+	dir->lock = lock;
+	if (fd >= 0) {
+		ssize_t len = pread(fd, text, LOCK_TEXT - 1, 0);
+
+		text[len > 0 ? len : 0] = '\0';
+		close(fd);
+	}
+	if (status == 0)
+		find_running(dir, text);
+	else
+		rundir_close(dir);
+	return status;
 }

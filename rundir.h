@@ -61,6 +61,12 @@ struct rundir {
  */
 int rundir_open(struct rundir *dir, const struct options *options);
 
+/*
+ * The same where we have been executed again, and lock is the supervisor's: nothing is taken or
+ * made. running is -1 if QEMU has ended meanwhile.
+ */
+int rundir_open_again(struct rundir *dir, const struct options *options, int lock);
+
 /* Connects to one of the directory's sockets, non-blocking. -1 and errno on failure. */
 int rundir_connect(const struct rundir *dir, enum rundir_socket socket);
 
