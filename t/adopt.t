@@ -15,6 +15,8 @@ my $listens = qr/guest: listening/;
 sub taken_over {
 	my ($s, %o) = @_;
 	my $qemu = $s->qemu;
+	# The log may be ahead of it.
+	wait_until('state.json', sub { $s->state->{ladder} }) if $s->log =~ /TERM(?: from|: going on)/;
 	my $next = $s->lost->successor(%o);
 	$next->wait_log(qr/taking over QEMU, pid $qemu,/);
 	return $next;
