@@ -119,8 +119,11 @@ struct agent *agent_new(struct event_base *base, int fd, int sync_ms,
 
 	evutil_secure_rng_get_bytes(&id, sizeof(id));
 	*agent = (struct agent){.callbacks = callbacks, .arg = arg, .id = id};
-	agent->channel =
-		xcheck(channel_new(base, fd, "the guest agent", &channel_callbacks, agent));
+	agent->channel = channel_new(base, fd, "the guest agent", &channel_callbacks, agent);
+	if (!agent->channel) {
+		free(agent);
+		return NULL;
+	}
 	agent->timeout = xcheck(evtimer_new(base, on_timeout, agent));
 	channel_write(agent->channel, (const char[]){SENTINEL, '\0'});
 	send_command(agent, "guest-sync-delimited", json_pack("{s:I}", "id", agent->id));

@@ -32,7 +32,7 @@ struct agent_callbacks {
 /*
  * Takes a connected stream socket (owned from here on, made non-blocking). sync_ms is how long an
  * agent may take to answer at first. All callbacks may call agent_free(), and are never called
- * before this has returned.
+ * before this has returned. NULL and errno on failure; fd is closed then.
  */
 struct agent *agent_new(struct event_base *base, int fd, int sync_ms,
 			const struct agent_callbacks *callbacks, void *arg);

@@ -110,9 +110,11 @@ static void talk(struct agentport *p)
 	bool busy = fd < 0 && errno == EAGAIN;
 	char words[160];
 
-	if (fd >= 0) {
+	if (fd >= 0)
 		p->agent = agent_new(p->base, fd, SYNC_MS, &agent_callbacks, p);
-	} else if (!p->shutting || (busy && monotonic_ms() - p->began < SYNC_MS)) {
+	if (p->agent)
+		return;
+	if (!p->shutting || (busy && monotonic_ms() - p->began < SYNC_MS)) {
 		arm(p, busy ? BUSY_MS : AGAIN_MS);
 	} else {
 		snprintf(words, sizeof(words), "cannot connect to the guest agent's socket: %s",

@@ -1,5 +1,6 @@
 #include "channel.h"
 
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/util.h>
@@ -142,6 +143,7 @@ struct channel *channel_new(struct event_base *base, int fd, const char *peer,
 			    const struct channel_callbacks *callbacks, void *arg)
 {
 	struct channel *channel = calloc(1, sizeof(*channel));
+	int error;
 
 	if (!channel) {
 		close(fd);
@@ -158,7 +160,12 @@ struct channel *channel_new(struct event_base *base, int fd, const char *peer,
 		return NULL;
 	}
 	bufferevent_setcb(channel->bev, on_read, NULL, on_event, channel);
-	bufferevent_enable(channel->bev, EV_READ | EV_WRITE);
+	if (bufferevent_enable(channel->bev, EV_READ | EV_WRITE) < 0) {
+		error = errno;
+		channel_free(channel);
+		errno = error;
+		return NULL;
+	}
 	return channel;
 }
 

@@ -31,8 +31,8 @@ struct channel_callbacks {
 
 /*
  * Takes a connected socket (owned from here on, made non-blocking). peer, which must outlive the
- * channel, is who is at its other end, for the phrases of closed(): "QEMU". NULL if there is no
- * memory; fd is closed then.
+ * channel, is who is at its other end, for the phrases of closed(): "QEMU". NULL and errno on
+ * failure; fd is closed then.
  */
 struct channel *channel_new(struct event_base *base, int fd, const char *peer,
 			    const struct channel_callbacks *callbacks, void *arg);

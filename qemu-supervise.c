@@ -3,6 +3,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -38,6 +39,8 @@
 #define FIRMWARE_MS    3000  /* after a reset, for the firmware's own one */
 #define LATE_MS	       60000 /* after a reboot rung, for a guest that goes down late */
 #define READY_AGAIN_MS 250   /* between tries to tell a busy init system */
+#define LOOP_TRIES     10    /* of an event loop that fails */
+#define LOOP_AGAIN_MS  100
 #define BATCH	       64
 
 struct terminal {
@@ -1340,6 +1343,12 @@ static int tell_the_end(struct supervisor *s)
 	int status = outcome_status(&s->outcome, s->wait_status, words, sizeof(s->words));
 	char *history;
 
+	if (!s->ended) {
+		snprintf(words, sizeof(s->words), "QEMU, pid %d, goes on without its supervisor",
+			 s->qemu);
+		log_error("cannot wait for events: %s; start qemu-supervise again", words);
+		return EX_OSERR;
+	}
 	if (s->exec_error) {
 		snprintf(words, sizeof(s->words), "cannot execute %s: %s", s->options.command[0],
 			 strerror(s->exec_error));
@@ -1463,7 +1472,8 @@ static void prepare(struct supervisor *s)
 	s->runner = runner_new(s->base, &s->signals.inherited, on_program_done, s);
 	climber_init(&s->climber, &s->options.policy, &ladder_ops, s);
 	s->actions = s->options.actions;
-	event_add(s->signal_event, NULL);
+	if (event_add(s->signal_event, NULL) < 0)
+		fatal(EX_OSERR, "cannot wait for signals");
 }
 
 /* What a definition wants to be there before QEMU is. */
@@ -1490,11 +1500,12 @@ static int start(struct supervisor *s)
 	int report[2], error;
 	char **argv;
 
-	if (sock < 0 || readconfig < 0 || pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0) {
+	if (sock >= 0)
+		s->qmp = qmp_new(s->base, sock, 0, &qmp_callbacks, s);
+	if (!s->qmp || readconfig < 0 || pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0) {
 		log_warn("cannot prepare the connection to QEMU");
 		return EX_OSERR;
 	}
-	s->qmp = xcheck(qmp_new(s->base, sock, 0, &qmp_callbacks, s));
 	s->exec_pipe = report[0];
 	s->exec_event = xcheck(event_new(s->base, report[0], EV_READ, on_exec_pipe, s));
 	event_add(s->exec_event, NULL);
@@ -1515,6 +1526,15 @@ static int start(struct supervisor *s)
 	return s->qemu < 0 ? EX_OSERR : 0;
 }
 
+/* A failure must not take a VM its supervisor. */
+static void dispatch(struct supervisor *s)
+{
+	for (int i = 0; i < LOOP_TRIES && event_base_dispatch(s->base) < 0; i++) {
+		log_warn("cannot wait for events, trying again");
+		poll(NULL, 0, LOOP_AGAIN_MS);
+	}
+}
+
 static void supervise(struct supervisor *s)
 {
 	notify_status("Starting");
@@ -1524,7 +1544,7 @@ static void supervise(struct supervisor *s)
 	if (notify_watchdog_period() > 0)
 		arm(s->watchdog_timer, notify_watchdog_period() / 2);
 	changed(s);
-	event_base_dispatch(s->base);
+	dispatch(s);
 }
 
 static void release(struct supervisor *s)

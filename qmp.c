@@ -205,8 +205,9 @@ struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
 	}
 	*qmp = (struct qmp){.base = base, .callbacks = callbacks, .arg = arg};
 	qmp->channel = channel_new(base, fd, "QEMU", &channel_callbacks, qmp);
-	qmp->setup_timeout = evtimer_new(base, on_setup_timeout, qmp);
-	if (!qmp->channel || !qmp->setup_timeout) {
+	if (qmp->channel)
+		qmp->setup_timeout = evtimer_new(base, on_setup_timeout, qmp);
+	if (!qmp->setup_timeout) {
 		qmp_free(qmp);
 		return NULL;
 	}

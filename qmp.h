@@ -49,7 +49,8 @@ struct qmp_callbacks {
 
 /*
  * Takes a connected stream socket (owned from here on, made non-blocking). A connection that is not
- * ready after timeout_ms (0: no limit) is closed. NULL if there is no memory; fd is closed then.
+ * ready after timeout_ms (0: no limit) is closed. NULL and errno on failure; fd is closed
+ * then.
  */
 struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
 		    const struct qmp_callbacks *callbacks, void *arg);
