@@ -5,8 +5,11 @@ MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/qemu-supervise
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 LIBEXECDIR ?= $(PREFIX)/libexec
+SYSTEMDDIR ?= $(PREFIX)/lib/systemd
+DOCDIR ?= $(PREFIX)/share/doc/qemu-supervise
 PKG_CONFIG ?= pkg-config
-PROVE ?= prove -j$$(nproc)
+# Much of a test is waiting.
+PROVE ?= prove -j$$((2 * $$(nproc)))
 CFLAGS ?= -O2 -g
 LIBS = libevent_core jansson
 
@@ -16,40 +19,55 @@ REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DLIBEXECDIR='
 COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LINKED = $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
 
-OBJS = agent.o agentport.o channel.o child.o firmware.o guest.o ladder.o lastend.o log.o notify.o \
-	options.o outcome.o paths.o qmp.o quote.o run.o rundir.o signals.o timespan.o trigger.o vm.o \
+OBJS = agent.o agentport.o channel.o child.o firmware.o guest.o handover.o holder.o ladder.o lastend.o log.o notify.o \
+	options.o outcome.o paths.o qmp.o quote.o reexec.o run.o rundir.o signals.o timespan.o trigger.o vm.o \
 	vmcommand.o vmfile.o words.o xalloc.o
-VMCONF_OBJS = adapter.o ask.o change.o console.o create.o delete.o disk.o hold.o lifecycle.o newvm.o \
+SUPERVISE_OBJS = actions.o events.o report.o
+VMCONF_OBJS = adapter.o ask.o change.o console.o create.o delete.o disk.o enable.o hold.o lifecycle.o newvm.o \
 	setkey.o show.o store.o users.o vmstate.o
 UNITS = $(basename $(wildcard t/unit-*.c))
-TESTS ?= $(wildcard t/*.t) $(UNITS)
+FUZZ_OBJS = $(OBJS) store.o vmstate.o
+REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
+# Those of whole hosts, with an init system or a UPS: they have a target of their own.
+HOSTS = $(addprefix t/,apcupsd.t check.t daemontools.t monit.t nut.t openrc.t runit.t s6.t supervisord.t systemd.t \
+	systemd-boot.t sysvinit.t)
+TESTS ?= $(filter-out $(HOSTS),$(wildcard t/*.t)) $(UNITS)
 
 all: qemu-supervise vmconf
 
 vmconf: vmconf.o $(VMCONF_OBJS) $(OBJS)
 	$(COMPILE) -o $@ $^ $(LINKED)
 
-qemu-supervise: qemu-supervise.o $(OBJS)
+qemu-supervise: qemu-supervise.o $(SUPERVISE_OBJS) $(OBJS)
 	$(COMPILE) -o $@ $^ $(LINKED)
 
 .c.o:
 	$(COMPILE) -c -o $@ $<
 
-qemu-supervise.o vmconf.o $(VMCONF_OBJS) $(OBJS): Makefile
+qemu-supervise.o vmconf.o $(SUPERVISE_OBJS) $(VMCONF_OBJS) $(OBJS): Makefile
 
 t/unit-%: t/unit-%.c $(OBJS)
 	$(COMPILE) -o $@ $< $(OBJS) $(LINKED) $$($(PKG_CONFIG) --libs cmocka)
 
-fuzz/replay-vm: fuzz/replay.c fuzz/fuzz-vm.c $(OBJS)
-	$(COMPILE) -o $@ fuzz/replay.c fuzz/fuzz-vm.c $(OBJS) $(LINKED)
+fuzz/replay-%: fuzz/replay.c fuzz/fuzz-%.c $(FUZZ_OBJS)
+	$(COMPILE) -o $@ fuzz/replay.c fuzz/fuzz-$*.c $(FUZZ_OBJS) $(LINKED)
 
 bench/%: bench/%.c
 	$(COMPILE) -o $@ $< $(LINKED)
 
 check:
 	t/setup check
-	$(MAKE) all $(UNITS) fuzz/replay-vm
+	$(MAKE) all $(UNITS) $(REPLAYS)
 	CMOCKA_MESSAGE_OUTPUT=TAP T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(TESTS)
+
+check-hosts:
+	t/setup hosts
+	$(MAKE) all
+	T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(HOSTS)
+
+# What takes longer than one wants to wait for at each change.
+soak: all
+	T_SOAK=300 T_SUPERVISE="$(CURDIR)/qemu-supervise" prove t/faults.t t/soak.t
 
 demo:
 	@t/setup demo
@@ -61,49 +79,103 @@ bench:
 	@$(MAKE) --no-print-directory -s all bench/empty
 	@bench/run
 
-# Findings are fuzz/crash-*. What is new to it goes to build/fuzz/vm-corpus; fuzz-merge keeps what is worth it.
+# make fuzz FUZZ=ladder: the target fuzz/fuzz-ladder.c. Findings are fuzz/crash-*. What is new to it goes to
+# build/fuzz/ladder-corpus; fuzz-merge keeps what is worth it.
+FUZZ ?= vm
 FUZZ_SECONDS ?= 600
-FUZZ_SOURCES = fuzz/fuzz-vm.c $(OBJS:.o=.c)
+FUZZ_SOURCES = $(FUZZ_OBJS:.o=.c)
 
-build/fuzz/vm: $(FUZZ_SOURCES) Makefile
-	mkdir -p build/fuzz/vm-corpus
-	clang $(REQUIRED_CFLAGS) -MF build/fuzz/vm.d -O1 -g -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=all -o $@ $(FUZZ_SOURCES) $(LINKED)
+build/fuzz/%: fuzz/fuzz-%.c $(FUZZ_SOURCES) Makefile
+	mkdir -p build/fuzz/$*-corpus fuzz/corpus-$*
+	clang $(REQUIRED_CFLAGS) -MF build/fuzz/$*.d -O1 -g -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=all -o $@ fuzz/fuzz-$*.c $(FUZZ_SOURCES) $(LINKED)
 
 fuzz:
 	@t/setup fuzz
-	@$(MAKE) --no-print-directory -s build/fuzz/vm
-	build/fuzz/vm -max_total_time=$(FUZZ_SECONDS) -dict=fuzz/vm.dict -artifact_prefix=fuzz/crash- \
-		build/fuzz/vm-corpus fuzz/corpus-vm
+	@$(MAKE) --no-print-directory -s build/fuzz/$(FUZZ)
+	build/fuzz/$(FUZZ) -max_total_time=$(FUZZ_SECONDS) $(addprefix -dict=,$(wildcard fuzz/$(FUZZ).dict)) \
+		-artifact_prefix=fuzz/crash-$(FUZZ)- build/fuzz/$(FUZZ)-corpus fuzz/corpus-$(FUZZ)
 
-fuzz-merge: build/fuzz/vm
-	build/fuzz/vm -merge=1 fuzz/corpus-vm build/fuzz/vm-corpus
+fuzz-merge: build/fuzz/$(FUZZ)
+	build/fuzz/$(FUZZ) -merge=1 fuzz/corpus-$(FUZZ) build/fuzz/$(FUZZ)-corpus
 
 TIDY_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION=\"\" -DLIBEXECDIR=\"\" $$($(PKG_CONFIG) --cflags $(LIBS))
-SCRIPTS = $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* bench/* examples/*/* init/* t/* 2>/dev/null)
+SCRIPTS = $(shell for f in .ci/* bench/* examples/*/* examples/*/*/* init/* t/*; do \
+	[ -f $$f ] && head -n 1 $$f | grep -qE '^\#!/bin/(ba)?sh' && echo $$f; done) init/services
 PERL = $(shell grep -lE '^\#!/usr/bin/(env )?perl' bench/* t/* 2>/dev/null) $(wildcard t/*.pm)
 
 lint:
 	@t/setup lint
 	@clang-format --dry-run -Werror *.[ch] $(wildcard bench/*.c fuzz/*.c t/*.c)
 	@printf '%s\n' $(wildcard *.c bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
+	@printf '%s\n' *.c | xargs -n 1 -P $$(nproc) gcc $(TIDY_CFLAGS) -O1 -fanalyzer -c -o /dev/null
 	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
 	@shellcheck -s bash completion/*
 	@for f in $(PERL); do perl -It -wc $$f 2>&1 | sed '/ syntax OK$$/d'; done
 
+# Of which the adapters make the services of VMs: ../examples as they see it, here and where they are installed.
+SERVICEDIR = $(LIBEXECDIR)/qemu-supervise/examples
+
 # Each row: mode, file, and the directory where it goes.
 INSTALLED = 755 qemu-supervise $(SBINDIR) \
 	755 vmconf $(SBINDIR) \
 	755 init/none $(LIBEXECDIR)/qemu-supervise/init \
+	755 init/systemd $(LIBEXECDIR)/qemu-supervise/init \
+	644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/system \
+	644 examples/systemd/qemu-supervise-guests.service $(SYSTEMDDIR)/system \
+	644 examples/systemd/user/qemu-supervise@.service $(SYSTEMDDIR)/user \
+	644 examples/systemd/user/qemu-supervise-guests.service $(SYSTEMDDIR)/user \
+	644 examples/systemd/needs-db.conf $(DOCDIR)/examples/systemd \
+	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
+	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
+	644 examples/systemd/user@.service.d-vms.conf $(DOCDIR)/examples/systemd \
+	755 init/attend $(LIBEXECDIR)/qemu-supervise/init \
+	755 init/openrc $(LIBEXECDIR)/qemu-supervise/init \
+	755 init/runit $(LIBEXECDIR)/qemu-supervise/init \
+	755 init/s6 $(LIBEXECDIR)/qemu-supervise/init \
+	644 init/services $(LIBEXECDIR)/qemu-supervise/init \
+	755 examples/openrc/qemu-supervise $(SERVICEDIR)/openrc \
+	755 examples/runit/run $(SERVICEDIR)/runit \
+	755 examples/runit/finish $(SERVICEDIR)/runit \
+	755 examples/runit/control/k $(SERVICEDIR)/runit/control \
+	755 examples/runit/control/t $(SERVICEDIR)/runit/control \
+	755 examples/runit/log/run $(SERVICEDIR)/runit/log \
+	755 examples/s6/run $(SERVICEDIR)/s6 \
+	755 examples/s6/finish $(SERVICEDIR)/s6 \
+	644 examples/s6/notification-fd $(SERVICEDIR)/s6 \
+	644 examples/s6/timeout-kill $(SERVICEDIR)/s6 \
+	755 examples/s6/log/run $(SERVICEDIR)/s6/log \
+	755 examples/s6-rc/define $(SERVICEDIR)/s6-rc \
+	644 examples/container/Containerfile $(DOCDIR)/examples/container \
+	644 examples/container/compose.yaml $(DOCDIR)/examples/container \
+	644 examples/container/pod.yaml $(DOCDIR)/examples/container \
+	644 examples/container/vm.json $(DOCDIR)/examples/container \
+	755 examples/ups/ups-vms $(DOCDIR)/examples/ups \
+	644 examples/ups/upsmon.conf $(DOCDIR)/examples/ups \
+	644 examples/ups/upssched.conf $(DOCDIR)/examples/ups \
+	755 examples/ups/apcupsd.doshutdown $(DOCDIR)/examples/ups \
+	755 examples/ups/apcupsd.offbattery $(DOCDIR)/examples/ups \
+	755 examples/ups/apcupsd.onbattery $(DOCDIR)/examples/ups \
+	755 examples/daemontools/run $(DOCDIR)/examples/daemontools \
+	755 examples/daemontools/log/run $(DOCDIR)/examples/daemontools/log \
+	644 examples/monit/vm-web $(DOCDIR)/examples/monit \
+	755 examples/monit/again $(DOCDIR)/examples/monit \
+	755 examples/runit/rc.shutdown $(DOCDIR)/examples/runit \
+	644 examples/supervisord/vm-web.conf $(DOCDIR)/examples/supervisord \
+	755 examples/sysvinit/qemu-supervise $(DOCDIR)/examples/sysvinit \
 	644 vm.schema.json $(DATADIR) \
 	644 completion/qemu-supervise $(COMPLETIONDIR) \
 	644 completion/vmconf $(COMPLETIONDIR) \
 	644 man/qemu-supervise.8 $(MANDIR)/man8 \
 	644 man/vmconf.8 $(MANDIR)/man8 \
 	644 man/vmconf.5 $(MANDIR)/man5 \
-	644 man/qemu-supervise-init.7 $(MANDIR)/man7
-OURS = $(LIBEXECDIR)/qemu-supervise/init $(LIBEXECDIR)/qemu-supervise $(DATADIR)
+	644 man/qemu-supervise-init.7 $(MANDIR)/man7 \
+	644 man/qemu-supervise.7 $(MANDIR)/man7
+OURS = $(addprefix $(SERVICEDIR)/,openrc runit/control runit/log runit s6/log s6 s6-rc) $(SERVICEDIR) $(LIBEXECDIR)/qemu-supervise/init \
+	$(LIBEXECDIR)/qemu-supervise $(DATADIR) \
+	$(addprefix $(DOCDIR)/examples/,container daemontools/log daemontools monit runit supervisord systemd sysvinit ups) \
+	$(DOCDIR)/examples $(DOCDIR)
 
 install: all
 	@set -e; set -- $(INSTALLED); while [ $$# -gt 0 ]; do \
@@ -117,12 +189,12 @@ uninstall:
 dist:
 	git archive --prefix=qemu-supervise-$(VERSION)/ HEAD | gzip -9n >qemu-supervise-$(VERSION).tar.gz
 
-# build/guest stays: its kernel was downloaded.
+# build/guest, build/inits and build/systemd stay: what they are made of was downloaded.
 clean:
-	rm -f qemu-supervise vmconf bench/empty fuzz/replay-vm $(UNITS) *.[od] bench/*.d fuzz/*.d t/*.d \
+	rm -f qemu-supervise vmconf bench/empty $(REPLAYS) $(UNITS) *.[od] bench/*.d fuzz/*.d t/*.d \
 		qemu-supervise-*.tar.gz
 	rm -rf build/fuzz
 
-.PHONY: all check demo bench fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: all check check-hosts soak demo bench fuzz fuzz-merge lint install uninstall dist clean
 
 -include $(wildcard *.d bench/*.d fuzz/*.d t/*.d)

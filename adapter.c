@@ -3,13 +3,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "xalloc.h"
+
+#define CHOSEN "QEMU_SUPERVISE_INIT"
+
+/* Ours, in the order in which they are asked whether their init system runs; the last one is not.
+ */
+static const char *const adapters[] = {"systemd", "s6", "runit", "openrc", "none"};
+
+#define ADAPTER_COUNT (sizeof(adapters) / sizeof(adapters[0]))
 
 /* A file in the directory of this program, if it is there; else as it was installed. */
 static char *beside_us(const char *file, const char *installed)
@@ -28,13 +39,15 @@ static char *beside_us(const char *file, const char *installed)
 	return xstrdup(installed);
 }
 
-char *adapter_path(void)
+static char *our_adapter(const char *word)
 {
-	const char *chosen = getenv("QEMU_SUPERVISE_INIT");
+	char *in_tree = xasprintf("init/%s", word);
+	char *installed = xasprintf(LIBEXECDIR "/qemu-supervise/init/%s", word);
+	char *path = beside_us(in_tree, installed);
 
-	if (chosen && *chosen)
-		return xstrdup(chosen);
-	return beside_us("init/none", LIBEXECDIR "/qemu-supervise/init/none");
+	free(in_tree);
+	free(installed);
+	return path;
 }
 
 static void set_environment(const struct store *store)
@@ -49,9 +62,10 @@ static void set_environment(const struct store *store)
 	free(supervise);
 }
 
-pid_t adapter_start(const struct store *store, const char *verb, const char *name, const char *more)
+/* name and more may be NULL. */
+static pid_t start(const struct store *store, const char *path, const char *verb, const char *name,
+		   const char *more)
 {
-	char *path = adapter_path();
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -60,12 +74,69 @@ pid_t adapter_start(const struct store *store, const char *verb, const char *nam
 		set_environment(store);
 		if (null >= 0)
 			dup2(null, STDIN_FILENO);
-		execlp(path, path, verb, name, more, (char *)NULL);
+		execl(path, path, verb, name, name ? more : NULL, (char *)NULL);
 		log_warn("cannot execute the init adapter %s", path);
 		_exit(errno == ENOENT ? 127 : 126);
 	}
 	if (pid < 0)
 		log_warn("cannot start the init adapter %s", path);
+	return pid;
+}
+
+static int wait_for(pid_t pid)
+{
+	int status = 0;
+
+	if (pid < 0)
+		return EX_OSERR;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return adapter_status(status);
+}
+
+/* Which of ours it is, is found out once: what is found is chosen from then on. */
+static char *detect(const struct store *store)
+{
+	char *path = NULL;
+
+	for (size_t i = 0; i < ADAPTER_COUNT; i++) {
+		free(path);
+		path = our_adapter(adapters[i]);
+		if (i == ADAPTER_COUNT - 1)
+			break;
+		if (access(path, X_OK) == 0 &&
+		    wait_for(start(store, path, "detect", NULL, NULL)) == 0)
+			break;
+	}
+	setenv(CHOSEN, path, 1);
+	return path;
+}
+
+/* malloc'd */
+static char *adapter_path(const struct store *store)
+{
+	const char *chosen = getenv(CHOSEN);
+
+	if (!chosen || !*chosen)
+		return detect(store);
+	return strchr(chosen, '/') ? xstrdup(chosen) : our_adapter(chosen);
+}
+
+pid_t adapter_start(const struct store *store, const char *verb, const char *name, const char *more)
+{
+	char *path = adapter_path(store);
+	pid_t pid = start(store, path, verb, name, more);
+
 	free(path);
 	return pid;
+}
+
+int adapter_run(const struct store *store, const char *verb, const char *name, const char *more)
+{
+	return wait_for(adapter_start(store, verb, name, more));
+}
+
+int adapter_status(int wait_status)
+{
+	return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
 }

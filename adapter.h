@@ -1,4 +1,7 @@
-/* The adapter of the host's init system: qemu-supervise-init(7) describes it. */
+/*
+ * The adapter of the host's init system: qemu-supervise-init(7) describes it. QEMU_SUPERVISE_INIT
+ * names it; without that, ours are asked which of their init systems runs.
+ */
 #ifndef ADAPTER_H
 #define ADAPTER_H
 
@@ -7,17 +10,23 @@
 #include "store.h"
 
 /*
- * The path of the adapter, malloc'd: QEMU_SUPERVISE_INIT, or "none", which needs no init system: in
- * the source tree beside this program, else where it was installed.
- */
-char *adapter_path(void);
-
-/*
  * Starts the adapter with a verb ("start", "stop", "log") and a name. It finds the absolute paths
- * of the directories, and of qemu-supervise, in its environment. follow: one more word, or NULL.
+ * of the directories, and of qemu-supervise, in its environment. more: one more word, or NULL.
  * Its pid, or -1 and a line.
  */
 pid_t adapter_start(const struct store *store, const char *verb, const char *name,
 		    const char *more);
+
+/* The same, waiting for its end: its exit status, or EX_OSERR and a line. */
+int adapter_run(const struct store *store, const char *verb, const char *name, const char *more);
+
+/* Of the verb is-enabled, and of status: it is not so. */
+#define EXIT_NOT_ENABLED 3
+
+/* Of the verb check: it has found something, and said it. */
+#define EXIT_CUTS_SHORT 3
+
+/* The exit status of an adapter that waitpid(2) told wait_status of; 128 + N: signal N ended it. */
+int adapter_status(int wait_status);
 
 #endif

@@ -94,13 +94,6 @@ static void on_timeout(evutil_socket_t fd, short what, void *arg)
 		channel_shut(agent->channel, "no answer in time");
 }
 
-static void arm(struct agent *agent, int timeout_ms)
-{
-	struct timeval timeout = timespan_timeval(timeout_ms);
-
-	evtimer_add(agent->timeout, &timeout);
-}
-
 static void send_command(struct agent *agent, const char *command, json_t *arguments)
 {
 	json_t *line = xcheck(json_pack("{s:s}", "execute", command));
@@ -127,7 +120,7 @@ struct agent *agent_new(struct event_base *base, int fd, int sync_ms,
 	agent->timeout = xcheck(evtimer_new(base, on_timeout, agent));
 	channel_write(agent->channel, (const char[]){SENTINEL, '\0'});
 	send_command(agent, "guest-sync-delimited", json_pack("{s:I}", "id", agent->id));
-	arm(agent, sync_ms);
+	timespan_arm(agent->timeout, sync_ms);
 	return agent;
 }
 
@@ -150,7 +143,7 @@ bool agent_command(struct agent *agent, const char *command, json_t *arguments, 
 	agent->state = ASKED;
 	agent->reply = reply;
 	agent->reply_arg = arg;
-	arm(agent, timeout_ms);
+	timespan_arm(agent->timeout, timeout_ms);
 	send_command(agent, command, arguments);
 	return true;
 }

@@ -41,13 +41,6 @@ struct agentport {
 
 static void look(struct agentport *p);
 
-static void arm(struct agentport *p, int64_t ms)
-{
-	struct timeval tv = timespan_timeval(ms);
-
-	evtimer_add(p->timer, &tv);
-}
-
 static void hang_up(struct agentport *p)
 {
 	agent_free(p->agent);
@@ -98,7 +91,7 @@ static void on_agent_closed(void *arg, const char *why)
 	if (p->shutting)
 		fail(p, words);
 	else
-		arm(p, AGAIN_MS);
+		timespan_arm(p->timer, AGAIN_MS);
 }
 
 static const struct agent_callbacks agent_callbacks = {.ready = on_agent_ready,
@@ -115,7 +108,7 @@ static void talk(struct agentport *p)
 	if (p->agent)
 		return;
 	if (!p->shutting || (busy && monotonic_ms() - p->began < SYNC_MS)) {
-		arm(p, busy ? BUSY_MS : AGAIN_MS);
+		timespan_arm(p->timer, busy ? BUSY_MS : AGAIN_MS);
 	} else {
 		snprintf(words, sizeof(words), "cannot connect to the guest agent's socket: %s",
 			 strerror(errno));
@@ -132,7 +125,7 @@ static void resume(struct agentport *p)
 	log_notice("agent-shutdown: run state %s: cont", p->run_state);
 	p->last_cont = monotonic_ms();
 	qmp_command(p->qmp, "cont", NULL, LOOK_MS, NULL, NULL);
-	arm(p, CONT_MS);
+	timespan_arm(p->timer, CONT_MS);
 }
 
 /* Its drivers close the port and open it again: that is an event. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "disk.h"
+#include "enable.h"
 #include "hold.h"
 #include "log.h"
 #include "setkey.h"
@@ -408,6 +409,18 @@ static int run_rename(struct renaming *r)
 	return status;
 }
 
+/* What the host starts at its boot goes by the name. */
+static int enable_renamed(const struct renaming *r)
+{
+	int enabled, disabled;
+
+	if (!is_enabled(r->store, r->old))
+		return 0;
+	enabled = enable_one(r->store, r->new);
+	disabled = disable_one(r->store, r->old);
+	return enabled ? enabled : disabled;
+}
+
 int cmd_rename(struct call *call)
 {
 	struct renaming r = {.store = &call->store};
@@ -424,6 +437,8 @@ int cmd_rename(struct call *call)
 	if (store_lock(r.store))
 		status = run_rename(&r);
 	store_unlock(r.store);
+	if (status == 0)
+		status = enable_renamed(&r);
 	json_decref(r.definition);
 	vm_free(r.vm);
 	free(r.home);

@@ -4,6 +4,7 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/util.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,14 @@ void channel_free(struct channel *channel)
 	if (channel->broken)
 		event_free(channel->broken);
 	free(channel);
+}
+
+int channel_duplicate(const struct channel *channel)
+{
+	if (!channel->open || evbuffer_get_length(bufferevent_get_input(channel->bev)) > 0 ||
+	    evbuffer_get_length(bufferevent_get_output(channel->bev)) > 0)
+		return -1;
+	return fcntl(bufferevent_getfd(channel->bev), F_DUPFD_CLOEXEC, 0);
 }
 
 bool channel_is_open(const struct channel *channel)

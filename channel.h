@@ -40,6 +40,12 @@ struct channel *channel_new(struct event_base *base, int fd, const char *peer,
 /* Ends the connection; closed() is not called. NULL is fine. */
 void channel_free(struct channel *channel);
 
+/*
+ * A duplicate of its socket, for another process; -1 where something was read ahead or is not
+ * written yet. The channel is to be left alone then.
+ */
+int channel_duplicate(const struct channel *channel);
+
 /* Whether it is not over. */
 bool channel_is_open(const struct channel *channel);
 

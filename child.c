@@ -62,6 +62,9 @@ _Noreturn static void child(char *const *argv, const sigset_t *mask, const struc
 {
 	int error;
 
+	/* A copy of them would outlive the supervisor, if that is killed before the exec. */
+	close(dir->lock);
+	close(dir->supervision);
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
 		inherit(dir->sockets[i]);
 	inherit(dir->vm_lock);

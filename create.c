@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "disk.h"
+#include "enable.h"
 #include "hold.h"
 #include "lifecycle.h"
 #include "log.h"
@@ -27,10 +28,20 @@ struct create {
 	const char *image, *image_format, *size;
 	struct disk_base base;
 	json_t *definition;
-	bool start;
+	bool start, enable;
 };
 
-enum { OPT_IMAGE, OPT_IMAGE_FORMAT, OPT_DISK, OPT_MEMORY, OPT_CPUS, OPT_NIC, OPT_SET, OPT_START };
+enum {
+	OPT_IMAGE,
+	OPT_IMAGE_FORMAT,
+	OPT_DISK,
+	OPT_MEMORY,
+	OPT_CPUS,
+	OPT_NIC,
+	OPT_SET,
+	OPT_START,
+	OPT_ENABLE
+};
 
 static const struct option create_options[] = {
 	{"image", required_argument, NULL, OPT_IMAGE},
@@ -41,6 +52,7 @@ static const struct option create_options[] = {
 	{"nic", required_argument, NULL, OPT_NIC},
 	{"set", required_argument, NULL, OPT_SET},
 	{"start", no_argument, NULL, OPT_START},
+	{"enable", no_argument, NULL, OPT_ENABLE},
 	{NULL, 0, NULL, 0},
 };
 
@@ -115,6 +127,9 @@ static void take_create_option(struct create *c, int option)
 		break;
 	case OPT_START:
 		c->start = true;
+		break;
+	case OPT_ENABLE:
+		c->enable = true;
 		break;
 	}
 }
@@ -208,6 +223,14 @@ out:
 	return made;
 }
 
+static int after_create(const struct create *c, struct store *store)
+{
+	int enabled = c->enable ? enable_one(store, c->name) : 0;
+	int started = c->start ? start_one(store, c->name) : 0;
+
+	return enabled ? enabled : started;
+}
+
 static int create(struct create *c, struct call *call)
 {
 	struct store *store = &call->store;
@@ -228,9 +251,7 @@ static int create(struct create *c, struct call *call)
 	}
 	made = make(c, store);
 	store_unlock(store);
-	if (made && c->start)
-		return start_one(store, c->name);
-	return made ? 0 : EXIT_FAILURE;
+	return made ? after_create(c, store) : EXIT_FAILURE;
 }
 
 int cmd_create(struct call *call)

@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "enable.h"
 #include "hold.h"
 #include "lastend.h"
 #include "lifecycle.h"
@@ -93,10 +94,8 @@ static void find_disks(const struct store *store, struct deleted *vm)
 
 static void add_vm_steps(const struct deletion *d, const struct deleted *vm, json_t *steps)
 {
-	char *path = xasprintf("%s/%s.json", d->store->config, vm->name);
+	char *path;
 
-	step_remove(steps, path);
-	free(path);
 	for (size_t i = 0; i < vm->made.count; i++) {
 		char *end = strrchr(vm->made.v[i], '/');
 
@@ -157,26 +156,32 @@ static bool may_be_deleted(struct deletion *d, struct deleted *vm)
 	return !is_used_by_others(d->store, vm->name, &vm->made, &d->names, "deleted");
 }
 
+static bool delete_one(const struct deletion *d, const struct deleted *vm)
+{
+	json_t *steps = xcheck(json_array());
+	bool removed;
+
+	add_vm_steps(d, vm, steps);
+	if (!journal_begin_delete(d->store, vm->name, steps))
+		return false;
+	removed = store_remove(d->store, vm->name);
+	return journal_end(d->store) && removed;
+}
+
 /* Nothing is done unless all of them may be deleted. */
 static int delete_all(struct deletion *d)
 {
-	json_t *steps = xcheck(json_array());
 	bool good = true;
 
 	for (size_t i = 0; i < d->count; i++)
 		good = may_be_deleted(d, &d->vms[i]) && good;
 	for (size_t i = 0; i < d->count && good; i++)
-		add_vm_steps(d, &d->vms[i], steps);
-	if (good && journal_begin(d->store, NULL, NULL, json_incref(steps), true))
-		good = journal_end(d->store);
-	else
-		good = false;
+		good = delete_one(d, &d->vms[i]);
 	for (size_t i = 0; i < d->count; i++) {
 		let_go(d->store, d->vms[i].name, d->vms[i].held);
 		if (good)
 			tell_rest(d->store, d->vms[i].name);
 	}
-	json_decref(steps);
 	return good ? 0 : EXIT_FAILURE;
 }
 
@@ -208,6 +213,9 @@ static int run(struct deletion *d, const struct call *call)
 	if (status == 0)
 		status = delete_all(d);
 	store_unlock(d->store);
+	for (size_t i = 0; i < d->count && status == 0; i++)
+		if (is_enabled(d->store, d->vms[i].name))
+			status = disable_one(d->store, d->vms[i].name);
 	return status;
 }
 

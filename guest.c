@@ -76,17 +76,10 @@ struct guest {
 
 static void look(struct guest *g);
 
-static void arm(struct event *timer, int64_t ms)
-{
-	struct timeval tv = timespan_timeval(ms);
-
-	evtimer_add(timer, &tv);
-}
-
 static void look_later(struct guest *g, int64_t ms)
 {
 	if (g->pressing || g->awaiting)
-		arm(g->look_timer, ms);
+		timespan_arm(g->look_timer, ms);
 }
 
 const char *guest_hearing(const struct guest *guest)
@@ -136,7 +129,7 @@ static void press(struct guest *g, bool heard)
 	g->last_press = monotonic_ms();
 	qmp_command(g->qmp, "system_powerdown", NULL, COMMAND_MS, on_pressed, g);
 	if (g->pm_path && g->presses == 1)
-		arm(g->sts_timer, STS_CHECK_MS);
+		timespan_arm(g->sts_timer, STS_CHECK_MS);
 	if (g->press_interval > 0)
 		look_later(g, g->press_interval);
 	g->callbacks->pressed(g->arg, g->presses, heard);
@@ -387,7 +380,7 @@ static void on_sts(void *arg, enum qmp_result result, json_t *value)
 	long sts = register_value(value);
 
 	if (g->pressing && result == QMP_TIMEOUT)
-		arm(g->sts_timer, STS_CHECK_MS);
+		timespan_arm(g->sts_timer, STS_CHECK_MS);
 	if (!g->pressing || result != QMP_OK || sts < 0 || sts == UNMAPPED || !(sts & PWRBTN))
 		return;
 	if (!g->sts_told)
@@ -402,7 +395,7 @@ static void on_sts_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	if (g->pressing && g->pm_base == 0)
-		arm(g->sts_timer, STS_CHECK_MS);
+		timespan_arm(g->sts_timer, STS_CHECK_MS);
 	else if (g->pressing)
 		qmp_command(g->qmp, "human-monitor-command", read_register(g->pm_base), COMMAND_MS,
 			    on_sts, g);
@@ -514,6 +507,18 @@ void guest_look(struct guest *g)
 	look(g);
 }
 
+static void begin_pressing(struct guest *g, unsigned presses)
+{
+	g->pressing = true;
+	g->unproven = false;
+	g->press_began = monotonic_ms();
+	g->presses = presses;
+	g->last_press = g->last_cont = 0;
+	g->unmapped = 0;
+	g->waiting_told = g->sts_told = false;
+	timespan_arm(g->stuck_timer, STUCK_MS);
+}
+
 /*
  * QEMU 7.2 reads QMP byte by byte, a turn of its main loop for each: a look costs it 2 ms. Where
  * the guest was seen listening, and runs, the look comes behind the press.
@@ -522,18 +527,18 @@ bool guest_press(struct guest *g, bool running)
 {
 	bool listens = running && g->layout_known && g->hears == LISTENS;
 
-	g->pressing = true;
+	begin_pressing(g, 0);
 	g->unproven = listens;
-	g->press_began = monotonic_ms();
-	g->presses = 0;
-	g->last_cont = 0;
-	g->unmapped = 0;
-	g->waiting_told = g->sts_told = false;
-	arm(g->stuck_timer, STUCK_MS);
 	if (listens)
 		press(g, true);
 	look(g);
 	return listens;
+}
+
+void guest_press_on(struct guest *g, unsigned presses)
+{
+	begin_pressing(g, presses);
+	look(g);
 }
 
 void guest_release(struct guest *g)

@@ -53,6 +53,12 @@ void guest_look(struct guest *guest);
  */
 bool guest_press(struct guest *guest, bool running);
 
+/*
+ * Goes on with the pressing that another supervisor began: the guest was pressed so often (at least
+ * once) before, and is pressed again as it would have been.
+ */
+void guest_press_on(struct guest *guest, unsigned presses);
+
 /* Ends pressing. */
 void guest_release(struct guest *guest);
 

@@ -12,16 +12,29 @@
 
 #define NOT_HELD (-1)
 
+/* A supervisor that was just ending may have removed the file before we had its lock. */
 static int take(const char *path)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat ours, named;
 
-	if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+	for (;;) {
+		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+		if (fd < 0)
+			return NOT_HELD;
+		if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+			int error = errno;
+
+			close(fd);
+			errno = error;
+			return NOT_HELD;
+		}
+		if (fstat(fd, &ours) == 0 && stat(path, &named) == 0 &&
+		    ours.st_ino == named.st_ino && ours.st_dev == named.st_dev)
+			return fd;
 		close(fd);
-		fd = NOT_HELD;
 	}
-	return fd;
 }
 
 int hold_down(const struct store *store, const char *name, const char *done)

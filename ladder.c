@@ -19,24 +19,27 @@ static const struct action_info {
 	const char *name;
 	bool ends_vm;
 	bool takes_arg;
+	bool lasts;	     /* what it does goes on as long as its rung; or it may be done twice */
 	int64_t wait;	     /* the TIME of a rung that names none */
 	const char *emits;   /* QMP events that the action itself brings about */
 	const char *command; /* the QMP command by which qmp: would do the same */
 } actions[] = {
-	[ACTION_POWERDOWN] = {"powerdown", true, false, 180000, "POWERDOWN", "system_powerdown"},
-	[ACTION_AGENT_SHUTDOWN] = {"agent-shutdown", true, false, 30000, NULL, NULL},
-	[ACTION_REBOOT] = {"reboot", false, false, 180000, "POWERDOWN RESET", NULL},
-	[ACTION_RESET] = {"reset", false, false, 0, "RESET", "system_reset"},
-	[ACTION_QUIT] = {"quit", true, false, 10000, NULL, "quit"},
-	[ACTION_KILL] = {"kill", true, false, FOREVER, NULL, NULL},
-	[ACTION_STOP] = {"stop", false, false, 0, "STOP", "stop"},
-	[ACTION_CONT] = {"cont", false, false, 0, "RESUME", "cont"},
-	[ACTION_WAKEUP] = {"wakeup", false, false, 0, "WAKEUP", "system_wakeup"},
-	[ACTION_NMI] = {"nmi", false, false, 0, NULL, "inject-nmi"},
-	[ACTION_QMP] = {"qmp", false, true, 0, NULL, NULL},
-	[ACTION_RUN] = {"run", false, true, 60000, NULL, NULL},
-	[ACTION_STATUS] = {"status", false, false, 0, NULL, NULL},
-	[ACTION_IGNORE] = {"ignore", false, false, 0, NULL, NULL},
+	[ACTION_POWERDOWN] = {"powerdown", true, false, true, 180000, "POWERDOWN",
+			      "system_powerdown"},
+	[ACTION_AGENT_SHUTDOWN] = {"agent-shutdown", true, false, true, 30000, NULL, NULL},
+	[ACTION_REBOOT] = {"reboot", false, false, true, 180000, "POWERDOWN RESET", NULL},
+	[ACTION_RESET] = {"reset", false, false, false, 0, "RESET", "system_reset"},
+	[ACTION_QUIT] = {"quit", true, false, true, 10000, NULL, "quit"},
+	[ACTION_KILL] = {"kill", true, false, true, FOREVER, NULL, NULL},
+	[ACTION_STOP] = {"stop", false, false, false, 0, "STOP", "stop"},
+	[ACTION_CONT] = {"cont", false, false, false, 0, "RESUME", "cont"},
+	[ACTION_WAKEUP] = {"wakeup", false, false, false, 0, "WAKEUP", "system_wakeup"},
+	[ACTION_NMI] = {"nmi", false, false, false, 0, NULL, "inject-nmi"},
+	[ACTION_QMP] = {"qmp", false, true, false, 0, NULL, NULL},
+	[ACTION_RUN] = {"run", false, true, false, 60000, NULL, NULL},
+	[ACTION_STATUS] = {"status", false, false, false, 0, NULL, NULL},
+	[ACTION_REEXEC] = {"reexec", false, false, false, 0, NULL, NULL},
+	[ACTION_IGNORE] = {"ignore", false, false, false, 0, NULL, NULL},
 };
 _Static_assert(sizeof(actions) / sizeof(actions[0]) == ACTION_COUNT, "a row for each action");
 
@@ -50,6 +53,7 @@ static const struct {
 	{"HUP", "reset"},
 	{"QUIT", "quit 10s, kill"},
 	{"USR1", "status"},
+	{"USR2", "reexec"},
 };
 
 #define DEFAULT_COUNT (sizeof(defaults) / sizeof(defaults[0]))
@@ -57,6 +61,15 @@ static const struct {
 const char *action_name(enum action action)
 {
 	return actions[action].name;
+}
+
+enum action action_find(const char *name)
+{
+	enum action action = 0;
+
+	while (action < ACTION_COUNT && strcmp(actions[action].name, name) != 0)
+		action++;
+	return action;
 }
 
 bool action_ends_vm(enum action action)
@@ -356,6 +369,13 @@ int64_t ladder_total(const struct ladder *ladder)
 	return total_from(ladder, 0);
 }
 
+int64_t policy_longest_stop(const struct policy *policy)
+{
+	const struct policy_row *row = policy_find(policy, "TERM");
+
+	return timespan_add(ladder_total(&row->ladder), FLUSH_EXTRA_MS);
+}
+
 /* ---- the policy ---- */
 
 static struct policy_row *row_for(struct policy *policy, const struct trigger_name *trigger)
@@ -485,16 +505,18 @@ const struct rung *climb_rung(const struct climb *climb)
 	return &climb->row->ladder.rungs[climb->rung];
 }
 
+static void add_history(struct climber *c, struct climbed rung)
+{
+	c->history = xreallocarray(c->history, c->history_count + 1, sizeof(c->history[0]));
+	c->history[c->history_count++] = rung;
+}
+
 static void remember(struct climber *c, const struct climb *climb)
 {
-	if (climb != c->ending)
-		return;
-	c->history = xreallocarray(c->history, c->history_count + 1, sizeof(c->history[0]));
-	c->history[c->history_count++] = (struct climbed){
-		.trigger = climb->row->trigger.s,
-		.action = climb_rung(climb)->action,
-		.ms = c->ops->now(c->arg) - climb->began,
-	};
+	if (climb == c->ending)
+		add_history(c, (struct climbed){.trigger = climb->row->trigger.s,
+						.action = climb_rung(climb)->action,
+						.ms = c->ops->now(c->arg) - climb->began});
 }
 
 static void leave_rung(struct climber *c, struct climb *climb)
@@ -514,7 +536,7 @@ static void act(struct climber *c, struct climb *climb)
 	result = c->ops->act(c->arg, climb);
 	if (!climb->active || climb->serial != serial)
 		return;
-	climb->held = result == ACT_HELD;
+	climb->held = result == ACT_HELD && !climb->resumed;
 	climb->later = result == ACT_LATER;
 	if (result == ACT_FAILED)
 		climb_failed(c, climb, NULL);
@@ -529,6 +551,7 @@ static void step_to(struct climber *c, struct climb *climb, size_t rung)
 		climb->serial++;
 		climb->began = climb->clock = c->ops->now(c->arg);
 		climb->extra = 0;
+		climb->resumed = false;
 		act(c, climb);
 	} else if (climb == c->ending) {
 		begin(c, c->resort, "a ladder without an end");
@@ -629,6 +652,14 @@ int64_t climber_next(const struct climber *c)
 	return next;
 }
 
+bool climber_is_idle(const struct climber *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (c->climbs[i].active)
+			return false;
+	return true;
+}
+
 int64_t climber_left(const struct climber *c)
 {
 	int64_t now = c->ops->now(c->arg), left, until;
@@ -686,16 +717,19 @@ static void trigger_while_ending(struct climber *c, struct climb *climb, const c
 		c->ops->ending(c->arg, c->ending);
 }
 
-static bool only_status(const struct ladder *ladder)
+/* These do nothing to the VM: they are done while it is being ended, too. */
+static bool leaves_vm_alone(const struct ladder *ladder)
 {
-	return ladder->count == 1 && ladder->rungs[0].action == ACTION_STATUS;
+	enum action action = ladder->rungs[0].action;
+
+	return ladder->count == 1 && (action == ACTION_STATUS || action == ACTION_REEXEC);
 }
 
 static void climber_trigger(struct climber *c, const struct trigger_seen *seen)
 {
 	struct climb *climb = &c->climbs[seen->row - c->policy->rows];
 
-	if (c->ending && !only_status(&climb->row->ladder))
+	if (c->ending && !leaves_vm_alone(&climb->row->ladder))
 		trigger_while_ending(c, climb, seen->from);
 	else if (climb->active)
 		log_info("%s from %s: already under way", climb->row->trigger.s, seen->from);
@@ -722,10 +756,18 @@ void climber_triggers(struct climber *c, const struct trigger_seen *seen, size_t
 		climber_trigger(c, &seen[i]);
 }
 
+/* The ladder of TERM if it ends the VM; else the resort. */
+static struct climb *stop_climb(const struct climber *c)
+{
+	const struct policy_row *term = policy_find(c->policy, "TERM");
+
+	return term && ladder_ends_vm(&term->ladder) ? &c->climbs[term - c->policy->rows]
+						     : c->resort;
+}
+
 void climber_deadline(struct climber *c, int64_t ms, const char *from)
 {
 	int64_t deadline = c->ops->now(c->arg) + ms;
-	const struct policy_row *term = policy_find(c->policy, "TERM");
 
 	if (deadline >= c->deadline) {
 		log_notice("deadline of %s from %s: ignored, an earlier one counts",
@@ -737,11 +779,97 @@ void climber_deadline(struct climber *c, int64_t ms, const char *from)
 	c->reserve = ms < RESERVE_MS ? ms : RESERVE_MS;
 	if (c->ending)
 		c->ops->ending(c->arg, c->ending);
-	else if (term && ladder_ends_vm(&term->ladder))
-		begin(c, &c->climbs[term - c->policy->rows], from);
 	else
-		begin(c, c->resort, from);
+		begin(c, stop_climb(c), from);
 	c->ops->changed(c->arg);
+}
+
+/* ---- going on where another supervisor was ---- */
+
+static struct climb *find_climb(const struct climber *c, const char *trigger)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (strcmp(c->climbs[i].row->trigger.s, trigger) == 0)
+			return &c->climbs[i];
+	return NULL;
+}
+
+/* The rung with the action; the ladder's count if there is none. */
+static size_t find_rung(const struct ladder *ladder, const struct climb_left *left)
+{
+	size_t rung = left->rung;
+
+	if (rung < ladder->count && ladder->rungs[rung].action == left->action)
+		return rung;
+	for (rung = 0; rung < ladder->count; rung++)
+		if (ladder->rungs[rung].action == left->action)
+			break;
+	return rung;
+}
+
+/* Not where only a program of ours that is none any more could tell that its rung is done. */
+static bool can_go_on(const struct climb *climb, const struct climb_left *left)
+{
+	const struct ladder *ladder = &climb->row->ladder;
+	size_t rung = find_rung(ladder, left);
+
+	if (climb->active || rung == ladder->count || ladder_ends_vm(ladder) != left->ending)
+		return false;
+	return left->ending || left->action != ACTION_RUN || ladder->rungs[rung].wait != FOREVER;
+}
+
+static void take_up(struct climber *c, struct climb *climb, const struct climb_left *left)
+{
+	int64_t now = c->ops->now(c->arg);
+
+	if (left->ending)
+		c->ending = climb;
+	climb->active = true;
+	climb->rung = find_rung(&climb->row->ladder, left);
+	climb->serial++;
+	climb->began = left->began;
+	climb->clock = left->held ? now : left->clock;
+	climb->extra = left->extra;
+	climb->again = FOREVER;
+	climb->held = climb->later = false;
+	climb->resumed = !left->undone && (!left->held || !actions[left->action].lasts);
+	log_notice("%s: going on at %s, as the supervisor before us left it", climb->row->trigger.s,
+		   action_name(left->action));
+	if (rung_end(c, climb) > now && (!climb->resumed || actions[left->action].lasts))
+		act(c, climb);
+}
+
+void climber_resume(struct climber *c, const struct climb_left *left)
+{
+	static const char from[] = "a supervisor that is gone";
+	struct climb *climb = find_climb(c, left->trigger);
+
+	if (climb && can_go_on(climb, left))
+		take_up(c, climb, left);
+	else if (!left->ending)
+		log_notice("%s: its ladder cannot go on at %s and is dropped", left->trigger,
+			   action_name(left->action));
+	else if (climb && ladder_ends_vm(&climb->row->ladder))
+		begin(c, climb, from);
+	else
+		begin(c, stop_climb(c), from);
+	c->ops->changed(c->arg);
+}
+
+void climber_resume_deadline(struct climber *c, int64_t deadline, int64_t reserve, bool extended)
+{
+	c->deadline = deadline;
+	c->reserve = reserve;
+	c->extended = extended;
+}
+
+bool climber_resume_history(struct climber *c, const char *trigger, enum action action, int64_t ms)
+{
+	const struct climb *climb = find_climb(c, trigger);
+
+	if (climb)
+		add_history(c, (struct climbed){climb->row->trigger.s, action, ms});
+	return climb != NULL;
 }
 
 void climber_shutdown_seen(struct climber *c, bool seen)

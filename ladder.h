@@ -28,6 +28,7 @@ enum action {
 	ACTION_QMP,
 	ACTION_RUN,
 	ACTION_STATUS,
+	ACTION_REEXEC,
 	ACTION_IGNORE,
 	ACTION_COUNT
 };
@@ -53,6 +54,9 @@ struct policy {
 	struct policy_row *rows;
 	size_t count;
 };
+
+/* The action of a name, ACTION_COUNT if there is none. */
+enum action action_find(const char *name);
 
 /* The name of an action, as users write it. */
 const char *action_name(enum action action);
@@ -95,14 +99,18 @@ bool ladder_ends_vm(const struct ladder *ladder);
 /* The sum of its waits in ms, or FOREVER. */
 int64_t ladder_total(const struct ladder *ladder);
 
+/* How long a stop may take in ms, or FOREVER: TERM's ladder, and QEMU flushing its disks. */
+int64_t policy_longest_stop(const struct policy *policy);
+
 /* ---- the interpreter ---- */
 
 /* A ladder in progress. Read it; only ladder.c changes it. */
 struct climb {
 	const struct policy_row *row;
 	bool active;
-	bool held;  /* the action is not done yet: the rung's TIME has not begun to run */
-	bool later; /* the action waits for QMP, while TIME runs */
+	bool held;    /* the action is not done yet: the rung's TIME has not begun to run */
+	bool later;   /* the action waits for QMP, while TIME runs */
+	bool resumed; /* TIME ran before, in another supervisor, which had done the action */
 	size_t rung;
 	int64_t began; /* this rung, on the clock of ops->now */
 	int64_t clock; /* when its TIME began to run */
@@ -189,8 +197,36 @@ void climber_tick(struct climber *c);
 /* When to call climber_tick(), on ops->now's clock; FOREVER: no need. */
 int64_t climber_next(const struct climber *c);
 
+/* Whether no ladder is in progress. */
+bool climber_is_idle(const struct climber *c);
+
 /* How long the ladder that ends the VM may still take, in ms; FOREVER if it has no bound. */
 int64_t climber_left(const struct climber *c);
+
+/* What is known of a climb that another supervisor left; times are on ops->now's clock. */
+struct climb_left {
+	const char *trigger; /* of its row */
+	enum action action;
+	size_t rung;
+	bool ending; /* it is the ladder that ends the VM */
+	bool held;   /* as in struct climb */
+	bool undone; /* the action is still to be done */
+	int64_t began, clock, extra;
+};
+
+/*
+ * Goes on with it at that rung, with the time that is left. What the action does as long as its
+ * rung lasts is taken up again, the rest is not done twice. Where the policy was changed meanwhile
+ * the rung with the same action counts; where there is none, a ladder that ends the VM begins anew,
+ * and others are dropped. Deadline and history are to be set before.
+ */
+void climber_resume(struct climber *c, const struct climb_left *left);
+
+/* Sets a deadline that another supervisor was given, and what of it belongs to quit and kill. */
+void climber_resume_deadline(struct climber *c, int64_t deadline, int64_t reserve, bool extended);
+
+/* Adds a rung to the history. False: there is no such trigger any more. */
+bool climber_resume_history(struct climber *c, const char *trigger, enum action action, int64_t ms);
 
 /* Closes the history: the VM has ended. */
 void climber_end(struct climber *c);

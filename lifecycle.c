@@ -25,8 +25,10 @@
 #define LOOK_MS	     10
 #define PROGRESS_MS  100
 #define AGAIN_MS     2000   /* between two questions to an adapter */
-#define TRACELESS_MS 10000  /* for a supervisor to show up */
+#define TRACELESS_MS 10000  /* for a supervisor to show up, once the adapter is done */
 #define READY_MS     180000 /* for a VM to be ready, unless --within says otherwise */
+#define ADOPTIONS    3	    /* of one VM, whose supervisors die */
+#define ADAPTER_MS   15000  /* for an adapter to end, once its VM is as it should be */
 #define LATE_MS	     15000  /* beyond a deadline, for a kernel that holds QEMU */
 
 enum phase { PHASE_WAITING, PHASE_ASKED, PHASE_OVER };
@@ -38,9 +40,12 @@ struct job {
 	json_int_t order;
 	pid_t adapter; /* 0: none, or it has ended */
 	int adapter_status;
+	bool adopting;	    /* it is unmanaged, and a supervisor was asked for */
+	unsigned adoptions; /* so often */
 	struct vm_status before, now;
 	int64_t asked, asked_again; /* monotonic ms */
-	int status;		    /* of the exit */
+	int64_t adapter_ended;
+	int status; /* of the exit */
 };
 
 struct verb;
@@ -51,8 +56,10 @@ struct lifecycle {
 	struct job *jobs;
 	size_t count;
 	size_t parallel; /* 0: all of one order at once */
+	long from_order; /* of --all, those of this order and higher ones */
 	int64_t within;	 /* ms; -1: none was given */
 	int64_t deadline;
+	int64_t turn; /* when the next order begins, even if this one is not down */
 	bool kill, descending, progress;
 	int64_t shown;
 };
@@ -66,6 +73,16 @@ struct verb {
 
 /* ---- telling ---- */
 
+/* How many of the jobs before end are in that phase. */
+static size_t count_phase(const struct lifecycle *l, size_t end, enum phase phase)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < end; i++)
+		count += l->jobs[i].phase == phase;
+	return count;
+}
+
 static void clear_progress(struct lifecycle *l)
 {
 	if (l->progress && l->shown)
@@ -76,15 +93,14 @@ static void clear_progress(struct lifecycle *l)
 static void show_progress(struct lifecycle *l)
 {
 	struct winsize size = {.ws_col = 80};
-	size_t over = 0, used;
+	size_t used;
 	char line[512];
 
 	if (!l->progress || monotonic_ms() - l->shown < PROGRESS_MS)
 		return;
 	ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
-	for (size_t i = 0; i < l->count; i++)
-		over += l->jobs[i].phase == PHASE_OVER;
-	snprintf(line, sizeof(line), "%s: %zu of %zu", l->verb->doing, over, l->count);
+	snprintf(line, sizeof(line), "%s: %zu of %zu", l->verb->doing,
+		 count_phase(l, l->count, PHASE_OVER), l->count);
 	for (size_t i = 0; i < l->count; i++) {
 		const struct job *job = &l->jobs[i];
 
@@ -109,8 +125,8 @@ static void over(struct lifecycle *l, struct job *job, int status)
 
 static void tell_unmanaged(const struct job *job)
 {
-	log_error("%s runs without a supervisor (QEMU's pid is %d): \"vmconf qmp %s "
-		  "system_powerdown\" shuts it down, \"vmconf stop --kill %s\" kills it",
+	log_error("%s runs without a supervisor (QEMU's pid is %d), and none has taken it over; "
+		  "\"vmconf log %s\" may tell why, \"vmconf stop --kill %s\" kills it",
 		  job->name, job->now.pid, job->name, job->name);
 }
 
@@ -148,6 +164,13 @@ static void set_deadline(const struct lifecycle *l, const char *name, int second
 	close(fd);
 }
 
+static int seconds_until(int64_t deadline)
+{
+	int64_t ms = deadline - monotonic_ms();
+
+	return ms > 0 ? (int)((ms + 999) / 1000) : 0;
+}
+
 static void kill_unmanaged(struct lifecycle *l, struct job *job)
 {
 	int fd = vm_status_pidfd(l->store, job->name, &job->now);
@@ -163,6 +186,36 @@ static void kill_unmanaged(struct lifecycle *l, struct job *job)
 		close(fd);
 }
 
+/* ---- taking over ---- */
+
+/* A supervisor that starts and finds its QEMU takes it over. */
+static void begin_adoption(struct lifecycle *l, struct job *job)
+{
+	struct vm *vm = load_or_tell(job->name);
+
+	job->adopting = true;
+	job->adoptions++;
+	if (!vm)
+		over(l, job, EX_CONFIG);
+	else
+		ask_adapter(l, job, "start");
+	vm_free(vm);
+}
+
+/* It is unmanaged still. */
+static void look_adoption(struct lifecycle *l, struct job *job)
+{
+	if (job->adapter == 0 && job->adapter_status != 0) {
+		over(l, job, job->adapter_status);
+		log_error("%s runs without a supervisor, and the init adapter could not start one "
+			  "(status %d)",
+			  job->name, job->adapter_status);
+	} else if (job->adapter == 0 && monotonic_ms() > job->adapter_ended + TRACELESS_MS) {
+		over(l, job, EXIT_FAILURE);
+		tell_unmanaged(job);
+	}
+}
+
 /* ---- stop ---- */
 
 static void begin_stop(struct lifecycle *l, struct job *job)
@@ -174,12 +227,10 @@ static void begin_stop(struct lifecycle *l, struct job *job)
 		printf("%s is not running\n", job->name);
 		break;
 	case VM_UNMANAGED:
-		if (l->kill) {
+		if (l->kill)
 			kill_unmanaged(l, job);
-		} else {
-			over(l, job, EXIT_FAILURE);
-			tell_unmanaged(job);
-		}
+		else
+			begin_adoption(l, job);
 		break;
 	case VM_STARTING:
 	case VM_RUNNING:
@@ -198,11 +249,20 @@ static bool was_cut_off(const struct vm_end *end)
 	return end->known && end->status >= EXIT_NOT_SHUT_DOWN && end->status < EXIT_CANNOT_EXECUTE;
 }
 
+/* Its supervisor has left a new record since we began. */
+static bool has_ended(const struct job *job)
+{
+	const struct timespec *a = &job->before.end.written, *b = &job->now.end.written;
+
+	return job->now.end.known && (a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec);
+}
+
 static void is_down(struct lifecycle *l, struct job *job)
 {
 	const struct vm_end *end = &job->now.end;
 	struct timespan_text took = timespan_about((monotonic_ms() - job->asked) / 100 * 100);
-	bool bad = was_cut_off(end) && !l->kill, told = end->words[0] && job->before.supervisor;
+	bool fresh = has_ended(job), bad = fresh && was_cut_off(end) && !l->kill;
+	bool told = fresh && end->words[0];
 
 	over(l, job, bad ? end->status : 0);
 	if (bad)
@@ -212,15 +272,38 @@ static void is_down(struct lifecycle *l, struct job *job)
 		       told ? end->words : "", took.s);
 }
 
-/* A supervisor that was just coming when the adapter looked for it was not asked. */
-static void ask_again(struct lifecycle *l, struct job *job)
+/* It has a supervisor by now, which does not know. */
+static void stop_again(struct lifecycle *l, struct job *job)
 {
 	int64_t asked = job->asked;
 
+	job->adopting = false;
+	if (l->deadline != FOREVER)
+		set_deadline(l, job->name, seconds_until(l->deadline));
+	ask_adapter(l, job, "stop");
+	job->asked = asked;
+}
+
+/* A supervisor that was just coming when the adapter looked for it was not asked. */
+static void ask_again(struct lifecycle *l, struct job *job)
+{
 	if (job->adapter == 0 && job->now.supervisor > 0 && job->now.state != VM_STOPPING &&
-	    monotonic_ms() > job->asked_again + AGAIN_MS) {
-		ask_adapter(l, job, "stop");
-		job->asked = asked;
+	    monotonic_ms() > job->asked_again + AGAIN_MS)
+		stop_again(l, job);
+}
+
+/* It has none, or has lost it while it was stopping: another one goes on with it. */
+static void stop_unmanaged(struct lifecycle *l, struct job *job)
+{
+	if (l->kill || job->adapter > 0)
+		return;
+	if (job->adopting) {
+		look_adoption(l, job);
+	} else if (job->adoptions < ADOPTIONS) {
+		begin_adoption(l, job);
+	} else {
+		over(l, job, EXIT_FAILURE);
+		tell_unmanaged(job);
 	}
 }
 
@@ -228,9 +311,10 @@ static void look_stop(struct lifecycle *l, struct job *job)
 {
 	if (!vm_state_is_up(job->now.state)) {
 		is_down(l, job);
-	} else if (job->now.state == VM_UNMANAGED && job->before.state != VM_UNMANAGED) {
-		over(l, job, EXIT_FAILURE);
-		tell_unmanaged(job);
+	} else if (job->now.state == VM_UNMANAGED) {
+		stop_unmanaged(l, job);
+	} else if (job->adopting && job->adapter == 0 && job->now.supervisor > 0) {
+		stop_again(l, job);
 	} else if (job->adapter == 0 && job->adapter_status != 0) {
 		over(l, job, job->adapter_status);
 		log_error("%s: the init adapter could not stop it (status %d)", job->name,
@@ -278,19 +362,11 @@ static void begin_start(struct lifecycle *l, struct job *job)
 			  job->name);
 		break;
 	case VM_UNMANAGED:
-		over(l, job, EXIT_FAILURE);
-		tell_unmanaged(job);
+		begin_adoption(l, job);
 		break;
 	case VM_STATE_COUNT:
 		break;
 	}
-}
-
-static bool has_ended(const struct job *job)
-{
-	const struct timespec *a = &job->before.end.written, *b = &job->now.end.written;
-
-	return job->now.end.known && (a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec);
 }
 
 /* It is down: it has failed, or was over before we saw it ready, or has not come yet. */
@@ -306,7 +382,7 @@ static void look_absent(struct lifecycle *l, struct job *job)
 		over(l, job, job->adapter_status);
 		log_error("%s: the init adapter could not start it (status %d)", job->name,
 			  job->adapter_status);
-	} else if (job->adapter == 0 && monotonic_ms() > job->asked + TRACELESS_MS) {
+	} else if (job->adapter == 0 && monotonic_ms() > job->adapter_ended + TRACELESS_MS) {
 		over(l, job, EXIT_FAILURE);
 		log_error("%s did not start, and left no trace; \"vmconf log %s\" may have one",
 			  job->name, job->name);
@@ -323,6 +399,8 @@ static void look_start(struct lifecycle *l, struct job *job)
 		over(l, job, 0);
 		printf("%s: %s (pid %d, %s)\n", job->name, vm_state_word(job->now.state),
 		       job->now.pid, timespan_about((now - job->asked) / 100 * 100).s);
+	} else if (job->now.state == VM_UNMANAGED && job->adopting) {
+		look_adoption(l, job);
 	} else if (job->now.state == VM_UNMANAGED) {
 		over(l, job, EXIT_FAILURE);
 		tell_unmanaged(job);
@@ -343,47 +421,39 @@ static void reap(struct job *job)
 
 	if (job->adapter > 0 && waitpid(job->adapter, &status, WNOHANG) == job->adapter) {
 		job->adapter = 0;
-		job->adapter_status =
-			WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		job->adapter_status = adapter_status(status);
+		job->adapter_ended = monotonic_ms();
 	}
 }
 
+/* Under a deadline it was looked at before it was told of that: by now it may be over. */
 static void begin(struct lifecycle *l, struct job *job)
 {
-	vm_status_read(l->store, job->name, &job->before);
+	if (l->deadline == FOREVER)
+		vm_status_read(l->store, job->name, &job->before);
 	job->now = job->before;
+	job->adopting = false;
+	job->adoptions = 0;
 	l->verb->begin(l, job);
 }
 
-/* The jobs from first to end, which are of one order. */
-static void run_group(struct lifecycle *l, size_t first, size_t end)
+/* The jobs before end are those whose order has begun. */
+static void step(struct lifecycle *l, size_t end)
 {
-	size_t left;
+	size_t asked = count_phase(l, end, PHASE_ASKED);
 
-	do {
-		size_t asked = 0;
+	for (size_t i = 0; i < end; i++) {
+		struct job *job = &l->jobs[i];
 
-		left = 0;
-		for (size_t i = first; i < end; i++)
-			asked += l->jobs[i].phase == PHASE_ASKED;
-		for (size_t i = first; i < end; i++) {
-			struct job *job = &l->jobs[i];
-
-			if (job->phase == PHASE_WAITING && (!l->parallel || asked < l->parallel)) {
-				begin(l, job);
-				asked += job->phase == PHASE_ASKED;
-			} else if (job->phase == PHASE_ASKED) {
-				reap(job); /* first: what it has done must be seen below */
-				vm_status_read(l->store, job->name, &job->now);
-				l->verb->look(l, job);
-			}
-			left += job->phase != PHASE_OVER;
+		if (job->phase == PHASE_WAITING && (!l->parallel || asked < l->parallel)) {
+			begin(l, job);
+			asked += job->phase == PHASE_ASKED;
+		} else if (job->phase == PHASE_ASKED) {
+			reap(job); /* first: what it has done must be seen below */
+			vm_status_read(l->store, job->name, &job->now);
+			l->verb->look(l, job);
 		}
-		fflush(stdout);
-		show_progress(l);
-		if (left > 0)
-			poll(NULL, 0, LOOK_MS);
-	} while (left > 0);
+	}
 }
 
 static int by_order(const void *a, const void *b)
@@ -400,41 +470,88 @@ static int by_order_down(const void *a, const void *b)
 	return by_order(b, a);
 }
 
-static void set_deadlines(struct lifecycle *l)
+/* The end of the jobs that are of one order with the first. */
+static size_t order_end(const struct lifecycle *l, size_t first)
 {
-	int64_t seconds = (l->within + 999) / 1000;
+	size_t end = first;
 
-	l->deadline = timespan_add(monotonic_ms(), l->within);
-	for (size_t i = 0; i < l->count; i++)
-		set_deadline(l, l->jobs[i].name, (int)seconds);
+	while (end < l->count && l->jobs[end].order == l->jobs[first].order)
+		end++;
+	return end;
 }
 
+/*
+ * Under a deadline each order has all the time that is left. But its turn is only as long as that
+ * of each order behind it, so that none of those is left with nothing: then the next one begins,
+ * and this one goes on.
+ */
+static size_t begin_order(struct lifecycle *l, size_t first)
+{
+	size_t end = order_end(l, first), turns = 0;
+	int64_t now = monotonic_ms();
+
+	if (l->deadline == FOREVER)
+		return end;
+	for (size_t i = first; i < l->count; i = order_end(l, i))
+		turns++;
+	l->turn = now + MAX(l->deadline - now, 0) / (int64_t)turns;
+	for (size_t i = first; i < end; i++) {
+		vm_status_read(l->store, l->jobs[i].name, &l->jobs[i].before);
+		set_deadline(l, l->jobs[i].name, seconds_until(l->deadline));
+	}
+	return end;
+}
+
+/* One order after the other. */
+static void run_orders(struct lifecycle *l)
+{
+	size_t end = 0, done = 0;
+
+	while (done < l->count) {
+		if (end < l->count && (done == end || monotonic_ms() >= l->turn))
+			end = begin_order(l, end);
+		step(l, end);
+		done = count_phase(l, end, PHASE_OVER);
+		fflush(stdout);
+		show_progress(l);
+		if (done < end)
+			poll(NULL, 0, LOOK_MS);
+	}
+}
+
+/* One that waits for what we do not wait for any more is ended; so is one that hangs. */
 static void wait_adapters(struct lifecycle *l)
 {
-	for (size_t i = 0; i < l->count; i++)
-		if (l->jobs[i].adapter > 0)
-			while (waitpid(l->jobs[i].adapter, NULL, 0) < 0 && errno == EINTR)
-				;
+	int64_t until = monotonic_ms() + ADAPTER_MS;
+
+	for (size_t i = 0; i < l->count; i++) {
+		struct job *job = &l->jobs[i];
+
+		if (job->adapter > 0 && job->status != 0)
+			kill(job->adapter, SIGTERM);
+		for (reap(job); job->adapter > 0; reap(job)) {
+			if (monotonic_ms() >= until)
+				kill(job->adapter, SIGKILL);
+			poll(NULL, 0, LOOK_MS);
+		}
+	}
 }
 
 /* Returns the exit status: that of the first that failed. */
 static int run(struct lifecycle *l)
 {
-	size_t end;
 	int status = 0;
 
-	l->deadline = FOREVER;
+	l->deadline = l->turn = FOREVER;
 	l->progress = isatty(STDERR_FILENO);
 	if (l->verb == &stop_verb && l->within >= 0 && l->within != FOREVER)
-		set_deadlines(l);
+		l->deadline = timespan_add(monotonic_ms(), l->within);
+	if (l->deadline != FOREVER)
+		l->parallel = 0; /* what is told of a deadline begins */
 	if (l->count > 0)
 		qsort(l->jobs, l->count, sizeof(l->jobs[0]),
 		      l->descending ? by_order_down : by_order);
-	for (size_t first = 0; first < l->count; first = end) {
-		for (end = first; end < l->count && l->jobs[end].order == l->jobs[first].order;)
-			end++;
-		run_group(l, first, end);
-	}
+	run_orders(l);
 	clear_progress(l);
 	wait_adapters(l);
 	for (size_t i = 0; i < l->count && status == 0; i++)
@@ -489,17 +606,27 @@ static json_int_t order_of(const char *name)
 	return order;
 }
 
-/* start --all: all that are down. stop --all: all that are not. */
+/* Whether a verb has something to do: an unmanaged VM has work for both. */
+static bool has_work(const struct lifecycle *l, enum vm_state state)
+{
+	return state == VM_UNMANAGED || vm_state_is_up(state) == (l->verb == &stop_verb);
+}
+
+/* start --all: all that are down, or have no supervisor. stop --all: all that are not down. */
 static void add_all(struct lifecycle *l, const struct names *names)
 {
 	for (size_t i = 0; i < names->count; i++) {
 		struct vm_status now;
+		json_int_t order;
 
 		vm_status_read(l->store, names->v[i], &now);
-		if (vm_state_is_up(now.state) != (l->verb == &stop_verb))
+		if (!has_work(l, now.state))
+			continue;
+		order = order_of(names->v[i]);
+		if (order < l->from_order)
 			continue;
 		add_job(l, names->v[i]);
-		l->jobs[l->count - 1].order = order_of(names->v[i]);
+		l->jobs[l->count - 1].order = order;
 	}
 }
 
@@ -532,7 +659,15 @@ static int64_t parse_within(const char *text)
 	return ms;
 }
 
+/* Returns true. */
+static bool parse_order(struct lifecycle *l, const struct call *call)
+{
+	l->from_order = call_number(call, "from-order", optarg, VM_ORDER_MIN, VM_ORDER_MAX);
+	return true;
+}
+
 static const struct option options[] = {{"all", no_argument, NULL, 'a'},
+					{"from-order", required_argument, NULL, 'o'},
 					{"parallel", required_argument, NULL, 'p'},
 					{"within", required_argument, NULL, 'w'},
 					{"kill", no_argument, NULL, 'k'},
@@ -540,11 +675,15 @@ static const struct option options[] = {{"all", no_argument, NULL, 'a'},
 
 static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_kill)
 {
+	bool some = false;
 	int option;
 
+	l->from_order = VM_ORDER_MIN;
 	while ((option = call_option(call, options)) != -1) {
 		if (option == 'a')
 			*all = true;
+		else if (option == 'o')
+			some = parse_order(l, call);
 		else if (option == 'p')
 			l->parallel = (size_t)call_number(call, "parallel", optarg, 1, 100000);
 		else if (option == 'w')
@@ -554,6 +693,8 @@ static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_ki
 	}
 	if (l->kill && !may_kill)
 		fatalx(EX_USAGE, "--kill is for stop, restart and delete");
+	if (some && !*all)
+		fatalx(EX_USAGE, "--from-order goes with --all");
 	call_operands(call, *all ? 0 : 1, *all ? 0 : -1);
 }
 

@@ -13,6 +13,17 @@
 #include <unistd.h>
 
 #define REPEAT_SECONDS 1
+#define RECENT	       16
+#define BURST	       3 /* times that a line is written before it counts as a flood */
+
+/* A line that was written lately: its like is only counted. */
+struct recent {
+	char text[1024];
+	enum log_level level;
+	time_t time;   /* CLOCK_MONOTONIC, of its writing */
+	unsigned left; /* times it may be written yet */
+	unsigned long repeated;
+};
 
 static struct {
 	const char *program;
@@ -20,10 +31,9 @@ static struct {
 	enum log_level max;
 	bool journal;
 	unsigned long lost; /* lines that standard error did not take */
-	unsigned long repeated;
-	enum log_level last_level;
-	time_t last_time;
-	char last[1024];
+	struct recent recent[RECENT];
+	unsigned next; /* of them to be given up */
+	struct recent *last;
 } logger = {.program = "qemu-supervise", .max = LEVEL_INFO};
 
 static bool stderr_is_journal(void)
@@ -61,7 +71,7 @@ const char *log_vm_name(void)
 static void put_line(enum log_level level, const char *text)
 {
 	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
-	char line[1400], prio[4] = "";
+	char line[1500], prio[4] = "";
 	int len;
 
 	if (poll(&fd, 1, 0) == 0) {
@@ -76,15 +86,25 @@ static void put_line(enum log_level level, const char *text)
 		logger.lost++;
 }
 
+static void tell_repeated(struct recent *r)
+{
+	char text[sizeof(r->text) + 40];
+
+	if (r->repeated == 0)
+		return;
+	if (r == logger.last)
+		snprintf(text, sizeof(text), "last line repeated %lu times", r->repeated);
+	else
+		snprintf(text, sizeof(text), "repeated %lu times: %s", r->repeated, r->text);
+	r->repeated = 0;
+	logger.last = NULL;
+	put_line(r->level, text);
+}
+
 void log_flush(void)
 {
-	char text[80];
-
-	if (logger.repeated > 0) {
-		snprintf(text, sizeof(text), "last line repeated %lu times", logger.repeated);
-		logger.repeated = 0;
-		put_line(logger.last_level, text);
-	}
+	for (size_t i = 0; i < RECENT; i++)
+		tell_repeated(&logger.recent[(logger.next + i) % RECENT]);
 }
 
 /* Control characters come from QEMU's and other programs' words; a line must stay one line. */
@@ -95,27 +115,73 @@ static void clean(char *text)
 			*text = ' ';
 }
 
+static struct recent *find_recent(const char *text)
+{
+	for (size_t i = 0; i < RECENT; i++)
+		if (strcmp(logger.recent[i].text, text) == 0)
+			return &logger.recent[i];
+	return NULL;
+}
+
+static void tell_lost(void)
+{
+	char text[80];
+
+	if (logger.lost == 0)
+		return;
+	snprintf(text, sizeof(text), "%lu log lines lost: nobody reads them", logger.lost);
+	logger.lost = 0;
+	put_line(LEVEL_WARNING, text);
+}
+
+/*
+ * Whether the line is only counted: it is the last one again, or one of a flood of a few kinds in
+ * turns, each of which is written once in a while.
+ */
+static bool only_counted(struct recent *r, time_t now)
+{
+	bool fresh = now - r->time <= REPEAT_SECONDS;
+
+	if (!fresh)
+		r->left = r->repeated > 0 ? 1 : BURST;
+	if (fresh && (r == logger.last || r->left == 0)) {
+		r->repeated++;
+		return true;
+	}
+	r->left--;
+	return false;
+}
+
+static struct recent *new_recent(const char *text, enum log_level level)
+{
+	struct recent *r = &logger.recent[logger.next++ % RECENT];
+
+	tell_repeated(r);
+	*r = (struct recent){.level = level, .left = BURST - 1};
+	snprintf(r->text, sizeof(r->text), "%s", text);
+	return r;
+}
+
 static void log_text(enum log_level level, char *text)
 {
+	struct recent *r;
 	struct timespec now;
-	char lost[80];
 
 	clean(text);
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (strcmp(text, logger.last) == 0 && now.tv_sec - logger.last_time <= REPEAT_SECONDS) {
-		logger.repeated++;
+	r = find_recent(text);
+	if (r && only_counted(r, now.tv_sec))
 		return;
-	}
-	log_flush();
-	if (logger.lost > 0) {
-		snprintf(lost, sizeof(lost), "%lu log lines lost: nobody reads them", logger.lost);
-		logger.lost = 0;
-		put_line(LEVEL_WARNING, lost);
-	}
+	if (logger.last)
+		tell_repeated(logger.last);
+	if (r)
+		tell_repeated(r);
+	else
+		r = new_recent(text, level);
+	tell_lost();
 	put_line(level, text);
-	snprintf(logger.last, sizeof(logger.last), "%s", text);
-	logger.last_level = level;
-	logger.last_time = now.tv_sec;
+	r->time = now.tv_sec;
+	logger.last = r;
 }
 
 static void log_va(enum log_level level, int error, const char *fmt, va_list ap)
@@ -123,7 +189,7 @@ static void log_va(enum log_level level, int error, const char *fmt, va_list ap)
 
 static void log_va(enum log_level level, int error, const char *fmt, va_list ap)
 {
-	char text[sizeof(logger.last)];
+	char text[sizeof(logger.recent[0].text)];
 	int saved = errno;
 	size_t len;
 

@@ -27,7 +27,8 @@ const char *log_vm_name(void);
 /*
  * Each writes one line; log_warn adds strerror(errno). None of them ever blocks: a line that a full
  * pipe does not take is counted, and the number is told when there is room again. The same line
- * again within a second is counted too. errno is preserved.
+ * again within a second is counted too, also where others of a flood stand between. errno is
+ * preserved.
  */
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -40,7 +41,7 @@ void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void fatal(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 _Noreturn void fatalx(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Tells how often the last line was repeated, if it was. To be called before the end. */
+/* Tells how often the last lines were repeated, if they were. To be called before the end. */
 void log_flush(void);
 
 #endif

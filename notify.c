@@ -78,10 +78,32 @@ bool notify_open(int newline_fd)
 	notify.watchdog_ms = watchdog_ms();
 	if (path && *path)
 		open_socket(path);
+	notify_hide();
+	return true;
+}
+
+void notify_hide(void)
+{
 	unsetenv("NOTIFY_SOCKET");
 	unsetenv("WATCHDOG_USEC");
 	unsetenv("WATCHDOG_PID");
-	return true;
+}
+
+int notify_pass_on(void)
+{
+	char path[sizeof(notify.address.sun_path) + 1] = "", usec[32];
+
+	if (notify.socket < 0)
+		return notify.newline_fd;
+	memcpy(path, notify.address.sun_path,
+	       notify.address_len - offsetof(struct sockaddr_un, sun_path));
+	if (path[0] == '\0')
+		path[0] = '@';
+	setenv("NOTIFY_SOCKET", path, 1);
+	snprintf(usec, sizeof(usec), "%" PRId64, notify.watchdog_ms * 1000);
+	if (notify.watchdog_ms > 0)
+		setenv("WATCHDOG_USEC", usec, 1);
+	return notify.newline_fd;
 }
 
 int64_t notify_watchdog_period(void)

@@ -12,6 +12,14 @@
  */
 bool notify_open(int newline_fd);
 
+/*
+ * For a program that goes on as we: puts the variables back into the environment, and returns the
+ * descriptor of --notify-fd (it is close-on-exec), -1 if there is none or it was used.
+ * notify_hide() takes the variables out again.
+ */
+int notify_pass_on(void);
+void notify_hide(void);
+
 /* Milliseconds within which systemd wants a sign of life; 0: it wants none. */
 int64_t notify_watchdog_period(void);
 

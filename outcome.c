@@ -55,6 +55,8 @@ void outcome_run_state(struct outcome *o, const char *state)
 	static const char *const not_started[] = {"prelaunch", "inmigrate", "preconfig"};
 
 	o->running = strcmp(state, "running") == 0;
+	if (strcmp(state, "postmigrate") != 0 && strcmp(state, "finish-migrate") != 0)
+		o->migrated = false; /* it has gone on here since, and nobody saw it */
 	for (size_t i = 0; i < sizeof(not_started) / sizeof(not_started[0]); i++)
 		if (strcmp(state, not_started[i]) == 0)
 			return;
@@ -73,31 +75,46 @@ static const struct cause *find_cause(const char *reason)
 	return NULL;
 }
 
-static int died(int wait_status, char *words, size_t size)
+static bool failed(const int *wait_status)
 {
-	if (WIFSIGNALED(wait_status))
+	return wait_status && (!WIFEXITED(*wait_status) || WEXITSTATUS(*wait_status) != 0);
+}
+
+static int died(const int *wait_status, char *words, size_t size)
+{
+	if (!wait_status)
+		snprintf(words, size,
+			 "QEMU ended without a SHUTDOWN event that anybody saw; it "
+			 "was taken over, so its status is not known");
+	else if (WIFSIGNALED(*wait_status))
 		snprintf(words, size, "QEMU died of SIG%s%s",
-			 trigger_of_signal(WTERMSIG(wait_status)).s,
-			 WCOREDUMP(wait_status) ? ", core dumped" : "");
-	else if (WEXITSTATUS(wait_status) != 0)
-		snprintf(words, size, "QEMU ended with status %d", WEXITSTATUS(wait_status));
+			 trigger_of_signal(WTERMSIG(*wait_status)).s,
+			 WCOREDUMP(*wait_status) ? ", core dumped" : "");
+	else if (WEXITSTATUS(*wait_status) != 0)
+		snprintf(words, size, "QEMU ended with status %d", WEXITSTATUS(*wait_status));
 	else
 		snprintf(words, size, "QEMU ended without a SHUTDOWN event");
 	return EXIT_DIED;
 }
 
-int outcome_status(const struct outcome *o, int wait_status, char *words, size_t size)
+/* Where nobody tells what it died of, the SIGKILL that we have sent counts. */
+static bool died_of_our_kill(const struct outcome *o, const int *wait_status)
+{
+	return o->killed &&
+	       (!wait_status || (WIFSIGNALED(*wait_status) && WTERMSIG(*wait_status) == SIGKILL));
+}
+
+int outcome_status(const struct outcome *o, const int *wait_status, char *words, size_t size)
 {
 	const struct cause *cause = find_cause(o->reason);
-	bool failed = !WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0;
 
-	if (o->killed && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL) {
+	if (died_of_our_kill(o, wait_status)) {
 		snprintf(words, size, "QEMU was killed");
 		return EXIT_KILLED;
 	}
 	if (!o->answered) {
 		died(wait_status, words, size);
-		if (!failed)
+		if (!failed(wait_status))
 			snprintf(words, size, "QEMU ended before it answered");
 		return EX_UNAVAILABLE;
 	}
@@ -105,7 +122,7 @@ int outcome_status(const struct outcome *o, int wait_status, char *words, size_t
 		snprintf(words, size, "the guest panicked");
 		return EXIT_PANICKED;
 	}
-	if (failed || o->reason[0] == '\0')
+	if (failed(wait_status) || o->reason[0] == '\0')
 		return died(wait_status, words, size);
 	if (!o->ran) {
 		snprintf(words, size, "no guest was running");

@@ -35,7 +35,10 @@ void outcome_event(struct outcome *o, const char *event, json_t *data, bool stop
 /* Takes in a run state that query-status told. */
 void outcome_run_state(struct outcome *o, const char *state);
 
-/* The exit status for a QEMU that waitpid(2) told wait_status of, and words for it. */
-int outcome_status(const struct outcome *o, int wait_status, char *words, size_t size);
+/*
+ * The exit status for a QEMU that waitpid(2) told *wait_status of, and words for it. NULL: it was
+ * no child of ours, and nobody has told how its process ended.
+ */
+int outcome_status(const struct outcome *o, const int *wait_status, char *words, size_t size);
 
 #endif

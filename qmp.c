@@ -74,8 +74,12 @@ static struct command *take_command(struct qmp *qmp, json_int_t id)
 
 static void fail_all(struct qmp *qmp)
 {
-	while (qmp->commands)
-		finish(take_command(qmp, qmp->commands->id), QMP_LOST, NULL);
+	struct command *command;
+
+	while ((command = qmp->commands) != NULL) {
+		qmp->commands = command->next;
+		finish(command, QMP_LOST, NULL);
+	}
 }
 
 static void on_closed(void *arg, const char *why)
@@ -102,7 +106,8 @@ static void on_command_timeout(evutil_socket_t fd, short what, void *arg)
 	struct command *command = arg;
 
 	(void)fd, (void)what;
-	finish(take_command(command->qmp, command->id), QMP_TIMEOUT, NULL);
+	if (take_command(command->qmp, command->id))
+		finish(command, QMP_TIMEOUT, NULL);
 }
 
 /* Told once for a connection: a QEMU that talks nonsense talks a lot of it. */
@@ -146,7 +151,6 @@ static bool send_command(struct qmp *qmp, const char *name, json_t *arguments, i
 			 qmp_reply_fn reply, void *arg)
 {
 	struct command *command = xcalloc(1, sizeof(*command)), **last = &qmp->commands;
-	struct timeval timeout = timespan_timeval(timeout_ms);
 	json_t *line = xcheck(json_pack("{s:s, s:I}", "execute", name, "id", ++qmp->last_id));
 
 	if (arguments)
@@ -159,7 +163,7 @@ static bool send_command(struct qmp *qmp, const char *name, json_t *arguments, i
 		.arg = arg,
 		.timeout = xcheck(evtimer_new(qmp->base, on_command_timeout, command))};
 	if (timeout_ms > 0)
-		evtimer_add(command->timeout, &timeout);
+		timespan_arm(command->timeout, timeout_ms);
 	while (*last)
 		last = &(*last)->next;
 	*last = command;
@@ -197,7 +201,6 @@ struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
 		    const struct qmp_callbacks *callbacks, void *arg)
 {
 	struct qmp *qmp = calloc(1, sizeof(*qmp));
-	struct timeval timeout = timespan_timeval(timeout_ms);
 
 	if (!qmp) {
 		close(fd);
@@ -212,8 +215,26 @@ struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
 		return NULL;
 	}
 	if (timeout_ms > 0)
-		evtimer_add(qmp->setup_timeout, &timeout);
+		timespan_arm(qmp->setup_timeout, timeout_ms);
 	return qmp;
+}
+
+struct qmp *qmp_continue(struct event_base *base, int fd, json_int_t last_id,
+			 const struct qmp_callbacks *callbacks, void *arg)
+{
+	struct qmp *qmp = qmp_new(base, fd, 0, callbacks, arg);
+
+	if (qmp) {
+		qmp->state = READY;
+		qmp->last_id = last_id;
+	}
+	return qmp;
+}
+
+int qmp_duplicate(const struct qmp *qmp, json_int_t *last_id)
+{
+	*last_id = qmp_is_ready(qmp) ? qmp->last_id : 0;
+	return qmp_is_ready(qmp) ? channel_duplicate(qmp->channel) : -1;
 }
 
 void qmp_free(struct qmp *qmp)

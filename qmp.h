@@ -55,6 +55,19 @@ struct qmp_callbacks {
 struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
 		    const struct qmp_callbacks *callbacks, void *arg);
 
+/*
+ * The same for a connection that is ready already, of which qmp_duplicate() in another process has
+ * told the descriptor and last_id. Answers to commands of that one are dropped.
+ */
+struct qmp *qmp_continue(struct event_base *base, int fd, json_int_t last_id,
+			 const struct qmp_callbacks *callbacks, void *arg);
+
+/*
+ * A duplicate of the socket, for a process that goes on with it: qmp is to be left alone from here
+ * on. -1: not now, a line is under way, or it is not ready.
+ */
+int qmp_duplicate(const struct qmp *qmp, json_int_t *last_id);
+
 /* Ends the connection; outstanding commands are answered QMP_LOST. NULL is fine. */
 void qmp_free(struct qmp *qmp);
 

@@ -160,7 +160,6 @@ static struct program *find(struct runner *runner, const void *key)
 bool run_start(struct runner *runner, const void *key, const char *path, int64_t wait,
 	       const struct run_environment *environment)
 {
-	struct timeval tv = timespan_timeval(wait == FOREVER ? 0 : wait);
 	const char *refused = run_refused(path);
 	struct program *program;
 	int input = -1;
@@ -194,7 +193,7 @@ bool run_start(struct runner *runner, const void *key, const char *path, int64_t
 				    .wait = wait};
 	program->timer = xcheck(evtimer_new(runner->base, on_time_over, program));
 	if (wait != FOREVER)
-		evtimer_add(program->timer, &tv);
+		timespan_arm(program->timer, wait);
 	runner->programs = program;
 	return true;
 }

@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +16,13 @@
 
 #include "log.h"
 #include "paths.h"
+#include "timespan.h"
 #include "xalloc.h"
 
-#define BACKLOG	  16
-#define LOCK_TEXT 256
+#define BACKLOG	      16
+#define LOCK_TEXT     256
+#define CLAIM_MS      2000 /* for a QEMU that is just being started to name itself in vm.lock */
+#define CLAIM_LOOK_MS 10
 
 static const char *const socket_names[] = {[SOCKET_CONTROL] = "control",
 					   [SOCKET_QMP] = "qmp",
@@ -88,6 +93,13 @@ static bool open_home(struct rundir *dir, const char *name)
 
 /* ---- locks ---- */
 
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 static int vm_lock_dir(const struct rundir *dir)
 {
 	return dir->home >= 0 ? dir->home : dir->fd;
@@ -98,33 +110,41 @@ static const char *vm_lock_path(const struct rundir *dir)
 	return dir->home >= 0 ? dir->home_path : dir->path;
 }
 
-static int lock_fd(int fd)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+/*
+ * The bytes of a lock file. vm.lock has one that QEMU holds as long as it lives, and one that its
+ * supervisor holds, whatever runtime directory that has.
+ */
+enum { HOLDER_BYTE, SUPERVISOR_BYTE };
 
-	return fcntl(fd, F_OFD_SETLK, &lock);
+static struct flock lock_of(off_t byte)
+{
+	return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 }
 
 /*
  * Opens and locks a file of the directory. Who removes such a file holds its lock; so after the
- * lock was taken, the file must still be there under its name. *holder gets what a holder wrote.
+ * lock was taken, the file must still be there under its name. text gets what is in it: of its
+ * holder, or of the last one.
  */
-static int take_lock(int dirfd, const char *name, char holder[LOCK_TEXT])
+static int take_lock(int dirfd, const char *name, off_t byte, char text[LOCK_TEXT])
 {
+	struct flock lock = lock_of(byte);
+
 	for (;;) {
 		int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		struct stat ours, named;
+		bool locked;
 		ssize_t len;
+		int error;
 
-		holder[0] = '\0';
+		text[0] = '\0';
 		if (fd < 0)
 			return -1;
-		if (lock_fd(fd) < 0) {
-			int error = errno;
-
-			len = pread(fd, holder, LOCK_TEXT - 1, 0);
-			holder[len > 0 ? len : 0] = '\0';
-			holder[strcspn(holder, " \n")] = '\0';
+		locked = fcntl(fd, F_OFD_SETLK, &lock) == 0;
+		error = errno;
+		len = pread(fd, text, LOCK_TEXT - 1, 0);
+		text[len > 0 ? len : 0] = '\0';
+		if (!locked) {
 			close(fd);
 			errno = error;
 			return -1;
@@ -136,15 +156,45 @@ static int take_lock(int dirfd, const char *name, char holder[LOCK_TEXT])
 	}
 }
 
-static int take_locks(struct rundir *dir, const char *name)
+/* Whether a QEMU holds vm.lock, or may. Our own copy is closed. */
+static bool vm_lives(const struct rundir *dir)
 {
-	char holder[LOCK_TEXT], pid[32];
+	struct flock lock = lock_of(HOLDER_BYTE);
 
-	dir->lock = take_lock(dir->fd, "lock", holder);
+	return fcntl(dir->supervision, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
+}
+
+static bool is_gone(const char *pid)
+{
+	return atoi(pid) > 0 && kill(atoi(pid), 0) < 0 && errno == ESRCH;
+}
+
+/* What a supervisor that was killed had just forked may hold a copy for a moment. */
+static void wait_own_lock(struct rundir *dir, char text[LOCK_TEXT])
+{
+	int64_t until = monotonic_ms() + CLAIM_MS;
+	int error;
+
+	for (;;) {
+		dir->lock = take_lock(dir->fd, "lock", HOLDER_BYTE, text);
+		error = errno;
+		if (dir->lock >= 0 || error != EAGAIN || !is_gone(text) || monotonic_ms() >= until)
+			break;
+		poll(NULL, 0, CLAIM_LOOK_MS);
+	}
+	errno = error;
+}
+
+static int take_own_lock(struct rundir *dir, const char *name)
+{
+	char text[LOCK_TEXT], pid[32];
+
+	wait_own_lock(dir, text);
+	text[strcspn(text, "\n")] = '\0';
 	if (dir->lock < 0 && errno == EAGAIN) {
 		log_error("VM %s already has a supervisor, pid %s; stop that one first, or name "
 			  "this VM otherwise with --name",
-			  name, holder[0] ? holder : "unknown");
+			  name, text[0] ? text : "unknown");
 		return EX_TEMPFAIL;
 	}
 	if (dir->lock < 0) {
@@ -154,16 +204,120 @@ static int take_locks(struct rundir *dir, const char *name)
 	snprintf(pid, sizeof(pid), "%d\n", getpid());
 	if (ftruncate(dir->lock, 0) < 0 || pwrite(dir->lock, pid, strlen(pid), 0) < 0)
 		log_warn("cannot write our pid to %s/lock", dir->path);
-	dir->vm_lock = take_lock(vm_lock_dir(dir), "vm.lock", holder);
-	if (dir->vm_lock < 0 && errno == EAGAIN) {
-		log_error("VM %s still runs without a supervisor, QEMU's pid is %s; end it through "
-			  "%s/qmp first",
-			  name, holder[0] ? holder : "unknown", dir->path);
-		return EX_TEMPFAIL;
+	return 0;
+}
+
+/* Whether vm.lock is held by the process that its text names. */
+static bool find_running(struct rundir *dir, const char *text)
+{
+	if (!holder_parse(&dir->holder, text))
+		return false;
+	dir->running = holder_pidfd(&dir->holder);
+	if (!vm_lives(dir))
+		close_fd(&dir->running);
+	return dir->running >= 0;
+}
+
+/* A vm.lock with a name in it was not removed by a supervisor. */
+static void tell_unseen_end(const char *text)
+{
+	struct holder last;
+	char boot[BOOT_ID];
+
+	if (text[0] == '\0')
+		return;
+	boot_id(boot);
+	log_notice("nobody saw the last end of this VM: %s; starting it anew",
+		   holder_parse(&last, text) && strcmp(last.boot, boot) == 0
+			   ? "QEMU ended while it had no supervisor"
+			   : "the host went down with it");
+}
+
+/*
+ * Without a name in vm.lock a QEMU that loses its supervisor could never be taken over: the room
+ * for it is there before QEMU is, however full the disk.
+ */
+static bool reserve_claim(int fd)
+{
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, HOLDER_LINE) == 0 || errno == EOPNOTSUPP;
+}
+
+/*
+ * Takes our part of vm.lock, and QEMU's or finds the QEMU that holds that. False and errno, EAGAIN:
+ * somebody else has one of them. text gets what is in the file.
+ */
+static bool try_vm_lock(struct rundir *dir, char text[LOCK_TEXT])
+{
+	if (dir->supervision < 0)
+		dir->supervision = take_lock(vm_lock_dir(dir), "vm.lock", SUPERVISOR_BYTE, text);
+	if (dir->supervision < 0)
+		return false;
+	dir->vm_lock = take_lock(vm_lock_dir(dir), "vm.lock", HOLDER_BYTE, text);
+	if (dir->vm_lock >= 0) {
+		tell_unseen_end(text);
+		return reserve_claim(dir->vm_lock);
 	}
-	if (dir->vm_lock < 0) {
-		log_warn("cannot lock %s/vm.lock", vm_lock_path(dir));
-		return EX_OSERR;
+	if (errno != EAGAIN)
+		return false;
+	if (find_running(dir, text))
+		return true;
+	errno = EAGAIN;
+	return false;
+}
+
+/* Whose lock keeps us from taking our part: a vmconf holds all of the file. */
+static struct flock blocker(const struct rundir *dir)
+{
+	struct flock lock = lock_of(SUPERVISOR_BYTE);
+	int fd = openat(vm_lock_dir(dir), "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0)
+		lock.l_type = F_UNLCK;
+	close_fd(&fd);
+	return lock;
+}
+
+static void tell_held(const struct rundir *dir, const char *name, char text[LOCK_TEXT])
+{
+	struct flock lock = blocker(dir);
+	bool other = dir->supervision < 0 && lock.l_type != F_UNLCK;
+
+	text[strcspn(text, " \n")] = '\0';
+	if (text[0] == '\0')
+		snprintf(text, LOCK_TEXT, "unknown");
+	if (other && lock.l_start != SUPERVISOR_BYTE)
+		log_error("VM %s is being changed: a vmconf holds %s/vm.lock; start it again when "
+			  "that is done",
+			  name, vm_lock_path(dir));
+	else if (other)
+		log_error("VM %s still runs under a supervisor with another runtime directory "
+			  "than %s; QEMU's pid is %s",
+			  name, dir->path, text);
+	else
+		log_error("VM %s: %s/vm.lock is held, but not by pid %s that is named in it, so "
+			  "QEMU cannot be taken over; find its process (fuser) and end it",
+			  name, vm_lock_path(dir), text);
+}
+
+/*
+ * While a supervisor dies, its copies may be closed later than its own lock; and a QEMU that it has
+ * just forked names itself a moment later.
+ */
+static int take_vm_lock(struct rundir *dir, const char *name)
+{
+	int64_t until = monotonic_ms() + CLAIM_MS;
+	char text[LOCK_TEXT];
+
+	while (!try_vm_lock(dir, text)) {
+		if (errno != EAGAIN) {
+			log_warn("cannot lock %s/vm.lock", vm_lock_path(dir));
+			return EX_OSERR;
+		}
+		if (monotonic_ms() >= until) {
+			tell_held(dir, name, text);
+			return EX_TEMPFAIL;
+		}
+		poll(NULL, 0, CLAIM_LOOK_MS);
 	}
 	return 0;
 }
@@ -215,8 +369,9 @@ static bool make_sockets(struct rundir *dir, const struct options *options)
 			       [SOCKET_CONSOLE] = options->console,
 			       [SOCKET_AGENT] = options->agent};
 
+	unlinkat(dir->fd, "state.json", 0); /* of one that was killed, as these */
 	for (size_t i = 0; i < SOCKET_COUNT; i++) {
-		unlinkat(dir->fd, socket_names[i], 0); /* of one that was killed */
+		unlinkat(dir->fd, socket_names[i], 0);
 		if (!wanted[i])
 			continue;
 		dir->sockets[i] = listen_on(dir, socket_names[i]);
@@ -244,40 +399,30 @@ int rundir_connect(const struct rundir *dir, enum rundir_socket which)
 	return fd;
 }
 
-/* Only calls that are safe after fork; the line is "PID STARTTIME BOOTID\n". */
-void rundir_claim(const struct rundir *dir)
+static void write_claim(int fd, pid_t pid)
 {
-	char stat[1024] = "", boot[64] = "", line[LOCK_TEXT];
-	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-	const char *field = NULL;
-	ssize_t len;
+	struct holder holder = holder_of(pid);
+	char line[HOLDER_LINE];
+	int len = holder_format(&holder, line);
 
-	if (fd >= 0) {
-		len = read(fd, stat, sizeof(stat) - 1);
-		close(fd);
-		stat[len > 0 ? len : 0] = '\0';
-		field = strrchr(stat, ')');
-	}
-	for (int i = 2; field && i < 22; i++) /* the comm before it may hold spaces */
-		field = strchr(field + 1, ' ');
-	fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		len = read(fd, boot, sizeof(boot) - 1);
-		close(fd);
-		boot[len > 0 ? len : 0] = '\0';
-		boot[strcspn(boot, "\n")] = '\0';
-	}
-	len = snprintf(line, sizeof(line), "%d %.*s %s\n", getpid(),
-		       field ? (int)strcspn(field + 1, " ") : 1, field ? field + 1 : "0", boot);
-	if (ftruncate(dir->vm_lock, 0) < 0 || pwrite(dir->vm_lock, line, (size_t)len, 0) < 0)
-		return; /* a full disk: the lock itself is what counts */
+	if (pwrite(fd, line, (size_t)len, 0) != len || ftruncate(fd, len) < 0)
+		return; /* there is room for it: reserve_claim(); else the lock itself is what
+			   counts */
 }
 
-static void close_fd(int *fd)
+void rundir_claim(const struct rundir *dir)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	write_claim(dir->vm_lock, 0);
+}
+
+void rundir_claim_for(const struct rundir *dir, pid_t pid)
+{
+	int fd = openat(vm_lock_dir(dir), "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return;
+	write_claim(fd, pid);
+	close(fd);
 }
 
 void rundir_handed_over(struct rundir *dir)
@@ -285,6 +430,19 @@ void rundir_handed_over(struct rundir *dir)
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
 		close_fd(&dir->sockets[i]);
 	close_fd(&dir->vm_lock);
+}
+
+static bool leads_to(const char *path, int fd)
+{
+	struct stat ours, named;
+
+	return fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_ino == named.st_ino &&
+	       ours.st_dev == named.st_dev;
+}
+
+bool rundir_is_there(const struct rundir *dir)
+{
+	return leads_to(dir->path, dir->fd);
 }
 
 static bool write_file(int dirfd, const char *name, const char *text)
@@ -312,27 +470,27 @@ void rundir_write_state(struct rundir *dir, json_t *state)
 	free(text);
 }
 
+json_t *rundir_read_state(const struct rundir *dir)
+{
+	int fd = openat(dir->fd, "state.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	json_t *state = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
+
+	if (fd >= 0)
+		close(fd);
+	return state;
+}
+
 static void rundir_close(struct rundir *dir)
 {
 	rundir_handed_over(dir);
+	close_fd(&dir->running);
+	close_fd(&dir->supervision);
 	close_fd(&dir->lock);
 	close_fd(&dir->fd);
 	close_fd(&dir->home);
 	free(dir->path);
 	free(dir->home_path);
 	dir->path = dir->home_path = NULL;
-}
-
-/* Whether somebody holds vm.lock: QEMU, if it is no child of ours. Our own copy is closed. */
-static bool vm_lives(const struct rundir *dir)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = openat(vm_lock_dir(dir), "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	bool lives = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-
-	if (fd >= 0)
-		close(fd);
-	return lives;
 }
 
 void rundir_remove(struct rundir *dir)
@@ -354,9 +512,20 @@ void rundir_remove(struct rundir *dir)
 	rundir_close(dir);
 }
 
-/* Removes only what is nobody else's: a lock that we hold, and an empty directory that we made. */
+/* One with a name in it tells that nobody saw the VM's end. */
+static bool is_empty(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_size == 0;
+}
+
+/* Removes only what is nobody else's: locks that we hold, and an empty directory that we made. */
 static void abandon(struct rundir *dir, int status)
 {
+	rundir_handed_over(dir);
+	if (status == EX_OSERR && is_empty(dir->supervision) && !vm_lives(dir))
+		unlinkat(vm_lock_dir(dir), "vm.lock", 0);
 	if (status == EX_OSERR && dir->lock >= 0)
 		unlinkat(dir->fd, "lock", 0);
 	if (status == EX_OSERR && dir->made)
@@ -366,10 +535,11 @@ static void abandon(struct rundir *dir, int status)
 
 /* ---- all of it ---- */
 
-int rundir_open(struct rundir *dir, const struct options *options)
+/* Its two directories. */
+static int open_dirs(struct rundir *dir, const struct options *options)
 {
 	char *base = paths_runtime_dir();
-	int status = EX_OSERR;
+	bool opened;
 
 	*dir = RUNDIR_NONE;
 	if (!base) {
@@ -378,15 +548,59 @@ int rundir_open(struct rundir *dir, const struct options *options)
 		return EX_OSERR;
 	}
 	dir->path = xasprintf("%s/%s", base, options->name);
-	if (open_dir(dir, base) && (!options->defined || open_home(dir, options->name)))
-		status = take_locks(dir, options->name);
+	opened = open_dir(dir, base) && (!options->defined || open_home(dir, options->name));
 	free(base);
+	return opened ? 0 : EX_OSERR;
+}
+
+/* A vmconf may have renamed the VM while we waited for its lock. */
+static bool home_is_there(const struct rundir *dir, const char *name)
+{
+	if (dir->home < 0 || leads_to(dir->home_path, dir->home))
+		return true;
+	log_error("VM %s was renamed or deleted while it was being started", name);
+	return false;
+}
+
+int rundir_open(struct rundir *dir, const struct options *options)
+{
+	int status = open_dirs(dir, options);
+
+	if (status == 0)
+		status = take_own_lock(dir, options->name);
+	if (status == 0)
+		status = take_vm_lock(dir, options->name);
 	if (status != 0) {
 		abandon(dir, status);
 		return status;
 	}
-	if (make_sockets(dir, options))
+	if (dir->running >= 0 || (home_is_there(dir, options->name) && make_sockets(dir, options)))
 		return 0;
 	rundir_remove(dir);
 	return EX_OSERR;
+}
+
+int rundir_open_again(struct rundir *dir, const struct options *options, int lock, int supervision,
+		      int running)
+{
+	int status = open_dirs(dir, options);
+	char text[LOCK_TEXT] = "";
+	int fd = status == 0 ? openat(vm_lock_dir(dir), "vm.lock", O_RDONLY | O_CLOEXEC) : -1;
+
+	dir->lock = lock;
+	dir->supervision = supervision;
+	if (fd >= 0) {
+		ssize_t len = pread(fd, text, LOCK_TEXT - 1, 0);
+
+		text[len > 0 ? len : 0] = '\0';
+		close(fd);
+	}
+	dir->running = running; /* the same process still, even where it has ended meanwhile */
+	if (status == 0 && running < 0)
+		find_running(dir, text);
+	else if (status == 0)
+		holder_parse(&dir->holder, text);
+	else
+		rundir_close(dir);
+	return status;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "holder.h"
 #include "options.h"
 
 /* What QEMU listens on. */
@@ -25,9 +26,12 @@ struct rundir {
 	char *home_path;	   /* or NULL */
 	int fd;			   /* of the directory */
 	int lock;		   /* held by the supervisor */
+	int supervision;	   /* the supervisor's part of vm.lock */
 	int vm_lock;		   /* inherited and held by QEMU */
 	int home;		   /* the state directory of a VM with a definition, or -1 */
 	int sockets[SOCKET_COUNT]; /* listening, for QEMU; -1: not made, or handed over */
+	int running;		   /* a pidfd of the QEMU that runs already; -1: there is none */
+	struct holder holder;	   /* and who that is */
 	bool made;		   /* it was not there before */
 	bool full_told;
 };
@@ -36,18 +40,35 @@ struct rundir {
 #define RUNDIR_NONE                                                                                \
 	(struct rundir)                                                                            \
 	{                                                                                          \
-		.fd = -1, .lock = -1, .vm_lock = -1, .home = -1, .sockets = { -1, -1, -1, -1 }     \
+		.fd = -1, .lock = -1, .supervision = -1, .vm_lock = -1, .home = -1, .running = -1, \
+		.sockets = {                                                                       \
+			-1,                                                                        \
+			-1,                                                                        \
+			-1,                                                                        \
+			-1                                                                         \
+		}                                                                                  \
 	}
 
 /*
  * Makes the directory of the VM that the options name (mode 0700) where needed, and its state
  * directory if it has a definition, takes both locks (vm.lock is in the state directory then: a
  * logout may remove the other one under a running VM), and makes the listening sockets: "control"
- * and "qmp", and those of the others that are asked for. All descriptors are close-on-exec. On
- * failure it logs why, leaves what is there alone, and returns an exit status: EX_OSERR, or
- * EX_TEMPFAIL if the VM has a supervisor or still runs. 0: done.
+ * and "qmp", and those of the others that are asked for. All descriptors are close-on-exec.
+ *
+ * If vm.lock is held by a QEMU whose supervisor has died, nothing is made: running and holder tell
+ * of it, and it listens on the sockets that are there.
+ *
+ * On failure it logs why, leaves what is there alone, and returns an exit status: EX_OSERR, or
+ * EX_TEMPFAIL if the VM has a supervisor, or is held by a process that cannot be told. 0: done.
  */
 int rundir_open(struct rundir *dir, const struct options *options);
+
+/*
+ * The same where we have been executed again, and have the supervisor's locks: nothing is taken or
+ * made. running is -1 if QEMU has ended meanwhile.
+ */
+int rundir_open_again(struct rundir *dir, const struct options *options, int lock, int supervision,
+		      int running);
 
 /* Connects to one of the directory's sockets, non-blocking. -1 and errno on failure. */
 int rundir_connect(const struct rundir *dir, enum rundir_socket socket);
@@ -58,13 +79,23 @@ int rundir_connect(const struct rundir *dir, enum rundir_socket socket);
  */
 void rundir_claim(const struct rundir *dir);
 
+/* QEMU turned out to be another process than the one that has claimed vm.lock: names that. */
+void rundir_claim_for(const struct rundir *dir, pid_t pid);
+
 /* Closes what QEMU has inherited. */
 void rundir_handed_over(struct rundir *dir);
+
+/* Whether its path still leads to it: a logout or a cleaner may have removed it. */
+bool rundir_is_there(const struct rundir *dir);
 
 /* Replaces state.json (borrowed). A failure is logged once; the VM goes on without. */
 void rundir_write_state(struct rundir *dir, json_t *state);
 
-/* Removes what rundir_open() made, and releases the supervisor's lock. */
+/* What state.json holds, a new reference; NULL: nothing that can be read. */
+json_t *rundir_read_state(const struct rundir *dir);
+
+/* Removes what rundir_open() made, or found of a QEMU that has ended, and releases the supervisor's
+ * lock. */
 void rundir_remove(struct rundir *dir);
 
 #endif

@@ -15,8 +15,10 @@
 
 #include "adapter.h"
 #include "ask.h"
+#include "ladder.h"
 #include "log.h"
 #include "quote.h"
+#include "timespan.h"
 #include "users.h"
 #include "vmconf.h"
 #include "vmstate.h"
@@ -323,9 +325,9 @@ int cmd_list(struct call *call)
 
 /* ---- show, command, log ---- */
 
-int cmd_show(struct call *call)
+/* The VM that the only operand names. Returns 0, or the exit status: a line was said. */
+static int load_operand(struct call *call, struct vm **vm)
 {
-	struct vm *vm;
 	int status;
 
 	call_option(call, NULL);
@@ -333,9 +335,18 @@ int cmd_show(struct call *call)
 	status = known_operand(call);
 	if (status != 0)
 		return status;
-	vm = load_or_tell(call->argv[0]);
-	if (!vm)
-		return EX_CONFIG;
+	*vm = load_or_tell(call->argv[0]);
+	return *vm ? 0 : EX_CONFIG;
+}
+
+int cmd_show(struct call *call)
+{
+	struct vm *vm;
+	int status;
+
+	status = load_operand(call, &vm);
+	if (status != 0)
+		return status;
 	print_json(vm->json);
 	vm_free(vm);
 	return 0;
@@ -347,14 +358,9 @@ int cmd_command(struct call *call)
 	char **argv, *why = NULL;
 	int status;
 
-	call_option(call, NULL);
-	call_operands(call, 1, 1);
-	status = known_operand(call);
+	status = load_operand(call, &vm);
 	if (status != 0)
 		return status;
-	vm = load_or_tell(call->argv[0]);
-	if (!vm)
-		return EX_CONFIG;
 	argv = vm_command(vm, &why);
 	if (argv)
 		quote_print(argv);
@@ -372,8 +378,7 @@ int cmd_log(struct call *call)
 	static const struct option options[] = {{"follow", no_argument, NULL, 'f'},
 						{NULL, 0, NULL, 0}};
 	const char *follow = NULL;
-	int status, ended = 0;
-	pid_t pid;
+	int status;
 
 	while (call_option(call, options) != -1)
 		follow = "--follow";
@@ -381,12 +386,7 @@ int cmd_log(struct call *call)
 	status = known_operand(call);
 	if (status != 0)
 		return status;
-	pid = adapter_start(&call->store, "log", call->argv[0], follow);
-	if (pid < 0)
-		return EX_OSERR;
-	while (waitpid(pid, &ended, 0) < 0 && errno == EINTR)
-		;
-	return WIFEXITED(ended) ? WEXITSTATUS(ended) : EXIT_FAILURE;
+	return adapter_run(&call->store, "log", call->argv[0], follow);
 }
 
 /* ---- check ---- */
@@ -416,11 +416,45 @@ static bool check_files(const struct vm *vm)
 	return good;
 }
 
-static bool check_one(const char *name)
+/* How long its ladder may take is told to the adapter: in whole seconds, or "forever". */
+static void set_stop_time(const struct vm *vm)
+{
+	struct policy policy;
+	const char *trigger;
+	int64_t longest;
+	json_t *ladder;
+	char *text;
+
+	policy_init(&policy);
+	json_object_foreach(vm->on, trigger, ladder)
+	{
+		char *row = xasprintf("%s=%s", trigger, json_string_value(ladder)), *doubt;
+
+		free(policy_set(&policy, row, &doubt)); /* was checked */
+		free(doubt);
+		free(row);
+	}
+	longest = policy_longest_stop(&policy);
+	text = longest == FOREVER ? xstrdup("forever")
+				  : xasprintf("%lld", (long long)(longest + 999) / 1000);
+	setenv("QEMU_SUPERVISE_STOP_TIME", text, 1);
+	free(text);
+	policy_free(&policy);
+}
+
+/* How it is run: the adapter knows what would cut a ladder short. */
+static bool check_service(const struct store *store, const struct vm *vm)
+{
+	set_stop_time(vm);
+	return adapter_run(store, "check", vm->name, NULL) != EXIT_CUTS_SHORT;
+}
+
+static bool check_one(const struct store *store, const char *name)
 {
 	struct vm *vm = load_or_tell(name);
 	bool good = vm && check_files(vm);
 
+	good = vm && check_service(store, vm) && good;
 	vm_free(vm);
 	return good;
 }
@@ -441,12 +475,12 @@ int cmd_check(struct call *call)
 	if (call->argc == 0)
 		names = store_names(store);
 	for (size_t i = 0; i < names.count; i++)
-		status = check_one(names.v[i]) ? status : EX_CONFIG;
+		status = check_one(store, names.v[i]) ? status : EX_CONFIG;
 	for (int i = 0; i < call->argc; i++) {
 		int known = name_is_good(call->argv[i]) ? name_is_known(store, call->argv[i])
 							: EX_USAGE;
 
-		if (known == 0 && !check_one(call->argv[i]))
+		if (known == 0 && !check_one(store, call->argv[i]))
 			known = EX_CONFIG;
 		status = status ? status : known;
 	}

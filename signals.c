@@ -8,6 +8,7 @@
 void signals_block(struct signals *s)
 {
 	static const int may_be_ignored[] = {SIGHUP, SIGINT, SIGQUIT};
+	struct sigaction old;
 	sigset_t block;
 
 	sigemptyset(&s->ignored);
@@ -18,8 +19,12 @@ void signals_block(struct signals *s)
 		    action.sa_handler == SIG_IGN)
 			sigaddset(&s->ignored, may_be_ignored[i]);
 	}
-	/* Whoever ignores it is not told that a child has ended. */
-	signal(SIGCHLD, SIG_DFL);
+	/*
+	 * Whoever ignores it is not told that a child has ended. But to set SIG_DFL drops one that
+	 * is pending (POSIX, sigaction), as where we were executed again while QEMU ended.
+	 */
+	if (sigaction(SIGCHLD, NULL, &old) == 0 && old.sa_handler != SIG_DFL)
+		signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&block);
 	trigger_fatal_signals(&block);
 	sigaddset(&block, SIGPIPE);

@@ -315,10 +315,22 @@ static bool do_step(json_t *step)
 	return done;
 }
 
-bool journal_begin(struct store *store, const char *name, json_t *back, json_t *forward, bool sync)
+bool store_remove(const struct store *store, const char *name)
 {
-	json_t *journal = xcheck(json_pack("{s:i, s:s?, s:o*, s:o*}", "version", 1, "committed-by",
-					   name, "back", back, "forward", forward));
+	char *file = xasprintf("%s" SUFFIX, name);
+	bool removed = unlinkat(store->config_fd, file, 0) == 0;
+
+	if (removed)
+		fsync(store->config_fd);
+	else
+		log_warn("cannot remove %s/%s", store->config, file);
+	free(file);
+	return removed;
+}
+
+/* Takes journal over. */
+static bool write_journal(struct store *store, json_t *journal, bool sync)
+{
 	bool begun = write_json(store->state_fd, JOURNAL, journal, sync) &&
 		     renameat(store->state_fd, NEW, store->state_fd, JOURNAL) == 0;
 
@@ -326,6 +338,23 @@ bool journal_begin(struct store *store, const char *name, json_t *back, json_t *
 		fsync(store->state_fd);
 	json_decref(journal);
 	return begun;
+}
+
+bool journal_begin(struct store *store, const char *name, json_t *back, json_t *forward, bool sync)
+{
+	return write_journal(
+		store,
+		xcheck(json_pack("{s:i, s:s, s:o*, s:o*}", "version", 1, "committed-by", name,
+				 "back", back, "forward", forward)),
+		sync);
+}
+
+bool journal_begin_delete(struct store *store, const char *name, json_t *forward)
+{
+	return write_journal(store,
+			     xcheck(json_pack("{s:i, s:s, s:o}", "version", 1, "committed-without",
+					      name, "forward", forward)),
+			     true);
 }
 
 void journal_sync(const struct store *store)
@@ -341,8 +370,10 @@ void journal_sync(const struct store *store)
 bool journal_end(struct store *store)
 {
 	json_t *journal = store_read_json(store->state_fd, JOURNAL), *step;
-	const char *name = json_string_value(json_object_get(journal, "committed-by"));
-	bool committed = !name || store_has(store, name), done = true;
+	const char *by = json_string_value(json_object_get(journal, "committed-by"));
+	const char *without = json_string_value(json_object_get(journal, "committed-without"));
+	bool committed = (by && store_has(store, by)) || (without && !store_has(store, without));
+	bool done = true;
 	size_t i;
 
 	json_array_foreach(json_object_get(journal, committed ? "forward" : "back"), i, step) done =

@@ -78,11 +78,20 @@ void step_rename(json_t *steps, const char *from, const char *to); /* from may b
 
 /*
  * Writes the journal. The change counts as committed once there is a definition of name, which
- * there is not yet; name NULL: from now on. Then forward is what remains to be done, otherwise back
- * is (both taken over; NULL: nothing). The lock is held. sync: it has reached the disk on return;
- * else it does with journal_sync(). False: a line says why; nothing is to be done.
+ * there is not yet. Then forward is what remains to be done, otherwise back is (both taken over;
+ * NULL: nothing). The lock is held. sync: it has reached the disk on return; else it does with
+ * journal_sync(). False: a line says why; nothing is to be done.
  */
 bool journal_begin(struct store *store, const char *name, json_t *back, json_t *forward, bool sync);
+
+/*
+ * The same, synced, for a change that counts as committed once there is no definition of name any
+ * more: as long as there is one, its VM may be started, and nothing of it may be removed.
+ */
+bool journal_begin_delete(struct store *store, const char *name, json_t *forward);
+
+/* Removes a definition. False: a line says why. */
+bool store_remove(const struct store *store, const char *name);
 void journal_sync(const struct store *store);
 
 /* Does what the journal says, and removes it. False: a step failed, and a line says which. */

@@ -1,5 +1,6 @@
 #include "timespan.h"
 
+#include <event2/event.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -74,17 +75,29 @@ struct timespan_text timespan_about(int64_t ms)
 	return timespan_format(ms == FOREVER || ms < 1000 ? ms : (ms + 500) / 1000 * 1000);
 }
 
-int64_t monotonic_ms(void)
+static int64_t clock_ms(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-struct timeval timespan_timeval(int64_t ms)
+int64_t monotonic_ms(void)
 {
-	return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+	return clock_ms(CLOCK_MONOTONIC);
+}
+
+int64_t boottime_ms(void)
+{
+	return clock_ms(CLOCK_BOOTTIME);
+}
+
+void timespan_arm(struct event *timer, int64_t ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	evtimer_add(timer, &tv);
 }
 
 int64_t timespan_add(int64_t a, int64_t b)

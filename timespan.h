@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/time.h>
+
+struct event;
 
 #define FOREVER	    INT64_MAX
 #define TIMESPAN_IS "90, 90s, 2m, 1m30s, 1500ms, 0 or forever"
@@ -26,8 +27,11 @@ struct timespan_text timespan_about(int64_t ms);
 /* Milliseconds of CLOCK_MONOTONIC: the clock of all waits. */
 int64_t monotonic_ms(void);
 
-/* ms, which is not FOREVER, for libevent. */
-struct timeval timespan_timeval(int64_t ms);
+/* Milliseconds of CLOCK_BOOTTIME: for times that another process reads, and of before a suspend. */
+int64_t boottime_ms(void);
+
+/* Sets a timer of libevent to go off in ms, which is not FOREVER. */
+void timespan_arm(struct event *timer, int64_t ms);
 
 /* a + b, where either may be FOREVER. */
 int64_t timespan_add(int64_t a, int64_t b);

@@ -438,8 +438,8 @@ static const struct key vm_keys[] = {
 	    .words = ready_words),
 	KEY("press-interval", read_time, VM(press_interval), "a TIME: " TIMESPAN_IS),
 	KEY("boot-timeout", read_time, VM(boot_timeout), "a TIME: " TIMESPAN_IS),
-	KEY("order", read_integer, VM(order), "a whole number from -1000 to 1000", .min = -1000,
-	    .max = 1000),
+	KEY("order", read_integer, VM(order), "a whole number from -1000 to 1000",
+	    .min = VM_ORDER_MIN, .max = VM_ORDER_MAX),
 };
 
 static const struct key *find_key(const struct key *keys, size_t count, const char *name)

@@ -60,6 +60,9 @@ struct vm_nic {
 	json_t *passed_on;  /* the other keys: -netdev's. Owned */
 };
 
+#define VM_ORDER_MIN (-1000)
+#define VM_ORDER_MAX 1000
+
 /* Every key with its default filled in. What is const or a json_t belongs to json. */
 struct vm {
 	char *name;

@@ -26,11 +26,13 @@ static const struct command commands[] = {
 	 "  --memory SIZE  --cpus N\n"
 	 "  --nic SPEC            none, or TYPE[,KEY=VALUE]... (bridge,br=br0); repeatable\n"
 	 "  --set KEY=VALUE       any key of the definition, as \"vmconf set\"; repeatable\n"
-	 "  --start               start it\n"},
+	 "  --start               start it\n"
+	 "  --enable              have it started when the host boots\n"},
 	{"list", cmd_list, "[--json]", "Lists all VMs, without asking QEMU.\n"},
 	{"show", cmd_show, "NAME", "Prints a VM's definition.\n"},
 	{"status", cmd_status, "NAME [--json]", "Tells what a VM is doing, and asks it.\n"},
-	{"check", cmd_check, "[NAME]...", "Checks definitions and their files; all by default.\n"},
+	{"check", cmd_check, "[NAME]...",
+	 "Checks definitions, their files and how the VMs are run; all by default.\n"},
 	{"command", cmd_command, "NAME", "Prints QEMU's command line for a VM.\n"},
 	{"set", cmd_set, "NAME KEY=VALUE...",
 	 "Changes a VM's definition. KEY is a path such as cpus, on.TERM or disks.0.format; VALUE "
@@ -44,16 +46,20 @@ static const struct command commands[] = {
 	{"start", cmd_start, "NAME...|--all [OPTION]...",
 	 "Starts VMs and waits until they are ready.\n"
 	 "  --all                 all, those of lower order first\n"
+	 "  --from-order N        of all, those of order N and higher\n"
 	 "  --parallel N          at most N at once\n"
 	 "  --within TIME         how long to wait (180s)\n"},
 	{"stop", cmd_stop, "NAME...|--all [OPTION]...",
 	 "Shuts VMs down and waits until they are.\n"
 	 "  --all                 all, those of higher order first\n"
+	 "  --from-order N        of all, those of order N and higher\n"
 	 "  --parallel N          at most N at once\n"
 	 "  --within TIME         all over in TIME, from now, for all of them\n"
 	 "  --kill                do not ask the guest\n"},
 	{"restart", cmd_restart, "NAME...|--all [OPTION]...",
 	 "Stops VMs and starts them; options as stop.\n"},
+	{"enable", cmd_enable, "NAME...", "Has VMs started when the host boots.\n"},
+	{"disable", cmd_disable, "NAME...", "Has them not started then any more.\n"},
 	{"console", cmd_console, "NAME", "The VM's serial console; Ctrl-] leaves it.\n"},
 	{"log", cmd_log, "NAME [--follow]", "Prints the log of the VM's supervisor.\n"},
 	{"qmp", cmd_qmp, "NAME COMMAND [JSON]", "Runs a QMP command and prints what it returns.\n"},

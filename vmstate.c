@@ -6,11 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "holder.h"
 #include "lastend.h"
 #include "outcome.h"
 
@@ -63,9 +64,14 @@ static void look_at_lock(const char *base, const char *name, const char *file,
 	close(fd);
 }
 
+static pid_t pid_from(long long number)
+{
+	return number > 0 && number <= INT_MAX ? (pid_t)number : 0;
+}
+
 static pid_t pid_of(const struct lock_file *lock)
 {
-	return lock->held ? (pid_t)strtol(lock->text, NULL, 10) : 0;
+	return lock->held ? pid_from(strtoll(lock->text, NULL, 10)) : 0;
 }
 
 /* ---- files ---- */
@@ -103,9 +109,9 @@ static void read_supervised(const struct store *store, const char *name, struct 
 	status->state = VM_STARTING;
 	if (json_integer_value(json_object_get(state, "supervisor")) == status->supervisor) {
 		status->state = state_of_phase(state);
-		status->pid = (pid_t)json_integer_value(json_object_get(state, "pid"));
-		status->started = (time_t)json_integer_value(json_object_get(state, "started"));
-		status->memory = json_integer_value(json_object_get(state, "memory"));
+		status->pid = pid_from(json_integer_value(json_object_get(state, "pid")));
+		status->started = MAX(json_integer_value(json_object_get(state, "started")), 0);
+		status->memory = MAX(json_integer_value(json_object_get(state, "memory")), 0);
 		status->ready = json_is_true(json_object_get(state, "ready"));
 		copy(status->doing, sizeof(status->doing),
 		     json_object_get(json_object_get(state, "ladder"), "action"));
@@ -192,44 +198,13 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 
 /* ---- the process ---- */
 
-/* Field 22 of /proc/PID/stat; 0 if there is no such process. */
-static unsigned long long start_time(pid_t pid)
-{
-	char path[32], text[1024] = "";
-	unsigned long long start = 0;
-	const char *field;
-	ssize_t len = -1;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		len = read(fd, text, sizeof(text) - 1);
-		close(fd);
-	}
-	text[len > 0 ? len : 0] = '\0';
-	field = strrchr(text, ')');
-	for (int i = 2; field && i < 22; i++)
-		field = strchr(field + 1, ' ');
-	if (field)
-		start = strtoull(field + 1, NULL, 10);
-	return start;
-}
-
 int vm_status_pidfd(const struct store *store, const char *name, const struct vm_status *status)
 {
+	struct holder holder;
 	struct lock_file lock;
-	unsigned long long start = 0;
-	int fd = -1;
 
 	look_at_lock(store->state, name, "vm.lock", &lock);
-	if (status->pid <= 0 || pid_of(&lock) != status->pid)
+	if (!lock.held || !holder_parse(&holder, lock.text) || holder.pid != status->pid)
 		return -1;
-	fd = (int)syscall(SYS_pidfd_open, status->pid, 0);
-	if (fd >= 0 && sscanf(lock.text, "%*d %llu", &start) == 1 &&
-	    start == start_time(status->pid))
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	return -1;
+	return holder_pidfd(&holder);
 }

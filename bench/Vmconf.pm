@@ -4,6 +4,7 @@ package Vmconf;
 use strict;
 use warnings;
 use Exporter qw(import);
+use JSON::PP ();
 use T;
 use Table;
 
@@ -87,6 +88,40 @@ sub bench_create {
 	row('create a VM, ms', $ours, $peer, 'qemu-img create', 'under 1.3 times', $ours < 1.3 * $peer);
 }
 
+# They listen, and somebody is there who obeys.
+sub wait_listening {
+	my ($base, @names) = @_;
+	wait_until("@names", sub { !grep { slurp("$base/$_.console") !~ /guest: listening/ } @names });
+}
+
+# Guests that take 10 s to go down, each on its own disk.
+sub start_guests {
+	my ($base, @names) = @_;
+	for my $name (@names) {
+		make_disk("$base/$name.disk");
+		my $guest = T::guest_definition('slow-stop', delay => 10, disk => "$base/$name.disk", console => "$base/$name.console");
+		T::define($name, { %$guest, agent => JSON::PP::false, initrd => guest_files() . '/initrd' });
+	}
+	took($vmconf, 'start', '--all');
+	wait_listening($base, @names);
+}
+
+sub bench_stop {
+	my $base = directories('stop');
+	local $ENV{QEMU_SUPERVISE_INIT} = "$top/init/none";
+	my (@ours, @peers);
+	for my $round (1 .. 3) {
+		progress('vmconf stop --all, %d of 3', $round);
+		start_guests($base, map { "vm$_" } 1 .. 10);
+		push @ours, took($vmconf, 'stop', '--all');
+		took($vmconf, 'start', 'vm1');
+		wait_listening($base, 'vm1');
+		push @peers, took($vmconf, 'stop', 'vm1');
+	}
+	my ($ours, $peer) = (median(@ours), median(@peers));
+	row('stop ten VMs at once, ms', $ours, $peer, 'one of them, alone', 'under 1.2 times', $ours < 1.2 * $peer);
+}
+
 # Only where somebody has libvirt, and it answers.
 sub bench_virsh {
 	my @virsh = ('virsh', '-q', '-c', 'qemu:///system');
@@ -112,6 +147,7 @@ sub bench_virsh {
 sub bench_vmconf {
 	bench_list();
 	bench_create();
+	bench_stop();
 	bench_virsh();
 }
 

@@ -35,11 +35,10 @@ syscall(157, 36, 1, 0, 0, 0);	# prctl(PR_SET_CHILD_SUBREAPER)
 # What a script's & or nohup has ignored would stay so in all that we start.
 $SIG{$_} = 'DEFAULT' for qw(HUP INT QUIT);
 delete @ENV{qw(NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID JOURNAL_STREAM)};
+$ENV{QEMU_SUPERVISE_INIT} = 'none';	# a developer's own init system is left alone
 $ENV{QEMU_SUPERVISE_CONFIG_DIR} = "$work/config";
 $ENV{QEMU_SUPERVISE_STATE_DIR} = "$work/state";
 $ENV{QEMU_SUPERVISE_RUNTIME_DIR} = "$work/run";
-$ENV{QEMU_SUPERVISE_CONFIG_DIR} ||= "$work/config";
-$ENV{QEMU_SUPERVISE_STATE_DIR} ||= "$work/state";
 $ENV{QEMU_SUPERVISE} = $ENV{T_SUPERVISE} if $ENV{T_SUPERVISE};
 
 # Skips the whole test file where a program is missing; CI may not skip.
@@ -267,7 +266,11 @@ sub fake_definition {
 #   setup => sub {...}	called in the child before exec
 sub supervise {
 	my (%o) = @_;
-	my $s = supervisor(%o);
+	return launch(supervisor(%o), %o);
+}
+
+sub launch {
+	my ($s, %o) = @_;
 	my @all = @{ $s->{command} };
 	$s->{pid} = fork // die "fork: $!";
 	if ($s->{pid} == 0) {
@@ -322,6 +325,36 @@ sub running {
 package T::Supervisor;
 
 use Test::More;
+
+# Kills it with SIGKILL, and waits until it is gone. Its QEMU is the test's child then.
+sub lost {
+	my ($s) = @_;
+	$s->signal('KILL');
+	$s->end;
+	return $s;
+}
+
+# Another one for the same VM, with the same command line unless command => [...] says otherwise; env and setup are
+# those of supervise().
+sub successor {
+	my ($s, %o) = @_;
+	my $next = bless { %$s, log => "$work/log." . ++$count }, ref $s;
+	delete @$next{qw(pid status)};
+	$next->{command} = $o{command} if $o{command};
+	return T::launch($next, %o);
+}
+
+# Killed, and replaced by one that goes on with the same QEMU.
+sub taken_over {
+	my ($s, %o) = @_;
+	# A child writes it, before it is QEMU.
+	my $qemu = T::wait_until('vm.lock', sub { $s->qemu });
+	# The log may be ahead of it.
+	T::wait_until('state.json', sub { $s->state->{ladder} }) if $s->log =~ /TERM(?: from|: going on)/;
+	my $next = $s->lost->successor(%o);
+	$next->wait_log(qr/taking over QEMU, pid $qemu,/);
+	return $next;
+}
 
 sub log { return T::slurp($_[0]{log}) }
 
@@ -399,7 +432,12 @@ sub state {
 	return JSON::PP::decode_json(T::slurp($s->dir . '/state.json') || '{}');
 }
 
-sub qemu { return (split ' ', T::slurp($_[0]->dir . '/vm.lock'))[0] }
+# The pid in vm.lock, which is in the state directory where there is a definition.
+sub qemu {
+	my ($s) = @_;
+	my $line = T::slurp($s->dir . '/vm.lock') || T::slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/$s->{name}/vm.lock");
+	return (split ' ', $line)[0];
+}
 
 # What the fake QEMU was sent on control: the commands, or only the names of them that match.
 sub sent {

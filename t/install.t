@@ -23,25 +23,74 @@ my @make = ('make', '-C', $top, '-o', 'all', '--no-print-directory', "DESTDIR=$w
 my ($status, undef, $errors) = run_command(@make, 'install');
 is($status, 0, 'make install') or diag($errors);
 is_deeply([files("$work/root")], [map { "/opt/qs/$_" } qw(
+	lib/systemd/system/qemu-supervise-guests.service
+	lib/systemd/system/qemu-supervise@.service
+	lib/systemd/user/qemu-supervise-guests.service
+	lib/systemd/user/qemu-supervise@.service
+	libexec/qemu-supervise/examples/openrc/qemu-supervise
+	libexec/qemu-supervise/examples/runit/control/k
+	libexec/qemu-supervise/examples/runit/control/t
+	libexec/qemu-supervise/examples/runit/finish
+	libexec/qemu-supervise/examples/runit/log/run
+	libexec/qemu-supervise/examples/runit/run
+	libexec/qemu-supervise/examples/s6-rc/define
+	libexec/qemu-supervise/examples/s6/finish
+	libexec/qemu-supervise/examples/s6/log/run
+	libexec/qemu-supervise/examples/s6/notification-fd
+	libexec/qemu-supervise/examples/s6/run
+	libexec/qemu-supervise/examples/s6/timeout-kill
+	libexec/qemu-supervise/init/attend
 	libexec/qemu-supervise/init/none
+	libexec/qemu-supervise/init/openrc
+	libexec/qemu-supervise/init/runit
+	libexec/qemu-supervise/init/s6
+	libexec/qemu-supervise/init/services
+	libexec/qemu-supervise/init/systemd
 	sbin/qemu-supervise
 	sbin/vmconf
 	share/bash-completion/completions/qemu-supervise
 	share/bash-completion/completions/vmconf
+	share/doc/qemu-supervise/examples/container/Containerfile
+	share/doc/qemu-supervise/examples/container/compose.yaml
+	share/doc/qemu-supervise/examples/container/pod.yaml
+	share/doc/qemu-supervise/examples/container/vm.json
+	share/doc/qemu-supervise/examples/daemontools/log/run
+	share/doc/qemu-supervise/examples/daemontools/run
+	share/doc/qemu-supervise/examples/monit/again
+	share/doc/qemu-supervise/examples/monit/vm-web
+	share/doc/qemu-supervise/examples/runit/rc.shutdown
+	share/doc/qemu-supervise/examples/supervisord/vm-web.conf
+	share/doc/qemu-supervise/examples/systemd/needs-db.conf
+	share/doc/qemu-supervise/examples/systemd/other-user.conf
+	share/doc/qemu-supervise/examples/systemd/slower-stop.conf
+	share/doc/qemu-supervise/examples/systemd/user@.service.d-vms.conf
+	share/doc/qemu-supervise/examples/sysvinit/qemu-supervise
+	share/doc/qemu-supervise/examples/ups/apcupsd.doshutdown
+	share/doc/qemu-supervise/examples/ups/apcupsd.offbattery
+	share/doc/qemu-supervise/examples/ups/apcupsd.onbattery
+	share/doc/qemu-supervise/examples/ups/ups-vms
+	share/doc/qemu-supervise/examples/ups/upsmon.conf
+	share/doc/qemu-supervise/examples/ups/upssched.conf
 	share/man/man5/vmconf.5
 	share/man/man7/qemu-supervise-init.7
+	share/man/man7/qemu-supervise.7
 	share/man/man8/qemu-supervise.8
 	share/man/man8/vmconf.8
 	share/qemu-supervise/vm.schema.json
 )], 'every file, and no other');
-for my $program (qw(sbin/qemu-supervise sbin/vmconf libexec/qemu-supervise/init/none)) {
+for my $program (qw(sbin/qemu-supervise sbin/vmconf libexec/qemu-supervise/init/none libexec/qemu-supervise/init/systemd)) {
 	ok(-x "$work/root/opt/qs/$program", "$program can be executed");
 }
 my ($ran, $version) = run_command("$work/root/opt/qs/sbin/vmconf", '--version');
+my $define = "$work/root/opt/qs/libexec/qemu-supervise/examples/s6-rc/define";
+is((run_command($define, 'web', "$work/s6-rc"))[0], 0, 'a definition for s6-rc is made of the service for s6');
+is_deeply([files("$work/s6-rc")], [map { "/vm-web/$_" } qw(finish notification-fd run timeout-kill type)], 'every file of a longrun');
+is(slurp("$work/s6-rc/vm-web/type"), "longrun\n", 'which it says');
+is((run_command($define, 'web', "$work/s6-rc"))[0], 1, 'one that is there is left alone');
 like($version, qr/^vmconf \d/, 'what was installed runs');
 spew("$work/root/opt/qs/sbin/theirs", '');
 is((run_command(@make, 'uninstall'))[0], 0, 'make uninstall');
 is_deeply([files("$work/root")], ['/opt/qs/sbin/theirs'], 'takes away what is ours');
-ok(!-e "$work/root/opt/qs/share/qemu-supervise", 'and our directories');
+ok(!-e "$work/root/opt/qs/$_", "and our directory $_") for qw(share/qemu-supervise share/doc/qemu-supervise libexec/qemu-supervise);
 
 done_testing;

@@ -52,6 +52,16 @@ subtest 'words of others stay in their line' => sub {
 	like($s->log, qr/ended: QEMU ended: evil/, 'but its words');
 };
 
+subtest 'lines that come again' => sub {
+	my $s = running(fake => [], options => ['-v', '-o', 'USR2=stop, cont']);
+	for my $n (1 .. 3) {
+		$s->signal('USR2');
+		wait_until("$n times", sub { $n <= (() = $s->log =~ /event RESUME/g) && @{ $s->state->{others} } == 0 });
+	}
+	is(scalar(() = $s->log =~ /: USR2 from/g), 3, 'a few times they are written, with others between them');
+	stop($s, 'again');
+};
+
 subtest 'a log that nobody reads' => sub {
 	pipe(my $read, my $write) or die;
 	my $s = supervise(

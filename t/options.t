@@ -63,10 +63,9 @@ subtest 'triggers' => sub {
 };
 
 subtest 'actions' => sub {
-	my $actions = qr/\(actions: powerdown, .*, run:PROGRAM, status, ignore\)/;
+	my $actions = qr/\(actions: powerdown, .*, run:PROGRAM, status, reexec, ignore\)/;
 	row_refused('HUP=rest', qr/unknown action "rest"; did you mean "reset"\? $actions/);
 	row_refused('HUP=save 5s', qr/unknown action "save".* $actions/);
-	row_refused('USR2=reexec', qr/unknown action "reexec".* $actions/);
 	row_refused('HUP=reset 5x', qr/"5x" behind reset is no TIME: 90/);
 	row_refused('HUP=reset 5s 6s', qr/"5s 6s" behind reset is no TIME/);
 	row_refused("HUP=$_", qr/a rung is empty/) for '', ' ', 'reset,', ',reset', 'stop,,cont';

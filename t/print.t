@@ -29,6 +29,7 @@ PWR   powerdown 45s, quit 5s, kill
 HUP   reset
 QUIT  quit 10s, kill
 USR1  status
+USR2  reexec
 TABLE
 
 subtest 'rows' => sub {

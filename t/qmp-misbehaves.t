@@ -47,6 +47,91 @@ subtest 'answers to nobody' => sub {
 	is(count($s, qr/dropped/), 1, 'told once');
 };
 
+subtest 'every answer twice' => sub {
+	my $s = supervise(fake => ['twice'], options => ['-o', 'USR2=stop, cont']);
+	$s->wait_log(qr/QEMU runs/);
+	$s->signal('USR2');
+	$s->wait_sent('cont');
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, 'twice');
+	unlike($s->log, qr/lines are dropped|is lost/, 'the second one is not heard');
+};
+
+subtest 'no answers' => sub {
+	for my $mute ('query-status', 'migrate-set-capabilities', 'human-monitor-command', 'set-action', 'qom-get') {
+		my $s = supervise(fake => ["mute=$mute", 'base=0xb000'], options => ['-o', 'TERM=powerdown 300ms, quit 10s, kill']);
+		$s->wait_sent('qmp_capabilities');
+		$s->signal('TERM');
+		my $status = $s->end;
+		ok($status == 0 || $status == 80, "$mute: ended, status $status") or diag($s->log);
+		short_log($s, "no answer to $mute");
+	}
+	my $s = supervise(fake => ['mute=qmp_capabilities,query-status,system_powerdown,quit'], options => \@ms);
+	$s->wait_sent('qmp_capabilities');
+	$s->signal('TERM');
+	$s->ends_with(81, qr/QEMU was killed/, 'none at all');
+};
+
+subtest 'floods of events' => sub {
+	my @kinds = (['STOP'], ['STOP', 'RESUME'], ['BLOCK_IO_ERROR', 'RTC_CHANGE', 'UNHEARD_OF'], ['RESET', 'GUEST_PANICKED']);
+	for my $kinds (@kinds) {
+		my $s = supervise(fake => [], options => ['-v', '-o', 'BLOCK_IO_ERROR=qmp:query-status, cont', '-o', 'RTC_CHANGE=status']);
+		$s->wait_log(qr/QEMU runs/);
+		my $before = time;
+		$s->fake(flood => $kinds);
+		is($s->{public}->status, 'running', "@$kinds: the flood is taken in");
+		$s->signal('TERM');
+		$s->end;
+		my $seconds = time - $before + 1;
+		ok($s->log =~ /SHUTDOWN: guest-shutdown\n.*\nqemu-supervise: \S+: ended: .*\n\z/s, "@$kinds: ended in order");
+		ok($s->log =~ /repeated \d{4,5} times/, "@$kinds: lines are counted");
+		cmp_ok(count($s, qr/\n/), '<', 40 + 20 * $seconds, "@$kinds: not written");
+	}
+};
+
+subtest 'it dies' => sub {
+	my %die = map { $_ => supervise(fake => ["die=$_:KILL", 'base=0xb000']) }
+		qw(query-status migrate-set-capabilities human-monitor-command qom-get set-action system_powerdown);
+	$die{quit} = supervise(fake => ['ignore=system_powerdown', 'die=quit:KILL'], options => ['-o', 'TERM=powerdown 10ms, quit 10s, kill']);
+	for my $command (sort keys %die) {
+		$die{$command}->wait_sent('qmp_capabilities');
+		$die{$command}->signal('TERM');
+		$die{$command}->ends_with(83, qr/QEMU died of SIGKILL/, "of $command");
+	}
+	for my $state (qw(prelaunch inmigrate paused suspended io-error watchdog guest-panicked internal-error postmigrate
+		shutdown save-vm restore-vm finish-migrate debug colo preconfig nonsense)) {
+		my $s = running(fake => ["state=$state"]);
+		$s->fake(die => 'KILL');
+		my $expected = $state =~ /postmigrate|shutdown/ ? qr/^(?:0|83)$/ : qr/^8[23]$/;
+		like($s->end, $expected, "in run state $state") or diag($s->log);
+		ok(!-e $s->dir, "$state: nothing left");
+	}
+	my $s = running(fake => ['flushes']);
+	$s->signal('TERM');
+	$s->wait_log(qr/SHUTDOWN/);
+	$s->fake(die => 'KILL');
+	$s->ends_with(83, qr/QEMU died of SIGKILL/, 'while it flushes');
+};
+
+# What does not fit into the socket is kept, up to QMP_UNREAD_MAX; then there is another connection.
+subtest 'it does not read' => sub {
+	my $s = running(fake => [], options => \@ms);
+	$s->fake(unread => 1);
+	$s->signal('USR1');
+	wait_until('two signals', sub { $s->signal('TERM'); $s->log =~ /already under way/ });
+	$s->ends_with(81, qr/QEMU was killed .*powerdown \S+, quit \S+, kill/, 'the ladder ends it');
+
+	my @signals = ('HUP', 'PWR', 'USR1', 'USR2', 'ALRM', 'VTALRM', 'PROF', 'XCPU', 'XFSZ', 'IO', 'STKFLT');
+	my $long = 'x' x 120_000;
+	$s = running(fake => [], options => ['-v', map { ('-o', qq($_=qmp:{"execute":"cont","arguments":{"long":"$long"}})) } @signals]);
+	$s->fake(unread => 1);
+	delete $s->{public};
+	$s->signal($_) for @signals;
+	$s->wait_log(qr/QMP: QEMU does not read its commands\n.*QMP is there again/s);
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, 'by the public socket');
+};
+
 subtest 'no greeting' => sub {
 	my $s = supervise(fake => ['no-greeting'], options => \@ms);
 	wait_until('QEMU', sub { $s->state->{pid} });

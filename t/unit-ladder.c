@@ -66,7 +66,6 @@ static void refuses(void **state)
 		{"TERM", "quit 1s, kill,", "a rung is empty"},
 		{"TERM", "powerdwn 1s, kill", "did you mean \"powerdown\"?"},
 		{"TERM", "save, kill", "unknown action \"save\""},
-		{"TERM", "reexec", "unknown action \"reexec\""},
 		{"TERM", "powerdown 1x, kill", "\"1x\" behind powerdown is no TIME"},
 		{"TERM", "powerdown 1s 2s, kill", "is no TIME"},
 		{"TERM", "powerdown:x 1s, kill", "unknown action"},
@@ -381,7 +380,7 @@ static void aims_are_reached(void **state)
 	next_in(&f, 60000);
 	did(&f, "reboot;-reboot;reset;-reset;");
 	trigger(&f, "RTC_CHANGE");
-	climb_done(&f.climber, &f.climber.climbs[6]);
+	climb_done(&f.climber, &f.climber.climbs[7]);
 	did(&f, "run;-run;nmi;");
 	end_test(&f);
 }
@@ -461,6 +460,178 @@ static void deadline_of_a_slow_rung(void **state)
 	next_in(&f, 20000); /* no rung gets more than it asks for */
 	next_in(&f, 10000);
 	did(&f, "powerdown;-powerdown;quit;-quit;kill;");
+	end_test(&f);
+}
+
+/* TERM's climb as a supervisor left it on a rung whose TIME ran for ms. */
+static struct climb_left left_at(const struct fake *f, enum action action, size_t rung, int64_t ms)
+{
+	return (struct climb_left){.trigger = "TERM",
+				   .action = action,
+				   .rung = rung,
+				   .ending = true,
+				   .began = f->now - ms,
+				   .clock = f->now - ms};
+}
+
+static void resumes_with_the_time_left(void **state)
+{
+	struct climb_left left;
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	f.results[ACTION_POWERDOWN] = ACT_HELD; /* looks first; but TIME runs since long */
+	left = left_at(&f, ACTION_POWERDOWN, 0, 50000);
+	climber_resume(&f.climber, &left);
+	did(&f, "powerdown;");
+	assert_int_equal(climber_left(&f.climber), 130000 + 40000);
+	assert_true(climb_rung(f.climber.ending)->action == ACTION_POWERDOWN);
+	next_in(&f, 130000);
+	did(&f, "-powerdown;agent-shutdown;-agent-shutdown;quit;");
+	assert_int_equal(f.climber.history[0].ms, 180000);
+	next_in(&f, 10000);
+	did(&f, "-quit;kill;");
+	end_test(&f);
+}
+
+static void resumes_what_was_held(void **state)
+{
+	struct climb_left left;
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	f.results[ACTION_POWERDOWN] = ACT_HELD;
+	left = left_at(&f, ACTION_POWERDOWN, 0, 500000);
+	left.held = true;
+	climber_resume(&f.climber, &left);
+	did(&f, "powerdown;");
+	assert_true(climber_next(&f.climber) == FOREVER);
+	climb_clock(&f.climber, f.climber.ending);
+	next_in(&f, 180000);
+	end_test(&f);
+}
+
+static void resumes_when_its_time_is_over(void **state)
+{
+	struct climb_left left;
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	left = left_at(&f, ACTION_QUIT, 2, 60000);
+	climber_resume(&f.climber, &left);
+	did(&f, "");
+	climber_tick(&f.climber);
+	did(&f, "-quit;kill;");
+	left = left_at(&f, ACTION_KILL, 3, 60000);
+	end_test(&f);
+	begin_test(&f, NULL);
+	climber_resume(&f.climber, &left);
+	did(&f, "kill;"); /* nothing else can be done */
+	end_test(&f);
+}
+
+static void resumes_a_deadline(void **state)
+{
+	struct climb_left left;
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	left = left_at(&f, ACTION_POWERDOWN, 0, 10000);
+	climber_resume_deadline(&f.climber, f.now + 20000, 5000, false);
+	assert_true(climber_resume_history(&f.climber, "HUP", ACTION_RESET, 7));
+	assert_false(climber_resume_history(&f.climber, "ALRM", ACTION_RESET, 7));
+	climber_resume(&f.climber, &left);
+	next_in(&f, 15000);
+	did(&f, "powerdown;-powerdown;agent-shutdown;-agent-shutdown;quit;");
+	assert_int_equal(f.climber.history_count, 3);
+	climber_deadline(&f.climber, 90000, "a test"); /* later: ignored */
+	next_in(&f, 4000);
+	did(&f, "-quit;kill;");
+	end_test(&f);
+}
+
+static void resumes_the_flush(void **state)
+{
+	struct climb_left left;
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	left = left_at(&f, ACTION_QUIT, 2, 9000);
+	left.extra = 30000;
+	climber_resume_deadline(&f.climber, FOREVER, 0, true);
+	climber_shutdown_seen(&f.climber, true);
+	climber_resume(&f.climber, &left);
+	next_in(&f, 31000); /* and is not extended once more */
+	did(&f, "quit;-quit;kill;");
+	end_test(&f);
+}
+
+static void resumes_nothing_twice(void **state)
+{
+	static const char *const rows[] = {"HUP=reset 60s, nmi", "USR1=run:/x forever", NULL};
+	struct climb_left left;
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	left = left_at(&f, ACTION_RESET, 0, 20000);
+	left.trigger = "HUP";
+	left.ending = false;
+	climber_resume(&f.climber, &left);
+	did(&f, "");
+	assert_false(climber_is_idle(&f.climber));
+	next_in(&f, 40000);
+	did(&f, "-reset;nmi;-nmi;");
+	end_test(&f);
+	begin_test(&f, rows);
+	left.undone = true;
+	climber_resume(&f.climber, &left);
+	did(&f, "reset;");
+	trigger(&f, "TERM");
+	did(&f, "-reset;powerdown;");
+	end_test(&f);
+	begin_test(&f, rows);
+	left.trigger = "USR1";
+	left.action = ACTION_RUN;
+	climber_resume(&f.climber, &left); /* nobody tells when that program ends */
+	assert_true(climber_is_idle(&f.climber));
+	end_test(&f);
+}
+
+static void resumes_under_another_policy(void **state)
+{
+	static const char *const rows[] = {"TERM=quit 5s, powerdown 20s, kill", "HUP=status", NULL};
+	struct climb_left left;
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	left = left_at(&f, ACTION_POWERDOWN, 0, 12000);
+	climber_resume(&f.climber, &left);
+	did(&f, "powerdown;");
+	next_in(&f, 8000);
+	end_test(&f);
+	begin_test(&f, rows);
+	left = left_at(&f, ACTION_AGENT_SHUTDOWN, 7, 0);
+	climber_resume(&f.climber, &left);
+	did(&f, "quit;"); /* that rung is gone */
+	end_test(&f);
+	begin_test(&f, rows);
+	left.trigger = "HUP"; /* it ended the VM then */
+	climber_resume(&f.climber, &left);
+	did(&f, "quit;");
+	assert_string_equal(f.climber.ending->row->trigger.s, "TERM");
+	end_test(&f);
+	begin_test(&f, rows);
+	left.trigger = "ALRM";
+	left.ending = false;
+	climber_resume(&f.climber, &left);
+	assert_true(climber_is_idle(&f.climber));
 	end_test(&f);
 }
 
@@ -608,6 +779,13 @@ int main(void)
 		cmocka_unit_test(deadline_tightens),
 		cmocka_unit_test(deadline_of_nothing),
 		cmocka_unit_test(deadline_of_a_slow_rung),
+		cmocka_unit_test(resumes_with_the_time_left),
+		cmocka_unit_test(resumes_what_was_held),
+		cmocka_unit_test(resumes_when_its_time_is_over),
+		cmocka_unit_test(resumes_a_deadline),
+		cmocka_unit_test(resumes_the_flush),
+		cmocka_unit_test(resumes_nothing_twice),
+		cmocka_unit_test(resumes_under_another_policy),
 		cmocka_unit_test(forever_has_no_end),
 		cmocka_unit_test(forever_tries_again),
 		cmocka_unit_test(forever_ends_at_a_deadline),

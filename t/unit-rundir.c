@@ -126,6 +126,7 @@ static void left_over(void **state)
 	p->options.console = p->options.agent = true;
 	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
 	rundir_handed_over(&p->dir);
+	close(p->dir.supervision);
 	close(p->dir.lock);
 	close(p->dir.fd);
 	free(p->dir.path);

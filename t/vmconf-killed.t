@@ -121,4 +121,22 @@ for my $name (sort keys %count) {
 }
 cmp_ok($killed, '>=', $rounds / 3, 'many of them were killed in time');
 
+# As long as its definition is there, a VM may have been started since.
+sub cut_off_delete {
+	my ($name) = @_;
+	vmconf_does('create', $name, '--disk', '64M') if !-e "$config/$name.json";
+	my ($disk) = glob "$state/$name/*.qcow2";
+	spew("$state/.journal.json", qq({"version": 1, "committed-without": "$name", "forward": [["remove", "$disk"]]}));
+	return $disk;
+}
+
+my $disk = cut_off_delete('half');
+vmconf_does('set', 'base', 'description=other');
+ok(-e $disk, 'a delete that was cut off before it removed the definition is forgotten');
+ok(!-e "$state/.journal.json", 'for ever');
+$disk = cut_off_delete('half');
+unlink("$config/half.json");
+vmconf_does('set', 'base', 'description=again');
+ok(!-e $disk, 'behind that it is finished');
+
 done_testing;

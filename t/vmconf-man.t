@@ -24,7 +24,7 @@ for my $name (@commands) {
 	my $from = $name =~ /^(start|stop)$/ ? $text{$name} . $text{restart} : $text{$name};
 	my %in_page = map { $_ => 1 } $from =~ /\bFl -([a-z][-a-z]*)/g;
 	my %in_help = map { $_ => 1 } grep { $_ ne 'help' } vmconf_does($name, '--help') =~ /--([a-z][-a-z]*)/g;
-	%in_help = (%in_help, map { $_ => 1 } qw(all parallel within kill)) if $name eq 'restart';
+	%in_help = (%in_help, map { $_ => 1 } qw(all from-order parallel within kill)) if $name eq 'restart';
 	$in_help{kill} = 1 if $name eq 'start';	# the page says that it is not for start
 	is(join(' ', sort keys %in_page), join(' ', sort keys %in_help), "options of $name");
 }

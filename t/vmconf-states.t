@@ -99,12 +99,26 @@ my ($supervisor, $qemu) = pids('web1');
 kill('KILL', $supervisor);
 wait_until('unmanaged', sub { state_of('web1')->{state} eq 'unmanaged' });
 is(state_of('web1')->{pid}, $qemu, 'unmanaged: its pid');
-for my $words (['stop', 'web1'], ['start', 'web1'], ['stop', '--all']) {
-	vmconf_fails(1, qr/web1 runs without a supervisor \(QEMU's pid is $qemu\): "vmconf qmp web1 system_powerdown" .*"vmconf stop --kill web1"/, @$words);
-}
 vmconf_fails(1, qr/web1 is unmanaged \(pid $qemu\): it cannot be $_->[0] now; stop it first/, @$_[1 .. $#$_])
 	for ['deleted', 'delete', 'web1'], ['cloned', 'clone', 'web1', 'web2'], ['renamed', 'rename', 'web1', 'web2'];
 like(vmconf_does('qmp', 'web1', 'query-status'), qr/"status": "prelaunch"/, 'qmp works all the same');
+for my $words (['start', 'web1'], ['start', '--all']) {
+	like(vmconf_does(@$words), qr/^web1: running \(pid $qemu, /m, "@$words: a supervisor takes it over");
+	isnt(state_of('web1')->{supervisor}, $supervisor, 'another one');
+	kill('KILL', $supervisor = state_of('web1')->{supervisor});
+	wait_until('unmanaged', sub { state_of('web1')->{state} eq 'unmanaged' });
+}
+like(vmconf_does('stop', 'web1'), qr/^web1: stopped: no guest was running /, 'stop: one takes it over, and stops it');
+is_state('web1', 'stopped', 'its end was seen');
+ok(!kill(0, $qemu) || slurp("/proc/$qemu/stat") =~ /\) Z /, 'and QEMU is gone');
+vmconf_does('start', 'web1');
+($supervisor, $qemu) = pids('web1');
+kill('KILL', $supervisor);
+wait_until('unmanaged', sub { state_of('web1')->{state} eq 'unmanaged' });
+{
+	local $ENV{QEMU_SUPERVISE} = "$work/nowhere";
+	vmconf_fails(127, qr/web1 runs without a supervisor, and the init adapter could not start one \(status 127\)/, $_, 'web1') for 'start', 'stop';
+}
 vmconf_does('stop', '--kill', 'web1');
 ok(!kill(0, $qemu) || slurp("/proc/$qemu/stat") =~ /\) Z /, 'stop --kill kills it');
 $vm = is_state('web1', 'crashed', 'nobody saw its end');

@@ -60,6 +60,30 @@ vmconf_fails(80, qr/web([12]) is down, but was not shut down: .*quit.*\n.*web(?!
 	'stop', '--all', '--within', '3s');
 is(asked() =~ s/(.*), (.*)/join ', ', sort $1, $2/er, 'stop web1, stop web2', 'each was asked through the adapter, too');
 is(states('web1', 'web2'), 'crashed crashed', 'and that is what list says');
+
+# ---- a deadline and an order ----
+sub log_of { return slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/$_[0]/log") }
+
+vmconf_does('set', 'web2', 'args=["-S"]');
+adapter(qq(exec "$top/init/none" "\$@"));
+vmconf_does('start', '--all');
+adapter(qq(exec "$top/init/none" "\$@"));
+kill('STOP', state_of('web1')->{pid});
+vmconf_fails(81, qr/web1 is down, but was not shut down/, 'stop', '--all', '--within', '8s', '--parallel', 1);
+is(asked() =~ s/(stop web.), (stop web.)/join ', ', sort $1, $2/er, 'stop proxy, stop web1, stop web2, stop db', 'in its order, all of one at once');
+like(log_of('proxy'), qr/deadline from .*all over in 8s/, 'each supervisor was told what is left');
+like(log_of('db'), qr/deadline from .*all over in 4s\n/, 'the last one, too, for which half was kept');
+like(log_of('db'), qr/no guest is running.*\z/s, 'and its guest was asked');
+is(states('db'), 'stopped', 'and it is not cut off');
+
+vmconf_does('start', '--all', '--from-order', 3);
+is(states(@all), 'stopped crashed stopped running', 'start --all --from-order 3');
+vmconf_does('start', 'db');
+vmconf_does('stop', '--all', '--from-order', 2);
+is(states(@all), 'running crashed stopped stopped', 'stop --all --from-order 2');
+vmconf_fails(64, qr/--from-order goes with --all/, 'stop', 'db', '--from-order', 2);
+vmconf_does('stop', '--all');
+
 adapter(qq(exec "$top/init/none" "\$@"));
 vmconf_does('start', 'web1');
 my $qemu = state_of('web1')->{pid};
@@ -88,10 +112,11 @@ ok(1, 'progress on a terminal');
 
 # ---- the supervisor dies meanwhile ----
 kill('KILL', state_of('web1')->{supervisor});
+wait_until('another one', sub { sysread($pty, $screen, 4096, length $screen); slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/web1/log") =~ /TERM: going on at powerdown/ });
+vmconf_fails(80, qr/web1 is down, but was not shut down/, 'stop', '--within', '1s', 'web1');
 wait_until('its end', sub { sysread($pty, $screen, 4096, length $screen); waitpid($pid, POSIX::WNOHANG()) == $pid });
-is($? >> 8, 1, 'stop does not say that it is down');
-like($screen, qr/web1 runs without a supervisor/, 'but what it is');
-vmconf_does('stop', '--kill', 'web1');
+is($? >> 8, 80, 'stop has another one take it over, which goes on');
+like($screen, qr/web1 is down, but was not shut down/, 'and waits for its end');
 
 # ---- starts that fail ----
 vmconf_does('set', 'web1', "emulator=$work/none/qemu-system-x86_64");
@@ -118,8 +143,13 @@ vmconf_fails(127, qr/cannot execute the init adapter \S+nowhere: No such file.*\
 adapter('exit 0');
 vmconf_fails(1, qr/web1 did not start, and left no trace/, 'start', 'web1');
 
+# One that waits for longer than vmconf waits for a supervisor to come, which comes a moment later.
+adapter(qq([ "\$1" != start ] || sleep 10.1; (sleep 0.3; exec "$top/init/none" "\$@") & exit 0));
+like(vmconf_does('start', 'web1'), qr/^web1: running/, 'an adapter that waits until the supervisor is started');
+vmconf_does('stop', 'web1');
+
 # ---- the adapter "none" by itself ----
-delete $ENV{QEMU_SUPERVISE_INIT};
+$ENV{QEMU_SUPERVISE_INIT} = 'none';
 $ENV{QEMU_SUPERVISE} ||= "$top/qemu-supervise";
 for my $words ([], ['start'], ['fly', 'web1'], ['start', '../web1'], ['start', '-x']) {
 	is((run_command("$top/init/none", @$words))[0], 64, "none @$words: a wrong command line");

@@ -1,0 +1,520 @@
+#include "supervisor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "notify.h"
+#include "timespan.h"
+#include "xalloc.h"
+
+#define STILL_THERE_MS 60000 /* between two complaints about a QEMU that outlives SIGKILL */
+#define FIRMWARE_MS    3000  /* after a reset, for the firmware's own one */
+#define LATE_MS	       60000 /* after a reboot rung, for a guest that goes down late */
+
+/* ---- commands of rungs ---- */
+
+/* An answer may come when its rung is long left: then it is only logged. */
+struct answer {
+	struct supervisor *s;
+	struct climb *climb;
+	unsigned serial;
+	enum action action;
+};
+
+static struct answer *answer_new(struct supervisor *s, struct climb *climb)
+{
+	struct answer *a = xcalloc(1, sizeof(*a));
+
+	*a = (struct answer){.s = s,
+			     .climb = climb,
+			     .serial = climb->serial,
+			     .action = climb_rung(climb)->action};
+	return a;
+}
+
+static bool is_current(const struct answer *a)
+{
+	return a->climb->active && a->climb->serial == a->serial;
+}
+
+static void on_answer(void *arg, enum qmp_result result, json_t *value)
+{
+	struct answer *a = arg;
+	bool current = is_current(a);
+
+	if (a->action == ACTION_RESET && result != QMP_OK)
+		a->s->cont_after_reset = false;
+	if (!current && result == QMP_ERROR)
+		log_notice("%s: %s", a->climb->row->trigger.s, qmp_why(result, value));
+	else if (current && result == QMP_LOST && a->climb == a->s->climber.ending)
+		climb_later(&a->s->climber, a->climb);
+	else if (current && (result == QMP_ERROR || result == QMP_LOST))
+		climb_failed(&a->s->climber, a->climb, qmp_why(result, value));
+	else if (current)
+		climb_clock(&a->s->climber, a->climb);
+	free(a);
+}
+
+/*
+ * One command; where it is refused the rung costs no time. In a ladder that ends the VM its TIME
+ * runs at once, since QEMU may be hung; in others the next rung has to wait for the answer.
+ */
+static enum act_result command(struct supervisor *s, struct climb *climb, const char *name,
+			       json_t *arguments)
+{
+	struct answer *a = answer_new(s, climb);
+
+	if (qmp_command(s->qmp, name, arguments, COMMAND_MS, on_answer, a))
+		return climb == s->climber.ending ? ACT_DONE : ACT_HELD;
+	free(a);
+	return ACT_LATER;
+}
+
+bool actions_send(struct supervisor *s, qmp_reply_fn reply, void *arg)
+{
+	return qmp_command(s->qmp, "set-action",
+			   json_pack("{s:s, s:s}", "reboot", s->actions.reboot, "shutdown",
+				     s->actions.shutdown),
+			   COMMAND_MS, reply, arg);
+}
+
+/* QEMU cannot be asked what is set: it is remembered here and in state.json. */
+static void remember_action(struct supervisor *s, const char *reboot, const char *shutdown)
+{
+	evtimer_del(s->back_timer);
+	s->actions = (struct qemu_actions){.reboot = reboot, .shutdown = shutdown};
+	report_changed(s);
+}
+
+static void set_action(struct supervisor *s, const char *reboot, const char *shutdown)
+{
+	remember_action(s, reboot, shutdown);
+	actions_send(s, NULL, NULL);
+}
+
+/*
+ * The guest must not go round; set after the press would be too late. QEMU 7.2 reads QMP byte by
+ * byte, a turn of its main loop for each: before a press nothing is said that is so already.
+ */
+static void set_action_to_end(struct supervisor *s)
+{
+	bool pauses = strcmp(s->actions.shutdown, "poweroff") != 0;
+
+	remember_action(s, "shutdown", "poweroff");
+	if (pauses)
+		actions_send(s, NULL, NULL);
+	else
+		qmp_command(s->qmp, "set-action", json_pack("{s:s}", "reboot", "shutdown"),
+			    COMMAND_MS, NULL, NULL);
+}
+
+static void set_action_back(struct supervisor *s)
+{
+	set_action(s, s->options.actions.reboot, s->options.actions.shutdown);
+}
+
+/* SeaBIOS answers a reset by one of its own, which under -no-reboot would end QEMU all the same. */
+void actions_set_back_later(struct supervisor *s)
+{
+	set_action(s, "reset", s->options.actions.shutdown);
+	if (strcmp(s->options.actions.reboot, "reset") != 0)
+		timespan_arm(s->back_timer, FIRMWARE_MS);
+}
+
+/* A guest that goes down from now on is down. */
+void actions_forget_reboot(struct supervisor *s)
+{
+	s->rebooting = s->cont_after_reset = false;
+	set_action_back(s);
+}
+
+void actions_on_back_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	actions_forget_reboot(arg);
+}
+
+/* What was to be put back in QEMU after a reset or a reboot, and by a timer that is gone. */
+void actions_rearm_back_timer(struct supervisor *s)
+{
+	bool as_wanted = strcmp(s->actions.reboot, s->options.actions.reboot) == 0 &&
+			 strcmp(s->actions.shutdown, s->options.actions.shutdown) == 0;
+
+	if (!as_wanted && climber_is_idle(&s->climber))
+		timespan_arm(s->back_timer, s->rebooting ? LATE_MS : FIRMWARE_MS);
+}
+
+/* ---- the actions ---- */
+
+/* Known without a question: nothing has told otherwise since QEMU said so. */
+static bool is_running(const struct supervisor *s)
+{
+	return s->outcome.running && strcmp(s->run_state, "running") == 0 && !s->state_asked;
+}
+
+/* Returns whether the press is done: TIME runs. */
+static bool press(struct supervisor *s, const struct climb *climb, bool running)
+{
+	if (climb->resumed && s->presses > 0) {
+		guest_press_on(s->guest, s->presses);
+		return true;
+	}
+	s->presses = 0;
+	return guest_press(s->guest, running);
+}
+
+static enum act_result act_powerdown(struct supervisor *s, struct climb *climb)
+{
+	if (s->ending_told)
+		return ACT_DONE; /* it is on its way down */
+	s->presser = climb;
+	set_action_to_end(s);
+	return press(s, climb, is_running(s)) ? ACT_DONE : ACT_HELD;
+}
+
+static enum act_result act_agent_shutdown(struct supervisor *s, struct climb *climb)
+{
+	if (s->ending_told)
+		return ACT_DONE; /* it is on its way down */
+	if (!s->agentport) {
+		log_notice("agent-shutdown: this VM has no guest agent channel");
+		return ACT_FAILED;
+	}
+	s->asker = climb;
+	set_action(s, "shutdown", "poweroff");
+	agentport_shutdown(s->agentport);
+	return ACT_DONE;
+}
+
+/* Only where QEMU is known to stay when the guest is down: a reboot never ends the VM. */
+static void on_reboot_set(void *arg, enum qmp_result result, json_t *value)
+{
+	struct answer *a = arg;
+
+	if (is_current(a) && result == QMP_OK && !a->s->cont_after_reset) {
+		press(a->s, a->climb, false);
+	} else if (is_current(a) && result == QMP_OK) {
+		log_debug("reboot: the guest is down already");
+	} else if (is_current(a)) {
+		actions_forget_reboot(a->s);
+		climb_failed(&a->s->climber, a->climb, qmp_why(result, value));
+	}
+	free(a);
+}
+
+static enum act_result act_reboot(struct supervisor *s, struct climb *climb)
+{
+	struct answer *a;
+
+	if (s->presser) {
+		log_notice("reboot: one is under way already");
+		return ACT_FAILED;
+	}
+	a = answer_new(s, climb);
+	s->presser = climb;
+	s->rebooting = true;
+	remember_action(s, "reset", "pause");
+	if (actions_send(s, on_reboot_set, a))
+		return ACT_HELD;
+	free(a);
+	return ACT_FAILED;
+}
+
+static bool needs_cont(const char *run_state)
+{
+	return strcmp(run_state, "shutdown") == 0 || strcmp(run_state, "guest-panicked") == 0 ||
+	       strcmp(run_state, "internal-error") == 0;
+}
+
+static void on_reset_status(void *arg, enum qmp_result result, json_t *value)
+{
+	struct supervisor *s = arg;
+	const char *status = json_string_value(json_object_get(value, "status"));
+
+	if (result == QMP_OK && status)
+		s->cont_after_reset = needs_cont(status);
+}
+
+/* Under -no-reboot a reset would end QEMU; QEMU decides that when it takes the command. */
+static enum act_result act_reset(struct supervisor *s, struct climb *climb)
+{
+	actions_set_back_later(s);
+	qmp_command(s->qmp, "query-status", NULL, COMMAND_MS, on_reset_status, s);
+	return command(s, climb, "system_reset", NULL);
+}
+
+static enum act_result act_quit(struct supervisor *s, struct climb *climb)
+{
+	return command(s, climb, "quit", NULL);
+}
+
+/* Only a child that we have started keeps its pid for sure until we have waited for it. */
+static int send_kill(const struct supervisor *s)
+{
+	return s->dir.running >= 0
+		       ? (int)syscall(SYS_pidfd_send_signal, s->dir.running, SIGKILL, NULL, 0)
+		       : kill(s->qemu, SIGKILL);
+}
+
+void actions_kill_qemu(struct supervisor *s)
+{
+	log_warnx("kill: SIGKILL to QEMU, pid %d", s->qemu);
+	if (send_kill(s) < 0) {
+		log_warn("cannot kill QEMU, pid %d; waiting for its end", s->qemu);
+		return;
+	}
+	s->outcome.killed = true;
+	timespan_arm(s->kill_timer, STILL_THERE_MS);
+}
+
+void actions_on_kill_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+
+	(void)fd, (void)what;
+	if (s->gone)
+		return;
+	log_warnx("QEMU, pid %d, is still there after SIGKILL: the kernel holds it, as for a disk "
+		  "that does not answer; waiting for it",
+		  s->qemu);
+	timespan_arm(s->kill_timer, STILL_THERE_MS);
+}
+
+static enum act_result act_kill(struct supervisor *s, struct climb *climb)
+{
+	(void)climb;
+	if (s->gone)
+		return ACT_DONE;
+	actions_kill_qemu(s);
+	return ACT_DONE;
+}
+
+static enum act_result act_stop(struct supervisor *s, struct climb *climb)
+{
+	return command(s, climb, "stop", NULL);
+}
+
+static enum act_result act_cont(struct supervisor *s, struct climb *climb)
+{
+	return command(s, climb, "cont", NULL);
+}
+
+static enum act_result act_wakeup(struct supervisor *s, struct climb *climb)
+{
+	return command(s, climb, "system_wakeup", NULL);
+}
+
+static enum act_result act_nmi(struct supervisor *s, struct climb *climb)
+{
+	return command(s, climb, "inject-nmi", NULL);
+}
+
+static enum act_result act_qmp(struct supervisor *s, struct climb *climb)
+{
+	const char *arg = climb_rung(climb)->arg;
+	json_t *object = arg[0] == '{' ? json_loads(arg, 0, NULL) : NULL;
+	json_t *arguments = json_incref(json_object_get(object, "arguments"));
+	const char *name = object ? json_string_value(json_object_get(object, "execute")) : arg;
+	enum act_result result = command(s, climb, name, arguments);
+
+	json_decref(object);
+	return result;
+}
+
+static enum act_result act_run(struct supervisor *s, struct climb *climb)
+{
+	const struct rung *rung = climb_rung(climb);
+	const char *trigger = climb->row->trigger.s;
+	json_t *by_signal = json_pack("{s:s}", "trigger", trigger);
+	char *socket = xasprintf("%s/qmp", s->dir.path);
+	struct run_environment environment = {.vm_name = s->options.name,
+					      .trigger = trigger,
+					      .qmp_socket = socket,
+					      .vm_pid = s->qemu,
+					      .event = s->event ? s->event : by_signal};
+	bool started = run_start(s->runner, climb, rung->arg, rung->wait, &environment);
+
+	json_decref(by_signal);
+	free(socket);
+	return started ? ACT_DONE : ACT_FAILED;
+}
+
+static void on_status_line(void *arg, enum qmp_result result, json_t *value)
+{
+	struct supervisor *s = arg;
+	const char *state = json_string_value(json_object_get(value, "status"));
+	const struct climb *ending = s->climber.ending;
+	const char *hears = guest_hearing(s->guest);
+
+	s->status_asked = false;
+	if (ending && ending->active)
+		log_notice("status: %s, QEMU's pid is %d, %s: %s, %s left; power button: %s",
+			   state ? state : qmp_why(result, value), s->qemu, ending->row->trigger.s,
+			   action_name(climb_rung(ending)->action),
+			   timespan_about(climber_left(&s->climber)).s, hears);
+	else
+		log_notice("status: %s, QEMU's pid is %d, up %llds, no ladder in progress; power "
+			   "button: %s",
+			   state ? state : qmp_why(result, value), s->qemu,
+			   (long long)(monotonic_ms() - s->began) / 1000, hears);
+}
+
+static enum act_result act_status(struct supervisor *s, struct climb *climb)
+{
+	(void)climb;
+	if (s->status_asked)
+		return ACT_DONE;
+	s->status_asked = qmp_command(s->qmp, "query-status", NULL, COMMAND_MS, on_status_line, s);
+	if (!s->status_asked)
+		on_status_line(s, QMP_LOST, NULL);
+	return ACT_DONE;
+}
+
+/* Not from here: the ladders must be at rest. */
+static enum act_result act_reexec(struct supervisor *s, struct climb *climb)
+{
+	(void)climb;
+	s->reexec_tries = 0;
+	timespan_arm(s->reexec_timer, 0);
+	return ACT_DONE;
+}
+
+static enum act_result act_ignore(struct supervisor *s, struct climb *climb)
+{
+	(void)s, (void)climb;
+	return ACT_DONE;
+}
+
+/* needs_qmp: cannot be done without; a ladder that ends the VM waits for it, others fail. */
+static const struct {
+	enum act_result (*act)(struct supervisor *s, struct climb *climb);
+	bool needs_qmp;
+} action_table[] = {
+	[ACTION_POWERDOWN] = {act_powerdown, true},
+	[ACTION_AGENT_SHUTDOWN] = {act_agent_shutdown, false},
+	[ACTION_REBOOT] = {act_reboot, true},
+	[ACTION_RESET] = {act_reset, true},
+	[ACTION_QUIT] = {act_quit, true},
+	[ACTION_KILL] = {act_kill, false},
+	[ACTION_STOP] = {act_stop, true},
+	[ACTION_CONT] = {act_cont, true},
+	[ACTION_WAKEUP] = {act_wakeup, true},
+	[ACTION_NMI] = {act_nmi, true},
+	[ACTION_QMP] = {act_qmp, true},
+	[ACTION_RUN] = {act_run, false},
+	[ACTION_STATUS] = {act_status, false},
+	[ACTION_REEXEC] = {act_reexec, false},
+	[ACTION_IGNORE] = {act_ignore, false},
+};
+_Static_assert(sizeof(action_table) / sizeof(action_table[0]) == ACTION_COUNT,
+	       "a function for each action");
+
+static enum act_result act(void *arg, struct climb *climb)
+{
+	struct supervisor *s = arg;
+	enum action action = climb_rung(climb)->action;
+	bool ending = climb == s->climber.ending;
+
+	if (ending)
+		notify_status("Stopping (%s): %s", climb->row->trigger.s, action_name(action));
+	if (action_table[action].needs_qmp && !qmp_is_ready(s->qmp)) {
+		log_notice("%s: QMP is not there; %s", action_name(action),
+			   ending || !s->qmp_seen ? "waiting for it" : "not done");
+		return ending || !s->qmp_seen ? ACT_LATER : ACT_FAILED;
+	}
+	return action_table[action].act(s, climb);
+}
+
+static void release_button(struct supervisor *s, const struct climb *climb)
+{
+	if (s->presser != climb)
+		return;
+	guest_release(s->guest);
+	s->presser = NULL;
+}
+
+static void release_agent(struct supervisor *s, const struct climb *climb)
+{
+	if (s->asker != climb)
+		return;
+	agentport_release(s->agentport);
+	s->asker = NULL;
+}
+
+/* The climb leaves its rung while the VM goes on: what the action began is taken back. */
+static void leave(void *arg, struct climb *climb)
+{
+	struct supervisor *s = arg;
+
+	switch (climb_rung(climb)->action) {
+	case ACTION_POWERDOWN:
+		release_button(s, climb);
+		break;
+	case ACTION_AGENT_SHUTDOWN:
+		release_agent(s, climb);
+		break;
+	case ACTION_REBOOT:
+		release_button(s, climb);
+		if (s->rebooting && climb == s->climber.ending)
+			actions_forget_reboot(s);
+		else if (s->rebooting) /* a guest that was pressed may go down late */
+			timespan_arm(s->back_timer, LATE_MS);
+		break;
+	case ACTION_RUN:
+		run_kill(s->runner, climb);
+		break;
+	case ACTION_RESET:
+	case ACTION_QUIT:
+	case ACTION_KILL:
+	case ACTION_STOP:
+	case ACTION_CONT:
+	case ACTION_WAKEUP:
+	case ACTION_NMI:
+	case ACTION_QMP:
+	case ACTION_STATUS:
+	case ACTION_REEXEC:
+	case ACTION_IGNORE:
+	case ACTION_COUNT:
+		break;
+	}
+}
+
+static void ending(void *arg, struct climb *climb)
+{
+	struct supervisor *s = arg;
+
+	(void)climb;
+	if (s->rebooting && !s->presser)
+		actions_forget_reboot(s);
+	report_pulse(s);
+}
+
+static int64_t climb_now(void *arg)
+{
+	(void)arg;
+	return monotonic_ms();
+}
+
+const struct ladder_ops actions_ops = {
+	.now = climb_now, .act = act, .leave = leave, .ending = ending, .changed = report_changed};
+
+void actions_on_program_done(void *arg, const void *key, bool ok)
+{
+	struct supervisor *s = arg;
+
+	for (size_t i = 0; i < s->options.policy.count; i++) {
+		struct climb *climb = &s->climber.climbs[i];
+
+		if (climb != key || !climb->active || climb_rung(climb)->action != ACTION_RUN)
+			continue;
+		if (ok)
+			climb_done(&s->climber, climb);
+		else
+			climb_failed(&s->climber, climb, NULL);
+	}
+}

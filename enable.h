@@ -1,0 +1,16 @@
+/* VMs that the host starts at its boot. */
+#ifndef ENABLE_H
+#define ENABLE_H
+
+#include <stdbool.h>
+
+#include "store.h"
+
+/* Each says what it has done, or that it was so already; the exit status. */
+int enable_one(const struct store *store, const char *name);
+int disable_one(const struct store *store, const char *name);
+
+/* Whether the host starts it at its boot. An adapter that cannot tell counts as no. */
+bool is_enabled(const struct store *store, const char *name);
+
+#endif

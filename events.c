@@ -1,0 +1,457 @@
+#include "supervisor.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "log.h"
+#include "notify.h"
+#include "timespan.h"
+
+#define RECONNECT_MS 500
+#define GREETING_MS  5000 /* on a connection that replaces a lost one */
+
+/* ---- the guest ---- */
+
+static void on_pressed(void *arg, unsigned presses, bool heard)
+{
+	struct supervisor *s = arg;
+	struct climb *climb = s->presser;
+	const char *again = presses > 1 ? " again" : "";
+
+	if (!climb)
+		return;
+	s->presses = presses;
+	report_changed(s);
+	log_notice("%s: power button pressed%s%s", action_name(climb_rung(climb)->action), again,
+		   heard ? "" : "; whether the guest listens cannot be known");
+	if (climb == s->climber.ending)
+		notify_status("Stopping (%s): power button pressed%s", climb->row->trigger.s,
+			      again);
+	climb_clock(&s->climber, climb);
+}
+
+static void on_waiting(void *arg, int64_t at_most_ms)
+{
+	struct supervisor *s = arg;
+	struct climb *climb = s->presser;
+
+	if (!climb)
+		return;
+	log_notice("%s: the guest does not listen to its power button %s; waiting for it, %s at "
+		   "most",
+		   action_name(climb_rung(climb)->action),
+		   climb->held ? "yet" : "any more: the press was not heard",
+		   timespan_about(at_most_ms).s);
+	climb_hold(&s->climber, climb);
+	if (climb == s->climber.ending)
+		notify_status("Stopping (%s): waiting until the guest listens",
+			      climb->row->trigger.s);
+}
+
+static void on_stuck(void *arg)
+{
+	struct supervisor *s = arg;
+	struct climb *climb = s->presser;
+
+	if (!climb || !climb->held)
+		return;
+	log_warnx("%s: QEMU does not answer", action_name(climb_rung(climb)->action));
+	climb_clock(&s->climber, climb);
+}
+
+static void on_nobody(void *arg, const char *why)
+{
+	struct supervisor *s = arg;
+	struct climb *climb = s->presser;
+
+	if (!climb)
+		return;
+	if (climb_rung(climb)->action == ACTION_REBOOT)
+		actions_forget_reboot(s);
+	climb_failed(&s->climber, climb, why);
+}
+
+static void on_listens(void *arg, bool known)
+{
+	struct supervisor *s = arg;
+
+	if (known)
+		log_info("the guest listens to its power button");
+	else
+		log_info("whether the guest listens cannot be known; ready, as it is started");
+	report_ready(s);
+}
+
+const struct guest_callbacks events_guest = {.pressed = on_pressed,
+					     .waiting = on_waiting,
+					     .stuck = on_stuck,
+					     .nobody = on_nobody,
+					     .listens = on_listens};
+
+/* ---- the guest agent ---- */
+
+static void on_agent_asked(void *arg)
+{
+	struct supervisor *s = arg;
+
+	if (!s->asker)
+		return;
+	log_notice("agent-shutdown: the guest agent was asked to shut the guest down");
+	notify_status("Stopping (%s): guest agent asked", s->asker->row->trigger.s);
+}
+
+static void on_agent_failed(void *arg, const char *why)
+{
+	struct supervisor *s = arg;
+
+	if (s->asker)
+		climb_failed(&s->climber, s->asker, why);
+}
+
+static void on_agent_answers(void *arg)
+{
+	log_info("the guest agent answers");
+	report_ready(arg);
+}
+
+const struct agentport_callbacks events_agentport = {.changed = report_changed,
+						     .asked = on_agent_asked,
+						     .failed = on_agent_failed,
+						     .answers = on_agent_answers};
+
+/* ---- QMP: events ---- */
+
+static void ask_run_state(struct supervisor *s);
+
+/* Whether QEMU, after its SHUTDOWN, ends by itself. */
+void events_tell_ending(struct supervisor *s, bool told)
+{
+	s->ending_told = told;
+	climber_shutdown_seen(&s->climber, told);
+}
+
+/* It does not after all: somebody else has set shutdown=pause. */
+static void on_stays(struct supervisor *s)
+{
+	struct climb *climb = s->presser ? s->presser : s->asker;
+
+	events_tell_ending(s, false);
+	if (climb && climb == s->climber.ending)
+		climb_failed(&s->climber, climb, "the guest is down already");
+}
+
+void events_on_run_state(void *arg, enum qmp_result result, json_t *value)
+{
+	struct supervisor *s = arg;
+	const char *state = json_string_value(json_object_get(value, "status"));
+
+	if (result != QMP_OK || !state)
+		return;
+	if (s->outcome.migrated && strcmp(state, "finish-migrate") == 0)
+		state = "postmigrate"; /* QEMU tells MIGRATION before it has set the run state */
+	if (strcmp(s->run_state, state) != 0 && !report_stopping(s))
+		notify_status("Guest: %s", state);
+	snprintf(s->run_state, sizeof(s->run_state), "%s", state);
+	outcome_run_state(&s->outcome, state);
+	if (s->ending_told && strcmp(state, "shutdown") == 0)
+		on_stays(s);
+	report_changed(s);
+}
+
+static void on_asked_state(void *arg, enum qmp_result result, json_t *value)
+{
+	struct supervisor *s = arg;
+	bool again = s->state_again;
+
+	s->state_asked = s->state_again = false;
+	events_on_run_state(s, result, value);
+	if (again && result != QMP_LOST)
+		ask_run_state(s);
+}
+
+/* Events may come in floods: one question at a time. */
+static void ask_run_state(struct supervisor *s)
+{
+	if (s->state_asked)
+		s->state_again = true;
+	else
+		s->state_asked =
+			qmp_command(s->qmp, "query-status", NULL, COMMAND_MS, on_asked_state, s);
+	guest_look(s->guest);
+	if (s->agentport)
+		agentport_run_state(s->agentport);
+}
+
+static void on_event_state(struct supervisor *s, json_t *data)
+{
+	(void)data;
+	ask_run_state(s);
+}
+
+static void on_round(void *arg, enum qmp_result result, json_t *value)
+{
+	struct supervisor *s = arg;
+
+	if (result == QMP_OK || !s->cont_after_reset)
+		return;
+	log_warnx("reboot: system_reset: %s", qmp_why(result, value));
+	s->cont_after_reset = false;
+	if (s->presser)
+		climb_failed(&s->climber, s->presser, NULL);
+}
+
+/* The guest is down, but QEMU stays as reboot has asked: the same process boots it again. */
+static bool go_round(struct supervisor *s)
+{
+	if (!s->rebooting)
+		return false;
+	log_notice("reboot: the guest is down, starting it again");
+	guest_release(s->guest);
+	if (s->presser)
+		climb_hold(&s->climber, s->presser); /* its TIME has done its work */
+	s->cont_after_reset = true;
+	report_changed(s);
+	qmp_command(s->qmp, "system_reset", NULL, COMMAND_MS, on_round, s);
+	return true;
+}
+
+static void on_event_shutdown(struct supervisor *s, json_t *data)
+{
+	const char *reason = json_string_value(json_object_get(data, "reason"));
+	bool stays = strcmp(s->actions.shutdown, "pause") == 0 &&
+		     !(reason && strcmp(reason, "host-qmp-quit") == 0);
+
+	log_notice("SHUTDOWN: %s", reason ? reason : "no reason given");
+	if (stays) {
+		if (!go_round(s))
+			ask_run_state(s);
+		return;
+	}
+	events_tell_ending(s, true);
+	guest_release(s->guest);
+	if (s->asker)
+		agentport_release(s->agentport);
+	if (s->climber.ending)
+		climb_clock(&s->climber, s->climber.ending);
+	notify_status("The guest is down, QEMU is ending");
+	report_pulse(s);
+	report_changed(s);
+}
+
+static void on_event_reset(struct supervisor *s, json_t *data)
+{
+	(void)data;
+	guest_restarted(s->guest);
+	if (s->cont_after_reset)
+		qmp_command(s->qmp, "cont", NULL, COMMAND_MS, NULL, NULL);
+	s->cont_after_reset = false;
+	if (s->rebooting) {
+		s->rebooting = false;
+		actions_set_back_later(s);
+		if (s->presser)
+			climb_over(&s->climber, s->presser);
+	}
+	ask_run_state(s);
+}
+
+/* QEMU tells before it has set the run state: a question would come too early. */
+static void on_event_migration(struct supervisor *s, json_t *data)
+{
+	(void)data;
+	if (!s->outcome.migrated)
+		return;
+	snprintf(s->run_state, sizeof(s->run_state), "postmigrate");
+	report_changed(s);
+}
+
+static void on_event_panicked(struct supervisor *s, json_t *data)
+{
+	(void)data;
+	log_warnx("the guest has panicked");
+	ask_run_state(s);
+}
+
+static void on_event_port(struct supervisor *s, json_t *data)
+{
+	(void)data;
+	if (s->agentport)
+		agentport_look(s->agentport);
+}
+
+static const struct {
+	const char *name;
+	void (*handle)(struct supervisor *s, json_t *data);
+} event_table[] = {
+	{"SHUTDOWN", on_event_shutdown},
+	{"RESET", on_event_reset},
+	{"GUEST_PANICKED", on_event_panicked},
+	{"STOP", on_event_state},
+	{"RESUME", on_event_state},
+	{"SUSPEND", on_event_state},
+	{"WAKEUP", on_event_state},
+	{"MIGRATION", on_event_migration},
+	{"VSERPORT_CHANGE", on_event_port},
+};
+
+void events_trigger(struct supervisor *s, const char *name, json_t *event)
+{
+	struct trigger_seen seen = {.row = policy_find(&s->options.policy, name), .from = "QMP"};
+
+	if (!seen.row || trigger_signal(name)) /* no event can pass for a signal */
+		return;
+	s->event = event;
+	climber_triggers(&s->climber, &seen, 1);
+	s->event = NULL;
+}
+
+static void on_qmp_event(void *arg, const char *name, json_t *event)
+{
+	struct supervisor *s = arg;
+	json_t *data = json_object_get(event, "data");
+
+	log_debug("event %s", name);
+	outcome_event(&s->outcome, name, data, s->climber.ending != NULL);
+	for (size_t i = 0; i < sizeof(event_table) / sizeof(event_table[0]); i++)
+		if (strcmp(event_table[i].name, name) == 0)
+			event_table[i].handle(s, data);
+	events_trigger(s, name, event);
+}
+
+/* ---- QMP: the connection ---- */
+
+static void await_readiness(struct supervisor *s)
+{
+	switch (s->options.ready) {
+	case READY_STARTED:
+		report_ready(s);
+		break;
+	case READY_LISTENING:
+		guest_await(s->guest);
+		break;
+	case READY_AGENT:
+		if (s->agentport) {
+			agentport_await(s->agentport);
+		} else {
+			log_info("this VM has no guest agent channel; ready, as it is started");
+			report_ready(s);
+		}
+		break;
+	}
+}
+
+/* What QEMU may have told while it had no supervisor: a guest has gone down, or round. */
+static void see_what_was_missed(struct supervisor *s)
+{
+	bool down = strcmp(s->run_state, "shutdown") == 0;
+	bool runs = strcmp(s->run_state, "running") == 0;
+	bool round = s->cont_after_reset || (s->run_state[0] && s->outcome.reason[0]);
+
+	if (s->ending_told)
+		return;
+	if (down) {
+		go_round(s);
+	} else if (round) {
+		s->cont_after_reset = s->cont_after_reset && !runs;
+		outcome_event(&s->outcome, "RESET", NULL, false);
+		outcome_run_state(&s->outcome, s->run_state);
+		on_event_reset(s, NULL);
+	}
+}
+
+static void on_started(void *arg, enum qmp_result result, json_t *value)
+{
+	struct supervisor *s = arg;
+
+	events_on_run_state(s, result, value);
+	if (result == QMP_LOST)
+		return;
+	s->started_told = true;
+	log_info("QEMU runs, pid %d: %s", s->qemu, s->run_state[0] ? s->run_state : "no answer");
+	if (s->adopted)
+		see_what_was_missed(s);
+	if (!s->ready)
+		await_readiness(s);
+}
+
+/* On a connection that replaces a lost one. */
+static void on_back(void *arg, enum qmp_result result, json_t *value)
+{
+	events_on_run_state(arg, result, value);
+	if (result == QMP_OK)
+		see_what_was_missed(arg);
+}
+
+void events_set_qmp(struct supervisor *s, struct qmp *qmp)
+{
+	guest_set_qmp(s->guest, qmp);
+	if (s->agentport)
+		agentport_set_qmp(s->agentport, qmp);
+}
+
+void events_on_qmp_ready(void *arg)
+{
+	struct supervisor *s = arg;
+	json_t *events =
+		json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "events", "state", 1);
+
+	if (s->qmp_seen || s->adopted)
+		actions_send(s, NULL, NULL); /* it may have been lost with the connection */
+	s->outcome.answered = s->qmp_seen = true;
+	s->watchdog_answered = monotonic_ms();
+	evtimer_del(s->unanswered_timer);
+	if (s->lost_told)
+		log_notice("QMP is there again");
+	s->lost_told = false;
+	s->connects = 0;
+	qmp_command(s->qmp, "query-status", NULL, COMMAND_MS,
+		    s->started_told ? on_back : on_started, s);
+	/* Without this nobody tells when a guest has migrated away. */
+	qmp_command(s->qmp, "migrate-set-capabilities", events, COMMAND_MS, NULL, NULL);
+	events_set_qmp(s, s->qmp);
+	climber_retry(&s->climber);
+}
+
+static void on_qmp_closed(void *arg, const char *why)
+{
+	struct supervisor *s = arg;
+	struct climb *climb = s->presser;
+
+	log_debug("QMP: %s", why);
+	events_set_qmp(s, NULL);
+	qmp_free(s->qmp);
+	s->qmp = NULL;
+	if (s->gone) {
+		supervisor_finish_if_over(s);
+		return;
+	}
+	if (climb)
+		climb_clock(&s->climber, climb);
+	if (s->connects > 0)
+		log_debug("QMP: connecting again");
+	timespan_arm(s->reconnect_timer, RECONNECT_MS);
+}
+
+const struct qmp_callbacks events_qmp = {
+	.ready = events_on_qmp_ready, .event = on_qmp_event, .closed = on_qmp_closed};
+
+/* control first, then the public socket, in turns. */
+void events_connect_again(struct supervisor *s)
+{
+	int sock = rundir_connect(&s->dir, s->connects++ % 2 == 0 ? SOCKET_CONTROL : SOCKET_QMP);
+
+	if (sock >= 0)
+		s->qmp = qmp_new(s->base, sock, GREETING_MS, &events_qmp, s);
+	if (!s->qmp)
+		timespan_arm(s->reconnect_timer, RECONNECT_MS);
+}
+
+void events_on_reconnect(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+
+	(void)fd, (void)what;
+	if (!s->lost_told)
+		log_warnx("the QMP connection is lost while QEMU lives; connecting again");
+	s->lost_told = true;
+	events_connect_again(s);
+}

@@ -1,0 +1,40 @@
+/*
+ * What a supervisor leaves to the next one in state.json, in case it dies and its VM lives: what
+ * QEMU cannot be asked for. Times are milliseconds of CLOCK_BOOTTIME there, of monotonic_ms() here.
+ */
+#ifndef HANDOVER_H
+#define HANDOVER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "ladder.h"
+#include "options.h"
+#include "outcome.h"
+
+struct handover {
+	bool ready;	/* it was reported */
+	int64_t memory; /* MiB, as it was started with; 0: not known */
+	char run_state[32];
+	struct qemu_actions actions; /* what is set in QEMU */
+	bool rebooting;		     /* a guest that goes down is started again */
+	bool going_round;	     /* it is down, and is being started */
+	bool ending;		     /* SHUTDOWN was seen: QEMU ends by itself */
+	unsigned presses;	     /* of the power button, by the rung in progress */
+	struct outcome outcome;
+};
+
+/* Adds all of it, and the ladders in progress, to state (borrowed), an object. */
+void handover_write(json_t *state, const struct handover *h, const struct climber *climber);
+
+/*
+ * Reads it. False: state (borrowed, or NULL) is not of that QEMU, or is damaged; then *h is left
+ * alone.
+ */
+bool handover_read(json_t *state, const char *name, pid_t pid, struct handover *h);
+
+/* Goes on with the ladders of a state that handover_read() has taken. */
+void handover_resume(json_t *state, struct climber *climber);
+
+#endif

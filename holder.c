@@ -1,0 +1,81 @@
+#include "holder.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* "" if it cannot be read. Only calls that are safe after fork. */
+static void read_file(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = -1;
+
+	if (fd >= 0) {
+		len = read(fd, text, size - 1);
+		close(fd);
+	}
+	text[len > 0 ? len : 0] = '\0';
+}
+
+static unsigned long long start_time(pid_t pid)
+{
+	char path[32] = "/proc/self/stat", text[1024];
+	const char *field;
+
+	if (pid != 0)
+		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	read_file(path, text, sizeof(text));
+	field = strrchr(text, ')'); /* the comm before it may hold spaces */
+	for (int i = 2; field && i < 22; i++)
+		field = strchr(field + 1, ' ');
+	return field ? strtoull(field + 1, NULL, 10) : 0;
+}
+
+void boot_id(char id[BOOT_ID])
+{
+	read_file("/proc/sys/kernel/random/boot_id", id, BOOT_ID);
+	id[strcspn(id, "\n")] = '\0';
+}
+
+struct holder holder_of(pid_t pid)
+{
+	struct holder holder = {.pid = pid ? pid : getpid(), .start = start_time(pid)};
+
+	boot_id(holder.boot);
+	return holder;
+}
+
+int holder_format(const struct holder *holder, char line[HOLDER_LINE])
+{
+	return snprintf(line, HOLDER_LINE, "%d %llu %s\n", holder->pid, holder->start,
+			holder->boot);
+}
+
+/* scanf takes signs and spaces that nobody has written. */
+bool holder_parse(struct holder *holder, const char *text)
+{
+	char line[HOLDER_LINE];
+
+	*holder = (struct holder){0};
+	return sscanf(text, "%9d %19llu %39s", &holder->pid, &holder->start, holder->boot) == 3 &&
+	       holder->pid > 0 && holder->start > 0 &&
+	       strncmp(text, line, (size_t)holder_format(holder, line) - 1) == 0;
+}
+
+/* What is read of a process behind its pidfd is of no other one. */
+int holder_pidfd(const struct holder *holder)
+{
+	int fd = (int)syscall(SYS_pidfd_open, holder->pid, 0);
+	struct holder now;
+
+	if (fd < 0)
+		return -1;
+	now = holder_of(holder->pid);
+	if (now.start == holder->start && strcmp(now.boot, holder->boot) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}

@@ -1,0 +1,109 @@
+#include "supervisor.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "handover.h"
+#include "log.h"
+#include "notify.h"
+#include "timespan.h"
+#include "xalloc.h"
+
+#define PULSE_MS       5000 /* between two extensions */
+#define EXTENSION_MS   30000
+#define READY_AGAIN_MS 250 /* between tries to tell a busy init system */
+
+/* ---- what others may know: state.json, STATUS= ---- */
+
+bool report_stopping(const struct supervisor *s)
+{
+	return s->climber.ending || s->ending_told;
+}
+
+static const char *phase(const struct supervisor *s)
+{
+	if (report_stopping(s))
+		return "stopping";
+	return s->outcome.answered ? "running" : "starting";
+}
+
+static json_t *agent_state(const struct supervisor *s)
+{
+	return s->agentport ? json_boolean(agentport_is_open(s->agentport)) : json_null();
+}
+
+void report_write_state(struct supervisor *s)
+{
+	struct handover handover = {.ready = s->ready,
+				    .memory = s->memory,
+				    .actions = s->actions,
+				    .rebooting = s->rebooting,
+				    .going_round = s->cont_after_reset,
+				    .ending = s->ending_told,
+				    .presses = s->presses,
+				    .outcome = s->outcome};
+	json_t *state = xcheck(json_pack("{s:i, s:s, s:i, s:i, s:s, s:I, s:o}", "version", 1,
+					 "name", s->options.name, "supervisor", (int)getpid(),
+					 "pid", (int)s->qemu, "phase", phase(s), "started",
+					 (json_int_t)s->started, "agent", agent_state(s)));
+
+	snprintf(handover.run_state, sizeof(handover.run_state), "%s", s->run_state);
+	handover_write(state, &handover, &s->climber);
+	rundir_write_state(&s->dir, state);
+	json_decref(state);
+}
+
+void report_on_changed(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+	int64_t next = climber_next(&s->climber), now = monotonic_ms();
+
+	(void)fd, (void)what;
+	if (s->ended)
+		return;
+	evtimer_del(s->climb_timer);
+	if (next != FOREVER)
+		timespan_arm(s->climb_timer, next > now ? next - now : 0);
+	report_write_state(s);
+}
+
+/* Many changes in one turn of the loop are one change to those who look. */
+void report_changed(void *arg)
+{
+	struct supervisor *s = arg;
+
+	event_active(s->changed_event, 0, 0);
+}
+
+/* An extension that systemd got before its own stop began is forgotten: they are repeated. */
+void report_pulse(struct supervisor *s)
+{
+	bool awaited = !s->ready && monotonic_ms() - s->since < s->options.boot_timeout;
+
+	if (s->ready_pending)
+		s->ready_pending = !notify_ready();
+	if (report_stopping(s) || awaited)
+		notify_extend(report_stopping(s), EXTENSION_MS);
+	if (s->ready_pending)
+		timespan_arm(s->pulse_timer, READY_AGAIN_MS);
+	else if (report_stopping(s) || awaited)
+		timespan_arm(s->pulse_timer, PULSE_MS);
+	else
+		evtimer_del(s->pulse_timer);
+}
+
+void report_on_pulse(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	report_pulse(arg);
+}
+
+void report_ready(struct supervisor *s)
+{
+	if (s->ready)
+		return;
+	s->ready = s->ready_pending = true;
+	report_changed(s);
+	report_pulse(s);
+	log_debug("readiness reported");
+}

@@ -1,0 +1,176 @@
+/*
+ * The supervisor of one VM, and what its four files know of each other: qemu-supervise.c starts,
+ * hears signals and ends; actions.c does what rungs say; events.c hears QEMU and the guest;
+ * report.c tells others.
+ */
+#ifndef SUPERVISOR_H
+#define SUPERVISOR_H
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <termios.h>
+#include <time.h>
+
+#include "agentport.h"
+#include "guest.h"
+#include "ladder.h"
+#include "options.h"
+#include "outcome.h"
+#include "qmp.h"
+#include "reexec.h"
+#include "run.h"
+#include "rundir.h"
+#include "signals.h"
+
+#define COMMAND_MS 10000 /* for an answer of QEMU */
+
+struct terminal {
+	bool saved;
+	struct termios modes;
+};
+
+struct supervisor {
+	struct options options;
+	struct signals signals;
+	struct terminal terminal;
+	bool hup_is_term;
+	struct reexec reexec; /* what was passed on to us */
+	char *path, **argv;   /* of this program, for the next one */
+	unsigned reexec_tries;
+	struct event_base *base;
+	struct rundir dir;
+
+	pid_t qemu;
+	bool adopted; /* another supervisor started it: it is no child of ours */
+	bool waited;  /* waitpid(2) told wait_status */
+	int wait_status;
+	bool gone;  /* QEMU has ended */
+	bool ended; /* and all that it said was heard */
+	int exec_pipe, exec_error;
+	int readconfig; /* its number in QEMU's command line */
+	time_t started; /* CLOCK_REALTIME, for people */
+	int64_t memory; /* MiB, as it was started with; 0: not known */
+	int64_t began;	/* the same on CLOCK_MONOTONIC, ms */
+	int64_t since;	/* when we began with it: its start, or when we took it over */
+	struct event *exec_event;
+
+	struct qmp *qmp;
+	bool qmp_seen; /* it was ready once */
+	bool started_told;
+	bool lost_told;
+	unsigned connects;
+	struct event *reconnect_timer;
+
+	struct guest *guest;
+	struct agentport *agentport; /* NULL: the VM has none */
+	struct climber climber;
+	struct runner *runner;
+	struct outcome outcome;
+	struct qemu_actions actions; /* in force in QEMU, as far as we know */
+	char run_state[32];
+	bool state_asked, state_again; /* a query-status is unanswered; and out of date already */
+	bool status_asked;
+	struct climb *presser; /* whose rung presses the button */
+	unsigned presses;      /* by that rung, also in a supervisor before us */
+	struct climb *asker;   /* whose rung asks the guest agent */
+	bool rebooting;	       /* a guest that goes down now is started again */
+	bool cont_after_reset;
+	bool ending_told; /* QEMU ends by itself: its SHUTDOWN was seen */
+	bool ready, ready_pending;
+	char words[160]; /* how it ended */
+	json_t *event;	 /* what began the ladder that is being begun */
+
+	bool watchdog_asked; /* its query-status is unanswered */
+	int64_t watchdog_answered;
+	bool unresponsive;
+
+	struct event *signal_event;
+	struct event *climb_timer;
+	struct event *changed_event;
+	struct event *pulse_timer;
+	struct event *watchdog_timer;
+	struct event *drain_timer;
+	struct event *kill_timer;
+	struct event *unanswered_timer;
+	struct event *back_timer;
+	struct event *reexec_timer;
+	struct event *gone_event; /* of one that was adopted */
+};
+
+/* ---- qemu-supervise.c ---- */
+
+/* Leaves the event loop once QEMU has ended and all that it said was heard. */
+void supervisor_finish_if_over(struct supervisor *s);
+
+/* ---- actions.c ---- */
+
+/* For the climber, whose arg is the supervisor. */
+extern const struct ladder_ops actions_ops;
+
+/*
+ * Tells QEMU what s->actions holds. reply may be NULL. False: QMP is not ready, and reply is not
+ * called.
+ */
+bool actions_send(struct supervisor *s, qmp_reply_fn reply, void *arg);
+
+/* What the user has set is in force again, but only when the firmware has done its own reset. */
+void actions_set_back_later(struct supervisor *s);
+
+/* A guest that goes down from now on is down. */
+void actions_forget_reboot(struct supervisor *s);
+
+/* SIGKILL, until it is gone. */
+void actions_kill_qemu(struct supervisor *s);
+
+/* After a takeover: sets s->back_timer as the supervisor before us had. */
+void actions_rearm_back_timer(struct supervisor *s);
+
+/* Of s->kill_timer, s->back_timer and s->runner (run.h). */
+void actions_on_kill_timer(evutil_socket_t fd, short what, void *arg);
+void actions_on_back_timer(evutil_socket_t fd, short what, void *arg);
+void actions_on_program_done(void *arg, const void *key, bool ok);
+
+/* ---- events.c ---- */
+
+extern const struct guest_callbacks events_guest;
+extern const struct agentport_callbacks events_agentport;
+extern const struct qmp_callbacks events_qmp;
+
+/* Whether QEMU has told that it ends by itself: ladders wait for its disks. */
+void events_tell_ending(struct supervisor *s, bool told);
+
+/* An answer to query-status. */
+void events_on_run_state(void *arg, enum qmp_result result, json_t *value);
+
+/* Raises a trigger that is no signal, if there is a ladder for it. event is borrowed. */
+void events_trigger(struct supervisor *s, const char *name, json_t *event);
+
+/* Another connection, or NULL. */
+void events_set_qmp(struct supervisor *s, struct qmp *qmp);
+void events_connect_again(struct supervisor *s);
+void events_on_qmp_ready(void *arg);
+void events_on_reconnect(evutil_socket_t fd, short what, void *arg);
+
+/* ---- report.c ---- */
+
+/* Whether the VM is being ended, or ends. */
+bool report_stopping(const struct supervisor *s);
+
+/* Something that state.json tells has changed: at the end of the loop's turn it is written. */
+void report_changed(void *supervisor);
+void report_on_changed(evutil_socket_t fd, short what, void *arg);
+
+/* state.json, now. */
+void report_write_state(struct supervisor *s);
+
+/* The init system's time limit is extended, now and every few seconds, as long as it is waiting. */
+void report_pulse(struct supervisor *s);
+void report_on_pulse(evutil_socket_t fd, short what, void *arg);
+
+/* Readiness, once. */
+void report_ready(struct supervisor *s);
+
+#endif

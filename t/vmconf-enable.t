@@ -1,0 +1,123 @@
+#!/usr/bin/perl
+# vmconf enable and disable, and which adapter is asked: adapters that write down what they are asked for.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use T;
+
+need('qemu-system-x86_64');
+
+my $vmconf = $ENV{T_VMCONF} || "$top/vmconf";
+my $none = "$top/init/none";
+
+# An adapter that keeps what is enabled as files, after what the script says.
+sub adapter {
+	my ($path, $script) = @_;
+	spew($path, <<"SH");
+#!/bin/sh
+echo "\${0##*/} \$*" >>"$work/asked"
+$script
+case \$1 in
+enable) : >"$work/enabled.\$2" ;;
+disable) rm -f "$work/enabled.\$2" ;;
+is-enabled) [ -e "$work/enabled.\$2" ] || exit 3 ;;
+*) exec "$none" "\$@" ;;
+esac
+SH
+	chmod 0755, $path;
+	return $path;
+}
+
+sub asked {
+	my $asked = slurp("$work/asked");
+	unlink "$work/asked";
+	return join ', ', split /\n/, $asked;
+}
+
+# ---- enable, disable ----
+vmconf_does('create', $_, quick()) for qw(web1 web2);
+$ENV{QEMU_SUPERVISE_INIT} = adapter("$work/init", '');
+is(vmconf_does('enable', 'web1', 'web2'), "web1: enabled\nweb2: enabled\n", 'enable says what it has done');
+is(asked(), 'init is-enabled web1, init enable web1, init is-enabled web2, init enable web2', 'through the adapter');
+is(vmconf_does('enable', 'web1'), "web1 is enabled already\n", 'enable again: a hint');
+is(vmconf_does('disable', 'web2'), "web2: disabled\n", 'disable');
+is(vmconf_does('disable', 'web2'), "web2 is not enabled\n", 'disable again: a hint');
+asked();
+vmconf_fails(1, qr/there is no VM web3 .*; did you mean "web[12]"\?/, 'enable', 'web2', 'web3');
+vmconf_fails(64, qr/cannot be the name of a VM/, 'disable', '../web1');
+vmconf_fails(64, qr/usage: vmconf enable NAME\.\.\./, 'enable');
+is(asked(), '', 'nothing is done unless all of them are known');
+spew("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/bad.json", '{ "cpus": "many" }');
+vmconf_fails(78, qr/bad\.json: cpus: /, 'enable', 'bad');
+is(vmconf_does('disable', 'bad'), "bad is not enabled\n", 'a broken one can be disabled');
+unlink "$ENV{QEMU_SUPERVISE_CONFIG_DIR}/bad.json";
+
+# ---- with create, rename, delete ----
+is(vmconf_does('create', 'web3', quick('--enable', '--start')) =~ s/\(.*\)/(...)/r, "web3: enabled\nweb3: running (...)\n", 'create --enable --start');
+vmconf_does('stop', 'web3');
+is(vmconf_does('rename', 'web3', 'web4'), "web4: enabled\nweb3: disabled\n", 'rename takes it along');
+ok(-e "$work/enabled.web4" && !-e "$work/enabled.web3", 'and it is so');
+is(vmconf_does('rename', 'web2', 'web3'), '', 'what was not enabled is not');
+is(vmconf_does('delete', 'web4'), "web4: disabled\n", 'delete leaves nothing enabled behind');
+is(vmconf_does('delete', 'web3'), '', 'and says nothing where nothing was');
+
+# ---- adapters that fail, or are older ----
+adapter("$work/init", '[ "$1" != enable ] || exit 7');
+vmconf_fails(7, qr/web5: the init adapter could not enable it \(status 7\)/, 'create', 'web5', quick('--enable'));
+ok(definition('web5'), 'and the VM is there');
+adapter("$work/init", '[ "$2" != web1 ] || exit 9');
+vmconf_fails(9, qr/web1: the init adapter could not enable it/, 'enable', 'web1', 'web5');
+ok(-e "$work/enabled.web5", 'the next one is enabled all the same');
+adapter("$work/init", '[ "$1" != is-enabled ] || exit 64');
+is(vmconf_does('enable', 'web5'), "web5: enabled\n", 'one that cannot tell is asked to do it');
+$ENV{QEMU_SUPERVISE_INIT} = "$work/nowhere";
+vmconf_fails(127, qr/cannot execute the init adapter \S+nowhere: No such file/, 'enable', 'web1');
+
+# ---- none ----
+$ENV{QEMU_SUPERVISE_INIT} = 'none';
+vmconf_fails(1, qr/^none: web1 cannot be started at boot: no init system that is known runs here; write a service.*\n/, 'enable', 'web1');
+is(vmconf_does('disable', 'web1'), "web1 is not enabled\n", 'none disable');
+is((run_command($none, 'disable', 'web1'))[0], 0, 'which is a success of the adapter, too');
+is((run_command($none, 'detect'))[0], 0, 'none detect');
+
+# ---- which one is asked ----
+mkdir $_ for "$work/bin", "$work/bin/init";
+system('cp', $vmconf, $ENV{T_SUPERVISE} || "$top/qemu-supervise", "$work/bin/") == 0 or die "cp failed\n";
+$ENV{T_VMCONF} = "$work/bin/vmconf";
+my @ours = qw(systemd s6 runit openrc none);
+
+# The adapters beside that vmconf, of which some say that their init system runs.
+sub running_are {
+	my (@running) = @_;
+	for my $name (@ours) {
+		my $runs = (grep { $_ eq $name } @running) ? 0 : 1;
+		adapter("$work/bin/init/$name", "[ \"\$1\" != detect ] || exit $runs");
+	}
+	asked();
+}
+
+delete $ENV{QEMU_SUPERVISE_INIT};
+running_are(qw(runit openrc));
+vmconf_does('disable', 'web1');
+is(asked(), 'systemd detect, s6 detect, runit detect, runit is-enabled web1, runit disable web1', 'the first that says so, found out once');
+running_are();
+vmconf_does('disable', 'web1', 'web5');
+is(asked(), join(', ', map({ "$_ detect" } @ours[0 .. 3]), 'none is-enabled web1', 'none is-enabled web5', 'none disable web5'), 'else none');
+running_are('openrc');
+unlink "$work/bin/init/$_" for qw(systemd s6 runit);
+vmconf_does('disable', 'web1');
+is(asked() =~ s/,.*//r, 'openrc detect', 'one that is not there is not asked');
+for my $word (qw(systemd s6)) {
+	running_are('runit');
+	$ENV{QEMU_SUPERVISE_INIT} = $word;
+	vmconf_does('disable', 'web1');
+	is(asked(), "$word is-enabled web1", "QEMU_SUPERVISE_INIT=$word: nobody is asked");
+}
+$ENV{QEMU_SUPERVISE_INIT} = '';
+delete $ENV{QEMU_SUPERVISE};
+adapter("$work/bin/init/runit", qq(echo "\$QEMU_SUPERVISE_INIT; \$QEMU_SUPERVISE; \$QEMU_SUPERVISE_CONFIG_DIR" >"$work/environment"));
+vmconf_does('disable', 'web1');
+is(slurp("$work/environment"), "$work/bin/init/runit; $work/bin/qemu-supervise; $work/config\n", 'what the adapter is told');
+
+done_testing;
