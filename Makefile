@@ -106,7 +106,7 @@ PERL = $(shell grep -lE '^\#!/usr/bin/(env )?perl' bench/* t/* 2>/dev/null) $(wi
 
 lint:
 	@t/setup lint
-	@clang-format --dry-run -Werror *.[ch] $(wildcard bench/*.c fuzz/*.c t/*.c)
+	@clang-format --dry-run -Werror *.[ch] $(wildcard bench/*.c fuzz/*.[ch] t/*.[ch])
 	@printf '%s\n' $(wildcard *.c bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
 	@printf '%s\n' *.c | xargs -n 1 -P $$(nproc) gcc $(TIDY_CFLAGS) -O1 -fanalyzer -c -o /dev/null
 	@mandoc -Tlint -Wstyle man/*.[0-9]

@@ -1,28 +1,10 @@
 /* The guest agent's client, over a socketpair. */
-#include "unit.h"
+#include "peer.h"
 
-#include <event2/event.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "../agent.h"
 #include "../log.h"
-
-struct peer {
-	struct event_base *base;
-	struct agent *agent;
-	int fd; /* the agent's end */
-	long long id;
-	unsigned ready, closed;
-	char why[128];
-	char answers[256]; /* "ok;" "error:DESC;" "timeout;" "lost;" */
-	bool hang_up;	   /* in the first callback */
-};
 
 static void hang_up(struct peer *p)
 {
@@ -44,8 +26,7 @@ static void on_closed(void *arg, const char *why)
 {
 	struct peer *p = arg;
 
-	p->closed++;
-	snprintf(p->why, sizeof(p->why), "%s", why);
+	note_closed(p, why);
 	hang_up(p);
 }
 
@@ -53,42 +34,8 @@ static const struct agent_callbacks callbacks = {.ready = on_ready, .closed = on
 
 static void on_reply(void *arg, enum qmp_result result, json_t *value)
 {
-	struct peer *p = arg;
-	size_t len = strlen(p->answers);
-	static const char *const words[] = {[QMP_OK] = "ok",
-					    [QMP_ERROR] = "error:",
-					    [QMP_TIMEOUT] = "timeout",
-					    [QMP_LOST] = "lost"};
-
-	snprintf(p->answers + len, sizeof(p->answers) - len, "%s%s;", words[result],
-		 result == QMP_ERROR ? qmp_why(result, value) : "");
-	hang_up(p);
-}
-
-/* Runs the loop until nothing more is to be done at once. */
-static void settle(struct peer *p)
-{
-	for (int i = 0; i < 8; i++)
-		event_base_loop(p->base, EVLOOP_NONBLOCK);
-}
-
-static void say_bytes(struct peer *p, const char *text, size_t len)
-{
-	while (len > 0 && !p->closed) {
-		ssize_t n = send(p->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n > 0) {
-			text += n;
-			len -= (size_t)n;
-		}
-		event_base_loop(p->base, EVLOOP_NONBLOCK);
-	}
-	settle(p);
-}
-
-static void say(struct peer *p, const char *text)
-{
-	say_bytes(p, text, strlen(text));
+	note_answer(arg, result, value);
+	hang_up(arg);
 }
 
 __attribute__((format(printf, 2, 3))) static void say_id(struct peer *p, const char *format, ...)
@@ -102,29 +49,14 @@ __attribute__((format(printf, 2, 3))) static void say_id(struct peer *p, const c
 	say(p, text);
 }
 
-/* What the client has sent since the last call. */
-static const char *heard(struct peer *p)
-{
-	static char text[4096];
-	ssize_t len;
-
-	settle(p);
-	len = recv(p->fd, text, sizeof(text) - 1, MSG_DONTWAIT);
-	text[len > 0 ? len : 0] = '\0';
-	return text;
-}
-
 static void begin_test(struct peer *p, int sync_ms)
 {
 	static const char sync[] =
 		"\xff{\"execute\":\"guest-sync-delimited\",\"arguments\":{\"id\":";
+	int fd = peer_open(p);
 	const char *text;
-	int fds[2];
 
-	*p = (struct peer){.base = event_base_new()};
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	p->fd = fds[1];
-	p->agent = agent_new(p->base, fds[0], sync_ms, &callbacks, p);
+	p->agent = agent_new(p->base, fd, sync_ms, &callbacks, p);
 	assert_non_null(p->agent);
 	text = heard(p);
 	assert_memory_equal(text, sync, sizeof(sync) - 1);
@@ -143,8 +75,7 @@ static void begin_ready(struct peer *p)
 static void end_test(struct peer *p)
 {
 	agent_free(p->agent);
-	close(p->fd);
-	event_base_free(p->base);
+	peer_close(p);
 }
 
 static void syncs_then_asks(void **state)
@@ -162,11 +93,11 @@ static void syncs_then_asks(void **state)
 				       "{\"mode\":\"powerdown\"}}\n");
 	assert_false(agent_command(p.agent, "guest-ping", NULL, 60000, on_reply, &p));
 	say(&p, "{\"return\": {}}\n");
-	assert_string_equal(p.answers, "ok;");
+	assert_string_equal(p.answers, "ok:;");
 	assert_true(agent_command(p.agent, "guest-ping", NULL, 60000, on_reply, &p));
 	assert_string_equal(heard(&p), "{\"execute\":\"guest-ping\"}\n");
 	say(&p, "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"disabled\"}}\n");
-	assert_string_equal(p.answers, "ok;error:disabled;");
+	assert_string_equal(p.answers, "ok:;error:disabled;");
 	assert_false(p.closed);
 	end_test(&p);
 }
@@ -212,7 +143,7 @@ static void drops_what_is_not_ours(void **state)
 	say(&p, "nonsense\n{\"event\": \"X\"}\n[]\n\"\xff\xfe\"\n");
 	assert_string_equal(p.answers, "");
 	say(&p, "{\"return\": {}}\n{\"return\": {}}\n");
-	assert_string_equal(p.answers, "ok;");
+	assert_string_equal(p.answers, "ok:;");
 	end_test(&p);
 }
 

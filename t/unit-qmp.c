@@ -1,33 +1,16 @@
 /* QMP framing, over a socketpair. */
-#include "unit.h"
+#include "peer.h"
 
-#include <event2/event.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "../log.h"
-#include "../qmp.h"
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
 
-struct peer {
-	struct event_base *base;
-	struct qmp *qmp;
-	int fd; /* QEMU's end */
-	bool ready, closed;
-	char why[128];
-	char events[256];
-	char answers[256]; /* "ok:VALUE;" "error:DESC;" "timeout;" "lost;" */
-};
-
 static void on_ready(void *arg)
 {
-	((struct peer *)arg)->ready = true;
+	((struct peer *)arg)->ready++;
 }
 
 static void on_event(void *arg, const char *name, json_t *event)
@@ -41,77 +24,21 @@ static void on_event(void *arg, const char *name, json_t *event)
 
 static void on_closed(void *arg, const char *why)
 {
-	struct peer *p = arg;
-
-	p->closed = true;
-	snprintf(p->why, sizeof(p->why), "%s", why);
+	note_closed(arg, why);
 }
 
 static const struct qmp_callbacks callbacks = {on_ready, on_event, on_closed};
 
 static void on_reply(void *arg, enum qmp_result result, json_t *value)
 {
-	struct peer *p = arg;
-	size_t len = strlen(p->answers);
-	static const char *const words[] = {[QMP_OK] = "ok:",
-					    [QMP_ERROR] = "error:",
-					    [QMP_TIMEOUT] = "timeout",
-					    [QMP_LOST] = "lost"};
-
-	snprintf(p->answers + len, sizeof(p->answers) - len, "%s%s;", words[result],
-		 result == QMP_OK      ? json_string_value(value)
-		 : result == QMP_ERROR ? qmp_why(result, value)
-				       : "");
-}
-
-/* Runs the loop until nothing more is to be done at once. */
-static void settle(struct peer *p)
-{
-	for (int i = 0; i < 8; i++)
-		event_base_loop(p->base, EVLOOP_NONBLOCK);
-}
-
-static void say_bytes(struct peer *p, const char *text, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = send(p->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n > 0) {
-			text += n;
-			len -= (size_t)n;
-		} else if (p->closed) {
-			return;
-		}
-		event_base_loop(p->base, EVLOOP_NONBLOCK);
-	}
-	settle(p);
-}
-
-static void say(struct peer *p, const char *text)
-{
-	say_bytes(p, text, strlen(text));
-}
-
-/* What the client has sent since the last call. */
-static const char *heard(struct peer *p)
-{
-	static char text[4096];
-	ssize_t len;
-
-	settle(p);
-	len = recv(p->fd, text, sizeof(text) - 1, MSG_DONTWAIT);
-	text[len > 0 ? len : 0] = '\0';
-	return text;
+	note_answer(arg, result, value);
 }
 
 static void begin_test(struct peer *p, int timeout_ms)
 {
-	int fds[2];
+	int fd = peer_open(p);
 
-	*p = (struct peer){.base = event_base_new()};
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	p->fd = fds[1];
-	p->qmp = qmp_new(p->base, fds[0], timeout_ms, &callbacks, p);
+	p->qmp = qmp_new(p->base, fd, timeout_ms, &callbacks, p);
 	assert_non_null(p->qmp);
 }
 
@@ -127,8 +54,7 @@ static void begin_ready(struct peer *p)
 static void end_test(struct peer *p)
 {
 	qmp_free(p->qmp);
-	close(p->fd);
-	event_base_free(p->base);
+	peer_close(p);
 }
 
 static void greets(void **state)
