@@ -308,24 +308,6 @@ _Noreturn static void refuse_definition(struct vm_problems *problems)
 	exit(EX_CONFIG);
 }
 
-static void take_ladders(struct options *o, json_t *ladders)
-{
-	const char *trigger;
-	json_t *ladder;
-
-	json_object_foreach(ladders, trigger, ladder)
-	{
-		char *row = xasprintf("%s=%s", trigger, json_string_value(ladder)), *doubt;
-
-		free(policy_set(&o->policy, row, &doubt)); /* was checked */
-		if (doubt)
-			log_warnx("%s: on.%s: %s; the row is kept, in case QEMU knows it",
-				  o->vm->file, trigger, doubt);
-		free(doubt);
-		free(row);
-	}
-}
-
 /* The first form: a VM that has a definition. */
 static void take_definition(struct options *o, const char *name)
 {
@@ -355,7 +337,7 @@ static void take_definition(struct options *o, const char *name)
 	o->ready = (enum ready_when)o->vm->ready;
 	o->press_interval = o->vm->press_interval;
 	o->boot_timeout = o->vm->boot_timeout;
-	take_ladders(o, o->vm->on);
+	vm_take_ladders(o->vm, &o->policy);
 }
 
 static void take_given(struct options *o, const struct given *given)

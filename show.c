@@ -420,20 +420,11 @@ static bool check_files(const struct vm *vm)
 static void set_stop_time(const struct vm *vm)
 {
 	struct policy policy;
-	const char *trigger;
 	int64_t longest;
-	json_t *ladder;
 	char *text;
 
 	policy_init(&policy);
-	json_object_foreach(vm->on, trigger, ladder)
-	{
-		char *row = xasprintf("%s=%s", trigger, json_string_value(ladder)), *doubt;
-
-		free(policy_set(&policy, row, &doubt)); /* was checked */
-		free(doubt);
-		free(row);
-	}
+	vm_take_ladders(vm, &policy);
 	longest = policy_longest_stop(&policy);
 	text = longest == FOREVER ? xstrdup("forever")
 				  : xasprintf("%lld", (long long)(longest + 999) / 1000);

@@ -9,7 +9,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "ladder.h"
+#include "log.h"
 #include "paths.h"
 #include "timespan.h"
 #include "vmfile.h"
@@ -953,6 +953,24 @@ struct vm *vm_load(const char *name, struct vm_problems *problems)
 	vmfile_close(&dir);
 	free(path);
 	return vm;
+}
+
+void vm_take_ladders(const struct vm *vm, struct policy *policy)
+{
+	const char *trigger;
+	json_t *ladder;
+
+	json_object_foreach(vm->on, trigger, ladder)
+	{
+		char *row = xasprintf("%s=%s", trigger, json_string_value(ladder)), *doubt;
+
+		free(policy_set(policy, row, &doubt)); /* was checked */
+		if (doubt)
+			log_warnx("%s: on.%s: %s; the row is kept, in case QEMU knows it", vm->file,
+				  trigger, doubt);
+		free(doubt);
+		free(row);
+	}
 }
 
 void vm_free(struct vm *vm)

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ladder.h"
 #include "vmfile.h"
 
 /* Where UEFI firmware keeps its variables, in the VM's state directory: a list of file names. */
@@ -127,6 +128,10 @@ char *vm_home(const char *name);
 /* The names of all VMs that have a definition, NULL-terminated and malloc'd, in no order. */
 char **vm_names(void);
 void vm_names_free(char **names);
+
+/* Puts the definition's ladders into policy. A trigger that only QEMU can judge is told of in the
+ * log. */
+void vm_take_ladders(const struct vm *vm, struct policy *policy);
 
 /* The UUID and the MAC of a nic: those of the definition, else made of host and name. Malloc'd. */
 char *vm_uuid(const struct vm *vm);
