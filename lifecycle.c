@@ -519,7 +519,13 @@ static void run_orders(struct lifecycle *l)
 	}
 }
 
-/* One that waits for what we do not wait for any more is ended; so is one that hangs. */
+/* Its adapter may be waiting for what we have given up. What stops a VM that is down may finish. */
+static bool given_up(const struct lifecycle *l, const struct job *job)
+{
+	return l->verb == &stop_verb ? vm_state_is_up(job->now.state) : job->status != 0;
+}
+
+/* They end by themselves, but one that hangs is ended. */
 static void wait_adapters(struct lifecycle *l)
 {
 	int64_t until = monotonic_ms() + ADAPTER_MS;
@@ -527,7 +533,7 @@ static void wait_adapters(struct lifecycle *l)
 	for (size_t i = 0; i < l->count; i++) {
 		struct job *job = &l->jobs[i];
 
-		if (job->adapter > 0 && job->status != 0)
+		if (job->adapter > 0 && given_up(l, job))
 			kill(job->adapter, SIGTERM);
 		for (reap(job); job->adapter > 0; reap(job)) {
 			if (monotonic_ms() >= until)
