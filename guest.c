@@ -22,29 +22,29 @@
 
 enum hears { NOT_KNOWN, DEAF, LISTENS, UNREADABLE };
 
-/* What a press needs first, by run state (qapi/run-state.json). */
+/* By run state (qapi/run-state.json). */
 static const struct run_state {
 	const char *name;
-	enum { PRESS, CONT, WAKEUP, NOBODY, WAIT } first;
+	enum guest_need needs;
 	const char *why;
 } run_states[] = {
-	{"running", PRESS, NULL},
-	{"paused", CONT, NULL},
-	{"debug", CONT, NULL},
-	{"watchdog", CONT, NULL},
-	{"io-error", CONT, NULL},
-	{"suspended", WAKEUP, NULL},
-	{"prelaunch", NOBODY, "no guest is running (prelaunch)"},
-	{"inmigrate", NOBODY, "no guest is running (inmigrate)"},
-	{"preconfig", NOBODY, "no guest is running (preconfig)"},
-	{"guest-panicked", NOBODY, "the guest has panicked"},
-	{"internal-error", NOBODY, "the guest is stopped by an internal error of QEMU"},
-	{"shutdown", NOBODY, "the guest is down already"},
-	{"postmigrate", NOBODY, "the guest has migrated away"},
-	{"save-vm", WAIT, NULL},
-	{"restore-vm", WAIT, NULL},
-	{"finish-migrate", WAIT, NULL},
-	{"colo", WAIT, NULL},
+	{"running", NEEDS_NOTHING, NULL},
+	{"paused", NEEDS_CONT, NULL},
+	{"debug", NEEDS_CONT, NULL},
+	{"watchdog", NEEDS_CONT, NULL},
+	{"io-error", NEEDS_CONT, NULL},
+	{"suspended", NEEDS_WAKEUP, NULL},
+	{"prelaunch", NEEDS_NOBODY, "no guest is running (prelaunch)"},
+	{"inmigrate", NEEDS_NOBODY, "no guest is running (inmigrate)"},
+	{"preconfig", NEEDS_NOBODY, "no guest is running (preconfig)"},
+	{"guest-panicked", NEEDS_NOBODY, "the guest has panicked"},
+	{"internal-error", NEEDS_NOBODY, "the guest is stopped by an internal error of QEMU"},
+	{"shutdown", NEEDS_NOBODY, "the guest is down already"},
+	{"postmigrate", NEEDS_NOBODY, "the guest has migrated away"},
+	{"save-vm", NEEDS_TIME, NULL},
+	{"restore-vm", NEEDS_TIME, NULL},
+	{"finish-migrate", NEEDS_TIME, NULL},
+	{"colo", NEEDS_TIME, NULL},
 };
 
 struct guest {
@@ -145,7 +145,7 @@ static void on_cont(void *arg, enum qmp_result result, json_t *value)
 
 static bool stands_still(const struct guest *g)
 {
-	return g->state && g->state->first == CONT;
+	return g->state && g->state->needs == NEEDS_CONT;
 }
 
 static void resume(struct guest *g)
@@ -314,20 +314,20 @@ static bool settle_run_state(struct guest *g)
 {
 	if (!g->pressing)
 		return false;
-	switch (g->state->first) {
-	case PRESS:
-	case CONT:
+	switch (g->state->needs) {
+	case NEEDS_NOTHING:
+	case NEEDS_CONT:
 		return false;
-	case NOBODY:
+	case NEEDS_NOBODY:
 		g->settled = true;
 		g->looking = g->pm_path != NULL;
 		nobody(g, g->state->why);
 		return true;
-	case WAKEUP:
+	case NEEDS_WAKEUP:
 		log_notice("powerdown: run state suspended: system_wakeup");
 		qmp_command(g->qmp, "system_wakeup", NULL, COMMAND_MS, on_wakeup, g);
 		/* fall through */
-	case WAIT:
+	case NEEDS_TIME:
 		g->settled = true;
 		g->looking = g->pm_path != NULL;
 		wait_for_ears(g);
@@ -343,7 +343,7 @@ static void on_status(void *arg, enum qmp_result result, json_t *value)
 	if (look_failed(g, result))
 		return;
 	g->state = find_run_state(json_string_value(json_object_get(value, "status")));
-	if (g->state->first != PRESS)
+	if (g->state->needs != NEEDS_NOTHING)
 		prove(g, false);
 	if (settle_run_state(g))
 		return;
@@ -558,13 +558,8 @@ void guest_await(struct guest *g)
 
 enum guest_need guest_need(const char *run_state, const char **why)
 {
-	static const enum guest_need needs[] = {[PRESS] = NEEDS_NOTHING,
-						[CONT] = NEEDS_CONT,
-						[WAKEUP] = NEEDS_WAKEUP,
-						[NOBODY] = NEEDS_NOBODY,
-						[WAIT] = NEEDS_TIME};
 	const struct run_state *state = find_run_state(run_state);
 
 	*why = state->why;
-	return needs[state->first];
+	return state->needs;
 }
