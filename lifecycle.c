@@ -191,15 +191,9 @@ static void kill_unmanaged(struct lifecycle *l, struct job *job)
 /* A supervisor that starts and finds its QEMU takes it over. */
 static void begin_adoption(struct lifecycle *l, struct job *job)
 {
-	struct vm *vm = load_or_tell(job->name);
-
 	job->adopting = true;
 	job->adoptions++;
-	if (!vm)
-		over(l, job, EX_CONFIG);
-	else
-		ask_adapter(l, job, "start");
-	vm_free(vm);
+	ask_adapter(l, job, "start");
 }
 
 /* It is unmanaged still. */

@@ -12,6 +12,7 @@
 
 #include "paths.h"
 #include "quote.h"
+#include "rundir.h"
 #include "timespan.h"
 #include "words.h"
 #include "xalloc.h"
@@ -300,36 +301,79 @@ static void take_command(struct options *o, char **command)
 		o->name = find_name(o->command);
 }
 
-_Noreturn static void refuse_definition(struct vm_problems *problems)
+static bool is_usable(const struct vm *vm)
 {
-	for (size_t i = 0; i < problems->count; i++)
-		log_error("%s", problems->lines[i]);
-	log_flush();
-	exit(EX_CONFIG);
+	if (vm->run_as && geteuid() != 0)
+		log_error("%s: run-as: found \"%s\", expected none: only root can become another "
+			  "user",
+			  vm->file, vm->run_as);
+	return !vm->run_as || geteuid() == 0;
+}
+
+/* vm, which is taken, and QEMU's arguments. NULL: it is refused, and the log says why. */
+static struct vm *with_command(struct options *o, struct vm *vm)
+{
+	char *why;
+
+	o->command = vm_command(vm, &why);
+	if (o->command)
+		return vm;
+	log_error("%s: firmware: %s", vm->file, why);
+	free(why);
+	vm_free(vm);
+	return NULL;
+}
+
+/* NULL: it is refused, and the log says why. */
+static struct vm *load_definition(struct options *o, const char *name)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = vm_load(name, &problems);
+
+	for (size_t i = 0; i < problems.count; i++)
+		log_error("%s", problems.lines[i]);
+	vm_problems_free(&problems);
+	if (vm && is_usable(vm))
+		return with_command(o, vm);
+	vm_free(vm);
+	return NULL;
+}
+
+/*
+ * A VM that runs needs a supervisor, whatever has become of its definition: that of a VM of which
+ * nothing is said stands in. NULL: it does not run.
+ */
+static struct vm *stand_in(struct options *o, const char *name)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = NULL;
+
+	if (!o->print && rundir_vm_runs(name))
+		vm = vm_from_text(name, "{\"agent\": true}", strlen("{\"agent\": true}"),
+				  &problems);
+	vm_problems_free(&problems);
+	if (!vm)
+		return NULL;
+	log_warnx("%s: it runs, and is taken over all the same, with the default ladders", name);
+	o->stands_in = true;
+	return with_command(o, vm);
 }
 
 /* The first form: a VM that has a definition. */
 static void take_definition(struct options *o, const char *name)
 {
-	struct vm_problems problems = {0};
-	char *why;
-
 	if (o->name)
 		fatalx(EX_USAGE,
 		       "--name %s: the VM %s has its name from its definition; --name is "
 		       "for QEMU command lines",
 		       o->name, name);
-	o->vm = vm_load(name, &problems);
+	o->vm = load_definition(o, name);
 	if (!o->vm)
-		refuse_definition(&problems);
-	if (o->vm->run_as && geteuid() != 0)
-		fatalx(EX_CONFIG,
-		       "%s: run-as: found \"%s\", expected none: only root can become "
-		       "another user",
-		       o->vm->file, o->vm->run_as);
-	o->command = vm_command(o->vm, &why);
-	if (!o->command)
-		fatalx(EX_CONFIG, "%s: firmware: %s", o->vm->file, why);
+		o->vm = stand_in(o, name);
+	if (!o->vm) {
+		log_flush();
+		exit(EX_CONFIG);
+	}
 	o->defined = true;
 	o->name = xstrdup(name);
 	o->console = o->vm->console == CONSOLE_SOCKET;

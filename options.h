@@ -26,6 +26,7 @@ struct options {
 	enum log_level level;
 	char **command; /* QEMU and its arguments, NULL-terminated */
 	bool defined;	/* by a definition, vm */
+	bool stands_in; /* vm is none of anybody's: its definition is refused, but it runs */
 	struct vm *vm;	/* or NULL: the command was given, and is not owned */
 	struct qemu_actions actions;
 };
@@ -33,7 +34,7 @@ struct options {
 /*
  * Reads the command line into o; owned by the caller, options_free(). What is wrong with it ends
  * the program with EX_USAGE and one line, what is wrong with a VM's definition with EX_CONFIG and a
- * line for each problem; --help and --version end it with 0.
+ * line for each problem, unless the VM runs already; --help and --version end it with 0.
  */
 void options_parse(struct options *o, int argc, char **argv);
 void options_free(struct options *o);

@@ -644,6 +644,10 @@ static int begin(struct supervisor *s)
 		adopt(s);
 		return 0;
 	}
+	if (s->options.stands_in) {
+		log_error("it has ended meanwhile, and is not started: see above");
+		return EX_CONFIG;
+	}
 	status = make_ready(&s->options);
 	return status == 0 ? start(s) : status;
 }

@@ -164,6 +164,20 @@ static bool vm_lives(const struct rundir *dir)
 	return fcntl(dir->supervision, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
 }
 
+bool rundir_vm_runs(const char *name)
+{
+	struct flock lock = lock_of(HOLDER_BYTE);
+	char *home = vm_name_is_valid(name) ? vm_home(name) : NULL;
+	char *path = xasprintf("%s/vm.lock", home ? home : "");
+	int fd = home ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	bool runs = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+
+	close_fd(&fd);
+	free(path);
+	free(home);
+	return runs;
+}
+
 static bool is_gone(const char *pid)
 {
 	return atoi(pid) > 0 && kill(atoi(pid), 0) < 0 && errno == ESRCH;

@@ -63,6 +63,9 @@ struct rundir {
  */
 int rundir_open(struct rundir *dir, const struct options *options);
 
+/* Whether that VM, which has or had a definition, runs: its vm.lock is held. It only looks. */
+bool rundir_vm_runs(const char *name);
+
 /*
  * The same where we have been executed again, and have the supervisor's locks: nothing is taken or
  * made. running is -1 if QEMU has ended meanwhile.

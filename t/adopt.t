@@ -28,6 +28,7 @@ my %vm = (
 	reboot => supervise(guest => 'normal', name => 'reboot', options => ['-o', 'USR2=reboot 60s, quit, kill']),
 	paused => supervise(guest => 'normal', name => 'paused'),
 	agent => supervise(guest => 'ignore', agent => 'obeys', name => 'agent', options => ['-o', 'TERM=powerdown 2s, agent-shutdown, kill', '-r', 'agent']),
+	refused => supervise(guest => 'ignore', agent => 'obeys', name => 'refused'),
 );
 
 subtest 'killed while the guest boots, and stopped at once' => sub {
@@ -104,6 +105,27 @@ subtest 'with an agent' => sub {
 	ok(wait_until('its state.json', sub { $next->state->{supervisor} == $next->{pid} && $next->state->{ready} }), 'it is as ready as it was');
 	ends_cleanly($next, 'agent');
 	like($next->log, qr/powerdown 2s is over.*agent-shutdown: the guest agent was asked/s, 'the agent was asked in its turn');
+};
+
+# A VM that runs needs a supervisor, whatever has become of its definition.
+subtest 'its definition is refused' => sub {
+	my $s = $vm{refused};
+	my $definition = "$ENV{QEMU_SUPERVISE_CONFIG_DIR}/refused.json";
+	my $good = slurp($definition);
+	$s->wait_console($listens);
+	spew($definition, '{"memory": "plenty"}');
+	my @printed = run_command($s->{command}[0], '--print', 'refused');
+	is($printed[0], 78, '--print is refused');
+	unlike($printed[2], qr/taken over/, 'and takes nothing over');
+	$s = $s->taken_over;
+	like($s->log, qr/refused.json: memory: .*\n.*: refused: it runs, and is taken over all the same, with the default ladders\n/, 'why');
+	unlink($definition);
+	$s = $s->taken_over(command => [$s->{command}[0], '-o', 'TERM=powerdown 1s, agent-shutdown 60s, kill', 'refused']);
+	$s->signal('TERM');
+	ends_cleanly($s, 'refused');
+	like($s->log, qr/agent-shutdown: the guest agent was asked/, 'its agent is found');
+	is((run_command($s->{command}[0], 'refused'))[0], 78, 'and it is not started again');
+	ok(!-e $s->dir, 'nothing is left');
 };
 
 # A logout removes $XDG_RUNTIME_DIR under a running VM.

@@ -53,7 +53,7 @@ is($page_times =~ s/^\.Ql //mgr =~ s/ ,\n/, /gr =~ s/\n(?=or)/ /r =~ s/\n/ /gr =
 
 # Run states, as guest.c knows them.
 my $guest = slurp("$top/guest.c");
-my @in_source = sort($guest =~ /^\t\{"([-a-z]+)", (?:PRESS|CONT|WAKEUP|NOBODY|WAIT),/mg);
+my @in_source = sort($guest =~ /^\t\{"([-a-z]+)", NEEDS_[A-Z]+,/mg);
 my @states = map { split /, / } $section{'THE POWER BUTTON'} =~ /^\.It ([-a-z, ]+) Ta /mg;
 is_deeply([sort @states], \@in_source, 'run states');
 

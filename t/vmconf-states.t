@@ -134,6 +134,18 @@ is_state('web1', 'unmanaged', 'a logout that removes the runtime directory does 
 kill('KILL', $qemu);
 wait_until('its end', sub { state_of('web1')->{state} eq 'crashed' });
 
+# ---- a definition that is broken meanwhile ----
+my $good = slurp("$config/web1.json");
+for my $verb ('start', 'stop') {
+	vmconf_does('start', 'web1') if $verb eq 'start';
+	kill('KILL', state_of('web1')->{supervisor});
+	wait_until('unmanaged', sub { state_of('web1')->{state} eq 'unmanaged' });
+	spew("$config/web1.json", '{"memory": "plenty"}');
+	like(vmconf_does($verb, 'web1'), qr/^web1: (running|stopped: no guest was running) /, "$verb: a broken definition is no hindrance");
+}
+vmconf_fails(78, qr/web1.json: memory:/, 'start', 'web1');
+spew("$config/web1.json", $good);
+
 # ---- leftovers ----
 my $other = fork // die "fork: $!";
 if ($other == 0) { exec('sleep', 1000000) or POSIX::_exit(127) }
