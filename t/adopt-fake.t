@@ -216,7 +216,7 @@ subtest 'a reboot' => sub {
 	my $third = $next->successor;
 	$third->wait_log(qr/reboot: the guest is down, starting it again/);
 	wait_until('reset', sub { $third->state->{'set-action'}{shutdown} eq 'poweroff' && @{ $third->state->{others} } == 0 });
-	is($public->status, 'running', 'cont, too');
+	ok(wait_until('cont', sub { $public->status eq 'running' }), 'cont, too');
 	$third->signal('TERM');
 	$third->ends_with(0, $off, 'reboot');
 };
