@@ -412,13 +412,10 @@ static int run_rename(struct renaming *r)
 /* What the host starts at its boot goes by the name. */
 static int enable_renamed(const struct renaming *r)
 {
-	int enabled, disabled;
+	int enabled = is_enabled(r->store, r->old) ? enable_one(r->store, r->new) : 0;
+	int forgotten = forget_one(r->store, r->old);
 
-	if (!is_enabled(r->store, r->old))
-		return 0;
-	enabled = enable_one(r->store, r->new);
-	disabled = disable_one(r->store, r->old);
-	return enabled ? enabled : disabled;
+	return enabled ? enabled : forgotten;
 }
 
 int cmd_rename(struct call *call)

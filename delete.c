@@ -214,8 +214,7 @@ static int run(struct deletion *d, const struct call *call)
 		status = delete_all(d);
 	store_unlock(d->store);
 	for (size_t i = 0; i < d->count && status == 0; i++)
-		if (is_enabled(d->store, d->vms[i].name))
-			status = disable_one(d->store, d->vms[i].name);
+		status = forget_one(d->store, d->vms[i].name);
 	return status;
 }
 

@@ -48,6 +48,17 @@ int disable_one(const struct store *store, const char *name)
 	return 0;
 }
 
+int forget_one(const struct store *store, const char *name)
+{
+	int status = adapter_run(store, "is-enabled", name, NULL);
+
+	if (status == EXIT_NOT_ENABLED)
+		status = adapter_run(store, "disable", name, NULL);
+	else
+		status = status == 0 ? change(store, name, "disable") : 0;
+	return status;
+}
+
 /* Each of them, also behind one that failed; the status of the first that did. */
 static int for_each(struct call *call, int (*one)(const struct store *store, const char *name))
 {

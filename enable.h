@@ -10,6 +10,9 @@
 int enable_one(const struct store *store, const char *name);
 int disable_one(const struct store *store, const char *name);
 
+/* A VM that is gone: as disable_one(), but says nothing where it was not enabled. */
+int forget_one(const struct store *store, const char *name);
+
 /* Whether the host starts it at its boot. An adapter that cannot tell counts as no. */
 bool is_enabled(const struct store *store, const char *name);
 

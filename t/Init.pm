@@ -222,6 +222,22 @@ sub definition_is_wrong {
 	spew($path, $good);
 }
 
+# What was made for a VM goes with it, unless somebody has edited it. path is that of a file in there.
+sub goes_with_its_vm {
+	my ($h, $path) = @_;
+	for my $edit ('', 'edited') {
+		my $vm = vm('gone', 'normal');
+		my $file = $path =~ s/NAME/gone/r;
+		$h->vmconf_does('enable', 'gone');
+		$h->does('sh', '-c', "echo '# $edit' >>'$file'") if $edit;
+		my ($status, $out, $err) = $h->vmconf('delete', 'gone');
+		is($status, 0, 'vmconf delete') or diag($err);
+		like($err, $edit ? qr/^\S+: \S+gone was edited, and is left there\n\z/ : qr/^\z/, "which leaves what is edited ($edit)");
+		is(($h->run('test', '-e', $file))[0], $edit ? 0 : 1, "$file ($edit)");
+		unlike(($h->run('ps', 'ax', '-o', 'args'))[1], qr/vm[-.]gone/, 'no process') if !$edit;
+	}
+}
+
 # ---- VMs ----
 
 # Defines a VM with a guest in a mode of t/guest-init; the options are those of guest_command.

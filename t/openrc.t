@@ -50,6 +50,9 @@ $h->vmconf_does('start', 'web');
 $h->vmconf_does('stop', 'web');
 Init::is_down($web);
 
+# ---- delete ----
+$h->goes_with_its_vm('/etc/conf.d/vm.NAME');
+
 # ---- the host goes down ----
 $h->does('openrc-shutdown', '--poweroff', 'now');
 $h->off;

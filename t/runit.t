@@ -61,6 +61,9 @@ $h->vmconf_does('start', 'web');
 $h->vmconf_does('stop', 'web');
 Init::is_down($web);
 
+# ---- delete ----
+$h->goes_with_its_vm('/etc/sv/vm-NAME/run');
+
 # ---- the host goes down, as init 0 tells runit to do it ----
 $h->does('sh', '-c', 'chmod 100 /run/runit.stopit; kill -CONT 1');
 $h->off;

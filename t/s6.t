@@ -53,6 +53,9 @@ like($h->vmconf_does('start', 'web', 'db'), qr/^db: running/m, 'start');
 $h->vmconf_does('stop', 'web');
 Init::is_down($web);
 
+# ---- delete ----
+$h->goes_with_its_vm('/etc/s6/sv/vm-NAME/run');
+
 # ---- the host goes down ----
 $h->does('s6-svscanctl', '-t', '/etc/service');
 $h->off;
