@@ -369,11 +369,15 @@ int64_t ladder_total(const struct ladder *ladder)
 	return total_from(ladder, 0);
 }
 
-int64_t policy_longest_stop(const struct policy *policy)
+int64_t policy_longest_stop(const struct policy *policy, int64_t boot_timeout)
 {
-	const struct policy_row *row = policy_find(policy, "TERM");
+	const struct ladder *ladder = &policy_find(policy, "TERM")->ladder;
+	int64_t longest = timespan_add(ladder_total(ladder), FLUSH_EXTRA_MS);
 
-	return timespan_add(ladder_total(&row->ladder), FLUSH_EXTRA_MS);
+	for (size_t i = 0; i < ladder->count; i++)
+		if (ladder->rungs[i].action == ACTION_POWERDOWN)
+			longest = timespan_add(longest, boot_timeout);
+	return longest;
 }
 
 /* ---- the policy ---- */

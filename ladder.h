@@ -99,8 +99,11 @@ bool ladder_ends_vm(const struct ladder *ladder);
 /* The sum of its waits in ms, or FOREVER. */
 int64_t ladder_total(const struct ladder *ladder);
 
-/* How long a stop may take in ms, or FOREVER: TERM's ladder, and QEMU flushing its disks. */
-int64_t policy_longest_stop(const struct policy *policy);
+/*
+ * How long a stop may take in ms, or FOREVER: TERM's ladder, a guest that is still booting when the
+ * button is to be pressed, and QEMU flushing its disks.
+ */
+int64_t policy_longest_stop(const struct policy *policy, int64_t boot_timeout);
 
 /* ---- the interpreter ---- */
 

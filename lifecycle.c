@@ -83,6 +83,16 @@ static size_t count_phase(const struct lifecycle *l, size_t end, enum phase phas
 	return count;
 }
 
+static struct timespan_text took(int64_t since)
+{
+	int64_t ms = monotonic_ms() - since;
+	struct timespan_text text = timespan_about(ms / 1000 * 1000);
+
+	if (ms < 60000)
+		snprintf(text.s, sizeof(text.s), "%.1fs", (double)ms / 1000);
+	return text;
+}
+
 static void clear_progress(struct lifecycle *l)
 {
 	if (l->progress && l->shown)
@@ -254,7 +264,6 @@ static bool has_ended(const struct job *job)
 static void is_down(struct lifecycle *l, struct job *job)
 {
 	const struct vm_end *end = &job->now.end;
-	struct timespan_text took = timespan_about((monotonic_ms() - job->asked) / 100 * 100);
 	bool fresh = has_ended(job), bad = fresh && was_cut_off(end) && !l->kill;
 	bool told = fresh && end->words[0];
 
@@ -263,7 +272,7 @@ static void is_down(struct lifecycle *l, struct job *job)
 		log_error("%s is down, but was not shut down: %s", job->name, end->words);
 	else
 		printf("%s: stopped%s%s (%s)\n", job->name, told ? ": " : "",
-		       told ? end->words : "", took.s);
+		       told ? end->words : "", took(job->asked).s);
 }
 
 /* It has a supervisor by now, which does not know. */
@@ -392,7 +401,7 @@ static void look_start(struct lifecycle *l, struct job *job)
 	} else if (job->now.ready && job->now.state != VM_STOPPING) {
 		over(l, job, 0);
 		printf("%s: %s (pid %d, %s)\n", job->name, vm_state_word(job->now.state),
-		       job->now.pid, timespan_about((now - job->asked) / 100 * 100).s);
+		       job->now.pid, took(job->asked).s);
 	} else if (job->now.state == VM_UNMANAGED && job->adopting) {
 		look_adoption(l, job);
 	} else if (job->now.state == VM_UNMANAGED) {

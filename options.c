@@ -225,7 +225,7 @@ static void set_row(struct options *o, const char *row)
 _Noreturn static void unknown_option(char **argv, int short_option)
 {
 	const char *names[sizeof(long_options) / sizeof(long_options[0])] = {0};
-	const char *arg = argv[optind - 1];
+	const char *arg = argv[optind - 1], *hint;
 	char *word;
 
 	if (short_option && strncmp(arg, "--", 2) != 0)
@@ -233,8 +233,9 @@ _Noreturn static void unknown_option(char **argv, int short_option)
 	for (size_t i = 0; long_options[i].name; i++)
 		names[i] = long_options[i].name;
 	word = xasprintf("%.*s", (int)strcspn(arg + 2, "="), arg + 2);
-	fatalx(EX_USAGE, "unknown option \"--%s\"%s; see qemu-supervise --help", word,
-	       word_hint(word, names));
+	hint = word_hint(word, names);
+	fatalx(EX_USAGE, "unknown option \"--%s\"%s", word,
+	       *hint ? hint : "; see qemu-supervise --help");
 }
 
 static void parse_option(struct options *o, int option, char **argv, struct given *given)
@@ -242,9 +243,7 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 	switch (option) {
 	case 'n':
 		if (!vm_name_is_valid(optarg))
-			fatalx(EX_USAGE,
-			       "--name: \"%s\" is no name: up to 64 letters, digits, "
-			       "'.', '_' and '-', the first a letter or digit",
+			fatalx(EX_USAGE, "--name: \"%s\" cannot be the name of a VM: " VM_NAME_IS,
 			       optarg);
 		free(o->name);
 		o->name = xstrdup(optarg);
@@ -290,6 +289,25 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 	default:
 		unknown_option(argv, optopt);
 	}
+}
+
+_Noreturn static void refuse_operands(const char *first, const char *second)
+{
+	if (!first)
+		fatalx(EX_USAGE,
+		       "no VM and no QEMU command line: qemu-supervise [OPTION]... VM, or "
+		       "qemu-supervise [OPTION]... -- QEMU [ARG]...; see qemu-supervise --help");
+	if (strstr(first, "qemu"))
+		fatalx(EX_USAGE,
+		       "%s: a QEMU command line goes behind \"--\": qemu-supervise [OPTION]... -- "
+		       "QEMU [ARG]...",
+		       first);
+	if (second)
+		fatalx(EX_USAGE,
+		       "\"%s\" behind the VM %s: options go before its name, and there is one VM; "
+		       "see qemu-supervise --help",
+		       second, first);
+	fatalx(EX_USAGE, "\"%s\" cannot be the name of a VM: " VM_NAME_IS, first);
 }
 
 /* The second form: a command line of QEMU's. */
@@ -418,9 +436,7 @@ void options_parse(struct options *o, int argc, char **argv)
 	else if (!dashes && optind + 1 == argc && vm_name_is_valid(argv[optind]))
 		take_definition(o, argv[optind]);
 	else
-		fatalx(EX_USAGE,
-		       "no VM and no QEMU command line: qemu-supervise [OPTION]... VM, or "
-		       "qemu-supervise [OPTION]... -- QEMU [ARG]...; see qemu-supervise --help");
+		refuse_operands(argv[optind], optind < argc ? argv[optind + 1] : NULL);
 	take_given(o, &given);
 	free(given.rows);
 	o->actions = find_actions(o->command);

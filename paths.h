@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 /* Whether name may name a VM: [A-Za-z0-9][A-Za-z0-9._-]{0,63}. */
+#define VM_NAME_IS "up to 64 letters, digits, \".\", \"_\" and \"-\", the first a letter or a digit"
 bool vm_name_is_valid(const char *name);
 
 /*

@@ -105,7 +105,8 @@ static void take_deadline(struct supervisor *s, const struct signalfd_siginfo *i
 	const char *from = signals_sender(info);
 
 	if (info->ssi_code != SI_QUEUE || info->ssi_int < 0)
-		log_notice("RTMIN from %s: ignored, it brings no number of seconds (sigqueue)",
+		log_notice("RTMIN from %s: ignored, it brings no number of seconds (/bin/kill -q "
+			   "20 -s RTMIN, sigqueue(3))",
 			   from);
 	else
 		climber_deadline(&s->climber, (int64_t)info->ssi_int * 1000, from);

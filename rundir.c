@@ -206,9 +206,9 @@ static int take_own_lock(struct rundir *dir, const char *name)
 	wait_own_lock(dir, text);
 	text[strcspn(text, "\n")] = '\0';
 	if (dir->lock < 0 && errno == EAGAIN) {
-		log_error("VM %s already has a supervisor, pid %s; stop that one first, or name "
-			  "this VM otherwise with --name",
-			  name, text[0] ? text : "unknown");
+		log_error("VM %s already has a supervisor, pid %s; stop that one first%s", name,
+			  text[0] ? text : "unknown",
+			  dir->home < 0 ? ", or name this VM otherwise with --name" : "");
 		return EX_TEMPFAIL;
 	}
 	if (dir->lock < 0) {

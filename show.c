@@ -425,7 +425,7 @@ static void set_stop_time(const struct vm *vm)
 
 	policy_init(&policy);
 	vm_take_ladders(vm, &policy);
-	longest = policy_longest_stop(&policy);
+	longest = policy_longest_stop(&policy, vm->boot_timeout);
 	text = longest == FOREVER ? xstrdup("forever")
 				  : xasprintf("%lld", (long long)(longest + 999) / 1000);
 	setenv("QEMU_SUPERVISE_STOP_TIME", text, 1);

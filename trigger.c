@@ -188,8 +188,8 @@ static enum trigger_kind unknown(const char *text, const char **hint)
 				    word_distance(bare, signal) <= word_distance(text, event));
 
 	*hint = word_hint(is_signal ? bare : text, is_signal ? usual_signals : events);
-	if (is_signal || prefixed || text[0] == '\0' || text[strspn(text, letters)] != '\0' ||
-	    strlen(text) >= sizeof(struct trigger_name))
+	if (is_signal || prefixed || text[0] < 'A' || text[0] > 'Z' ||
+	    text[strspn(text, letters)] != '\0' || strlen(text) >= sizeof(struct trigger_name))
 		return TRIGGER_INVALID;
 	return TRIGGER_UNKNOWN_EVENT;
 }

@@ -85,6 +85,9 @@ _Noreturn static void unknown_option(const struct call *call, const struct optio
 	const char *names[OPTIONS_MAX + 1] = {"help"};
 	size_t count = 1;
 
+	if (optopt)
+		fatalx(EX_USAGE, "%s: there is no option -%c; see vmconf %s --help",
+		       call->command->name, optopt, call->command->name);
 	for (; options && options->name && count < OPTIONS_MAX; options++)
 		names[count++] = options->name;
 	word += strspn(word, "-");
@@ -151,10 +154,7 @@ bool name_is_good(const char *name)
 	bool good = vm_name_is_valid(name);
 
 	if (!good)
-		log_error(
-			"\"%s\" cannot be the name of a VM: up to 64 letters, digits, \".\", \"_\" "
-			"and \"-\", the first a letter or a digit",
-			name);
+		log_error("\"%s\" cannot be the name of a VM: " VM_NAME_IS, name);
 	return good;
 }
 
@@ -201,17 +201,43 @@ _Noreturn static void print_usage(void)
 	exit(0);
 }
 
+/* As other programs call them. */
+static const struct {
+	const char *theirs, *ours;
+} synonyms[] = {{"rm", "delete"},
+		{"remove", "delete"},
+		{"undefine", "delete"},
+		{"shutdown", "stop"},
+		{"destroy", "stop --kill"},
+		{"kill", "stop --kill"},
+		{"reboot", "restart"},
+		{"info", "status"},
+		{"ps", "list"},
+		{"ls", "list"},
+		{"cat", "show"},
+		{"logs", "log"},
+		{"add", "create"},
+		{"new", "create"},
+		{"mv", "rename"},
+		{"cp", "clone"},
+		{"monitor", "qmp"}};
+
 static const struct command *find_command(const char *word)
 {
-	const char *names[COMMAND_COUNT + 1] = {NULL};
+	const char *names[COMMAND_COUNT + 1] = {NULL}, *hint;
+
+	for (size_t i = 0; i < sizeof(synonyms) / sizeof(synonyms[0]); i++)
+		if (strcmp(synonyms[i].theirs, word) == 0)
+			fatalx(EX_USAGE, "there is no command %s; it is \"vmconf %s\" here", word,
+			       synonyms[i].ours);
 
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
 		if (strcmp(commands[i].name, word) == 0)
 			return &commands[i];
 		names[i] = commands[i].name;
 	}
-	fatalx(EX_USAGE, "there is no command %s%s; see vmconf --help", word,
-	       word_hint(word, names));
+	hint = word_hint(word, names);
+	fatalx(EX_USAGE, "there is no command %s%s", word, *hint ? hint : "; see vmconf --help");
 }
 
 int main(int argc, char **argv)
@@ -222,7 +248,8 @@ int main(int argc, char **argv)
 	log_open("vmconf", LEVEL_INFO);
 	if (argc < 2)
 		fatalx(EX_USAGE, "no command; see vmconf --help");
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    strcmp(argv[1], "help") == 0)
 		print_usage();
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
 		puts("vmconf " VERSION);

@@ -35,7 +35,7 @@ size_t word_distance(const char *a, const char *b)
 
 const char *word_nearest(const char *word, const char *const *list)
 {
-	size_t best = MAX(strlen(word) / 3, 2) + 1;
+	size_t len = strlen(word), best = (len <= 3 ? 1 : MAX(len / 3, 2)) + 1;
 	const char *nearest = NULL;
 
 	for (; *list; list++) {

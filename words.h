@@ -13,7 +13,7 @@ size_t word_distance(const char *a, const char *b);
 
 /*
  * The word of a NULL-terminated list that is nearest to word, or NULL if none is near enough to be
- * what was meant (a third of the letters, at least 2).
+ * what was meant (a third of the letters, at least 2; of 3 letters 1).
  */
 const char *word_nearest(const char *word, const char *const *list);
 

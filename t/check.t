@@ -11,7 +11,8 @@ use T;
 need('qemu-system-x86_64', 'unshare');
 Nspawn::need_host();
 
-my @ladder = ('--set', 'on.TERM=powerdown 60s, quit 5s, kill');	# and 30 s for a flush: 95 s
+# A guest that boots, the ladder, a flush: 10 + 50 + 5 + 30 = 95 s.
+my @ladder = ('--set', 'boot-timeout=10s', '--set', 'on.TERM=powerdown 50s, quit 5s, kill');
 
 # ---- runit and s6: what is in a service directory, as the adapters make it ----
 $ENV{QEMU_SUPERVISE_SERVICE_DIR} = my $services = "$work/sv";
@@ -46,14 +47,17 @@ check_service('s6', without('finish'), qr/finish: a guest .*/);
 	vmconf_fails(78, qr/\As6: bad: [^\n]*\n\z/, 'check');
 }
 
-# A check on a host with these files in /etc: (status, output, errors).
+# A check on a host with that init system as process 1 and these files in /etc: (status, output, errors).
 sub with_etc {
 	my ($init, %files) = @_;
+	my $vmconf = $ENV{T_VMCONF} || "$top/vmconf";
 	system('rm', '-rf', "$work/etc");
 	make_path(map { "$work/etc/$_" } qw(runit init.d conf.d));
 	spew("$work/etc/$_", $files{$_}) for keys %files;
 	local $ENV{QEMU_SUPERVISE_INIT} = $init;
-	return run_command('unshare', '-m', 'sh', '-c', "mount --bind '$work/etc' /etc && exec '" . ($ENV{T_VMCONF} || "$top/vmconf") . "' check web");
+	spew("$work/$init", "#!/bin/sh\nmount --bind '$work/etc' /etc && '$vmconf' check web\n");
+	chmod 0755, "$work/$init";
+	return run_command('unshare', '--mount', '--pid', '--fork', '--mount-proc', "$work/$init");
 }
 
 # Stage 3 of runit, as the packages have it, waits for 7 s.
@@ -84,7 +88,7 @@ for ([$script => '', 0], [$script =~ s/^retry=.*//mr => '', 78], [$script => "re
 
 # ---- systemd: the real one is asked ----
 my $h = Nspawn->new;
-spew("$work/config/$_.json", qq({ "accel": "tcg", "memory": "64M", "args": ["-S"], "on": { "TERM": "powerdown 60s, quit 5s, kill" } }\n)) for qw(web good);
+spew("$work/config/$_.json", qq({ "accel": "tcg", "memory": "64M", "args": ["-S"], "boot-timeout": "10s", "on": { "TERM": "powerdown 50s, quit 5s, kill" } }\n)) for qw(web good);
 unlink("$work/config/bad.json");
 my %settings = (	# lines of the unit, and what is said of them
 	KillMode => ['KillMode=control-group', qr/KillMode=control-group: what ends the supervisor ends QEMU, too; KillMode=process is good/],

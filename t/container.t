@@ -84,14 +84,14 @@ sub checked {
 	return $status == 0 ? JSON::PP::decode_json($out) : (undef, $err);
 }
 
-# The longest that TERM's ladder takes, in s, with what a flush of the disks may add.
+# The longest that TERM's ladder takes, in s, with what a guest that boots and a flush of the disks may add.
 sub longest_stop {
 	my ($definition) = @_;
 	T::define('vm', JSON::PP::decode_json(slurp($definition)));
 	my ($status, $out, $err) = run_command($ENV{T_SUPERVISE} || "$top/qemu-supervise", '--print', 'vm');
 	is($status, 0, 'the definition is good') or diag($err);
 	my ($ladder) = $out =~ /^TERM\s+(.*)$/m;
-	my $sum = 30;
+	my $sum = 120 + 30; # boot-timeout, a flush
 	$sum += $1 for $ladder =~ /(\d+)s\b/g;
 	return $sum;
 }

@@ -129,10 +129,14 @@ subtest 'the command line' => sub {
 	@said = run_command($program, '-n', 'x', 'web');
 	is($said[0], 64, '--name with a VM: status 64');
 	like($said[2], qr/--name x: the VM web has its name from its definition/, 'and why');
-	for my $args (['web', 'mail'], ['web', '--'], ['../web'], ['.web'], ['x' x 65]) {
-		@said = run_command($program, @$args);
-		is($said[0], 64, "@$args: status 64");
-		like($said[2], qr/no VM and no QEMU command line/, "@$args: said");
+	my $no_name = qr/"\S+" cannot be the name of a VM: /;
+	for (['web mail', qr/"mail" behind the VM web: /], ['web -t 3', qr/"-t" behind the VM web: options go before its name/],
+		['web --', qr/"--" behind the VM web: /], ['../web', $no_name], ['.web', $no_name], ['x' x 65, $no_name],
+		['qemu-system-x86_64 -m 1G', qr/qemu-system-x86_64: a QEMU command line goes behind "--": /]) {
+		my ($args, $why) = @$_;
+		@said = run_command($program, split ' ', $args);
+		is($said[0], 64, "$args: status 64");
+		like($said[2], $why, "$args: said");
 	}
 	ok(!-e $state && !-e "$work/run", 'nothing was made');
 };

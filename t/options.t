@@ -32,7 +32,7 @@ subtest 'options' => sub {
 	refused(['-n'], qr/"-n" needs a value/, 'no value');
 	refused([], qr/no VM and no QEMU command line/, 'nothing');
 	refused(['-v', '--'], qr/no QEMU command line/, 'no command behind --');
-	refused([fake_qemu()], qr/no QEMU command line/, 'no --');
+	refused([fake_qemu()], qr/a QEMU command line goes behind/, 'no --');
 	refused(['-t', '5x', @qemu], qr/--timeout: "5x" is no TIME: 90, 90s, 2m, 1m30s, 1500ms, 0 or forever/, 'timeout');
 	refused(['--press-interval', '', @qemu], qr/--press-interval: "" is no TIME/, 'press interval');
 	refused(['--boot-timeout', '-1', @qemu], qr/--boot-timeout: "-1" is no TIME/, 'boot timeout');
@@ -40,7 +40,7 @@ subtest 'options' => sub {
 	refused(['--notify-fd', 'one', @qemu], qr/--notify-fd: "one"/, 'notify descriptor');
 	refused(['--notify-fd', '77', @qemu], qr/--notify-fd 77: Bad file descriptor/, 'a descriptor that is not open');
 	for my $name ('', '.', '..', '-x', '_x', 'a/b', 'a b', "a\n", 'ä', 'x' x 65) {
-		refused(["--name=$name", @qemu], qr/--name: ".*?" is no name/, "name \"$name\"");
+		refused(["--name=$name", @qemu], qr/--name: ".*?" cannot be the name of a VM: up to 64 /, "name \"$name\"");
 	}
 };
 
