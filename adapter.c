@@ -22,8 +22,8 @@ static const char *const adapters[] = {"systemd", "s6", "runit", "openrc", "none
 
 #define ADAPTER_COUNT (sizeof(adapters) / sizeof(adapters[0]))
 
-/* A file in the directory of this program, if it is there; else as it was installed. */
-static char *beside_us(const char *file, const char *installed)
+/* A program by its path from the directory of this one, malloc'd; NULL: it is not there. */
+static char *near_us(const char *file)
 {
 	char path[PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
@@ -36,15 +36,20 @@ static char *beside_us(const char *file, const char *installed)
 	if (found && access(found, X_OK) == 0)
 		return found;
 	free(found);
-	return xstrdup(installed);
+	return NULL;
 }
 
+/* In the source tree, or installed: also where it was built for another PREFIX. */
 static char *our_adapter(const char *word)
 {
 	char *in_tree = xasprintf("init/%s", word);
-	char *installed = xasprintf(LIBEXECDIR "/qemu-supervise/init/%s", word);
-	char *path = beside_us(in_tree, installed);
+	char *installed = xasprintf("../libexec/qemu-supervise/init/%s", word);
+	char *path = near_us(in_tree);
 
+	if (!path)
+		path = near_us(installed);
+	if (!path)
+		path = xasprintf(LIBEXECDIR "/qemu-supervise/init/%s", word);
 	free(in_tree);
 	free(installed);
 	return path;
@@ -52,9 +57,9 @@ static char *our_adapter(const char *word)
 
 static void set_environment(const struct store *store)
 {
-	char *supervise = beside_us("qemu-supervise", "qemu-supervise");
+	char *supervise = near_us("qemu-supervise");
 
-	setenv("QEMU_SUPERVISE", supervise, 0);
+	setenv("QEMU_SUPERVISE", supervise ? supervise : "qemu-supervise", 0);
 	setenv("QEMU_SUPERVISE_CONFIG_DIR", store->config, 1);
 	setenv("QEMU_SUPERVISE_STATE_DIR", store->state, 1);
 	if (store->runtime)

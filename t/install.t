@@ -82,6 +82,11 @@ for my $program (qw(sbin/qemu-supervise sbin/vmconf libexec/qemu-supervise/init/
 	ok(-x "$work/root/opt/qs/$program", "$program can be executed");
 }
 my ($ran, $version) = run_command("$work/root/opt/qs/sbin/vmconf", '--version');
+{
+	local $ENV{QEMU_SUPERVISE_INIT} = 'none';
+	T::define('web', {});
+	is((run_command("$work/root/opt/qs/sbin/vmconf", 'log', 'web'))[0], 0, 'and finds its adapter, for whatever PREFIX it was built');
+}
 my $define = "$work/root/opt/qs/libexec/qemu-supervise/examples/s6-rc/define";
 is((run_command($define, 'web', "$work/s6-rc"))[0], 0, 'a definition for s6-rc is made of the service for s6');
 is_deeply([files("$work/s6-rc")], [map { "/vm-web/$_" } qw(finish notification-fd run timeout-kill type)], 'every file of a longrun');
