@@ -243,6 +243,8 @@ static int create(struct create *c, struct call *call)
 		return EX_USAGE;
 	if (base && !disk_find_base(store, base, c->image_format, &c->base))
 		return EXIT_FAILURE;
+	if (base && c->size && !disk_base_fits(&c->base, c->size))
+		return EXIT_FAILURE;
 	if (!store_lock(store))
 		return EXIT_FAILURE;
 	if (!c->name) {

@@ -241,13 +241,14 @@ bool disk_wait(pid_t pid, const char *program)
 	return status == 0;
 }
 
-/* ---- backing files ---- */
+/* ---- what is in an image ---- */
 
 /* The head of a qcow2 image (docs/interop/qcow2.txt in QEMU): numbers are big-endian. */
 struct qcow2_head {
 	uint32_t magic, version;
 	uint64_t backing_offset;
-	uint32_t backing_size;
+	uint32_t backing_size, cluster_bits;
+	uint64_t size;
 } __attribute__((packed));
 
 /* Relative names are relative to the directory of the image. */
@@ -283,4 +284,46 @@ char *disk_backing(const char *path)
 	}
 	close(fd);
 	return name[0] ? beside(path, name) : NULL;
+}
+
+/* In bytes; 0: not known. */
+static double size_of_base(const struct disk_base *base)
+{
+	int fd = open(base->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct qcow2_head head;
+	double size = 0;
+
+	if (strcmp(base->format, "raw") == 0)
+		size = (double)lseek(fd, 0, SEEK_END);
+	else if (strcmp(base->format, "qcow2") == 0 &&
+		 pread(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head))
+		size = (double)be64toh(head.size);
+	if (fd >= 0)
+		close(fd);
+	return size;
+}
+
+static double size_in_bytes(const char *size)
+{
+	static const char units[] = "KMGTP";
+	char *unit, *power;
+	double bytes = strtod(size, &unit);
+
+	power = *unit ? strchr(units, toupper((unsigned char)*unit)) : NULL;
+	for (int i = power ? (int)(power - units) + 1 : 0; i > 0; i--)
+		bytes *= 1024;
+	return bytes;
+}
+
+bool disk_base_fits(const struct disk_base *base, const char *size)
+{
+	double needed = size_of_base(base);
+	bool fits = size_in_bytes(size) >= needed;
+
+	if (!fits)
+		log_error(
+			"a disk of %s is smaller than the base image %s, which has %.0f bytes; the "
+			"guest would miss its end",
+			size, base->path, needed);
+	return fits;
 }

@@ -24,6 +24,12 @@ bool disk_find_base(const struct store *store, const char *image, const char *fo
 		    struct disk_base *base);
 
 /*
+ * Whether all of base fits into an image of size (valid), as far as its format tells. False: a line
+ * says that it does not, with both sizes.
+ */
+bool disk_base_fits(const struct disk_base *base, const char *size);
+
+/*
  * Start qemu-img: a new qcow2 image, an overlay on base or (base NULL) an empty one of size; a
  * whole copy. What it has to say goes to our standard error. The store's lock, if it is held, is
  * held by the child too. Its pid, or -1 and a line.

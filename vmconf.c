@@ -22,7 +22,7 @@ static const struct command commands[] = {
 	 "  --image BASE          the disk is an overlay on this image: a path, or a name in "
 	 "images/\n"
 	 "  --image-format FMT    what BASE is, where its name does not tell\n"
-	 "  --disk SIZE           the size of the disk (20G); without --image an empty one\n"
+	 "  --disk SIZE           its size, such as 20G (that of BASE, or no disk)\n"
 	 "  --memory SIZE  --cpus N\n"
 	 "  --nic SPEC            none, or TYPE[,KEY=VALUE]... (bridge,br=br0); repeatable\n"
 	 "  --set KEY=VALUE       any key of the definition, as \"vmconf set\"; repeatable\n"

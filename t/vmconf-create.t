@@ -76,6 +76,8 @@ vmconf_fails(64, qr/bad\.json: .*mem/, 'create', 'bad', '--set', 'memori=2G');
 vmconf_fails(64, qr/not of the form KEY=VALUE/, 'create', 'bad', '--set', 'cpus');
 vmconf_fails(64, qr/there is no option --dsik; did you mean "disk"\?/, 'create', 'bad', '--dsik', '1G');
 vmconf_fails(64, qr/needs a value/, 'create', 'bad', '--disk');
+vmconf_fails(1, qr/a disk of 1\.5G is smaller than the base image \S+base\.$_->[0], which has $_->[1] bytes/, 'create', 'bad', '--image', $_->[2], '--disk', '1.5G')
+	for ['qcow2', 3 << 30, 'base'], ['raw', 2 << 30, "$work/base.raw"];
 vmconf_fails(1, qr/there is no base image nosuch: not in \S+\/images/, 'create', 'bad', '--image', 'nosuch');
 vmconf_fails(1, qr/cannot find the base image \S+: No such file/, 'create', 'bad', '--image', "$work/no/such.qcow2");
 vmconf_fails(1, qr/neither a file nor a block device/, 'create', 'bad', '--image', "$state/images/");
