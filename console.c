@@ -161,8 +161,7 @@ static int connect_console(const struct store *store, struct console *c)
 
 	vm_status_read(store, c->name, &status);
 	if (!vm_state_is_up(status.state)) {
-		log_error("%s is not running: no console; \"vmconf start %s\" starts it", c->name,
-			  c->name);
+		tell_down(c->name, &status);
 		return EXIT_FAILURE;
 	}
 	dir.path = xasprintf("%s/%s", store->runtime ? store->runtime : "", c->name);

@@ -230,6 +230,10 @@ static void begin_stop(struct lifecycle *l, struct job *job)
 		over(l, job, 0);
 		printf("%s is not running\n", job->name);
 		break;
+	case VM_UNKNOWN:
+		over(l, job, EXIT_FAILURE);
+		tell_down(job->name, &job->now);
+		break;
 	case VM_UNMANAGED:
 		if (l->kill)
 			kill_unmanaged(l, job);
@@ -366,6 +370,10 @@ static void begin_start(struct lifecycle *l, struct job *job)
 		break;
 	case VM_UNMANAGED:
 		begin_adoption(l, job);
+		break;
+	case VM_UNKNOWN:
+		over(l, job, EXIT_FAILURE);
+		tell_down(job->name, &job->now);
 		break;
 	case VM_STATE_COUNT:
 		break;
@@ -615,10 +623,11 @@ static json_int_t order_of(const char *name)
 	return order;
 }
 
-/* Whether a verb has something to do: an unmanaged VM has work for both. */
+/* Whether a verb has something to do, or to say: an unmanaged VM has work for both. */
 static bool has_work(const struct lifecycle *l, enum vm_state state)
 {
-	return state == VM_UNMANAGED || vm_state_is_up(state) == (l->verb == &stop_verb);
+	return state == VM_UNMANAGED || state == VM_UNKNOWN ||
+	       vm_state_is_up(state) == (l->verb == &stop_verb);
 }
 
 /* start --all: all that are down, or have no supervisor. stop --all: all that are not down. */

@@ -181,6 +181,7 @@ static const char *colour(enum vm_state state)
 	case VM_PAUSED:
 		return "\033[33m";
 	case VM_STOPPED:
+	case VM_UNKNOWN:
 	case VM_STATE_COUNT:
 		break;
 	}
@@ -642,7 +643,7 @@ int cmd_qmp(struct call *call)
 	}
 	vm_status_read(&call->store, call->argv[0], &now);
 	if (!vm_state_is_up(now.state)) {
-		log_error("%s is not running", call->argv[0]);
+		tell_down(call->argv[0], &now);
 		json_decref(arguments);
 		return EXIT_FAILURE;
 	}

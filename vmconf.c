@@ -9,6 +9,7 @@
 
 #include "log.h"
 #include "paths.h"
+#include "vmstate.h"
 #include "words.h"
 #include "xalloc.h"
 
@@ -171,6 +172,14 @@ int name_is_known(const struct store *store, const char *name)
 		  word_hint(name, (const char *const *)names.v));
 	store_names_free(&names);
 	return EXIT_FAILURE;
+}
+
+void tell_down(const char *name, const struct vm_status *status)
+{
+	if (status->state == VM_UNKNOWN)
+		log_error("%s: it is not known whether it runs: %s", name, status->reason);
+	else
+		log_error("%s is not running; \"vmconf start %s\" starts it", name, name);
 }
 
 void tell_problems(struct vm_problems *problems)

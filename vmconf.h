@@ -9,6 +9,7 @@
 #include "vm.h"
 
 struct command;
+struct vm_status;
 
 /* One call of vmconf: argv[0] is the command's name; call_option() leaves the operands behind. */
 struct call {
@@ -69,6 +70,9 @@ int name_is_known(const struct store *store, const char *name);
 struct vm *load_or_tell(const char *name);
 
 /* Writes all problems as lines, and frees them. */
+/* Says that a VM which is not up cannot be talked to, or that it is not known whether it is. */
+void tell_down(const char *name, const struct vm_status *status);
+
 void tell_problems(struct vm_problems *problems);
 
 #endif

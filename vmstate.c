@@ -20,7 +20,7 @@ const char *vm_state_word(enum vm_state state)
 	static const char *const words[] = {
 		[VM_STOPPED] = "stopped",     [VM_STARTING] = "starting", [VM_RUNNING] = "running",
 		[VM_PAUSED] = "paused",	      [VM_STOPPING] = "stopping", [VM_CRASHED] = "crashed",
-		[VM_UNMANAGED] = "unmanaged",
+		[VM_UNMANAGED] = "unmanaged", [VM_UNKNOWN] = "unknown",
 	};
 	_Static_assert(sizeof(words) / sizeof(words[0]) == VM_STATE_COUNT, "a word for each");
 
@@ -29,13 +29,14 @@ const char *vm_state_word(enum vm_state state)
 
 bool vm_state_is_up(enum vm_state state)
 {
-	return state != VM_STOPPED && state != VM_CRASHED;
+	return state != VM_STOPPED && state != VM_CRASHED && state != VM_UNKNOWN;
 }
 
 /* ---- locks ---- */
 
 struct lock_file {
 	bool held;
+	bool hidden;	/* we may not look */
 	char text[256]; /* what its last holder has written; "" if there is no such file */
 };
 
@@ -56,6 +57,7 @@ static void look_at_lock(const char *base, const char *name, const char *file,
 		return;
 	snprintf(path, sizeof(path), "%s/%s/%s", base, name, file);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	lock->hidden = fd < 0 && errno == EACCES;
 	if (fd < 0)
 		return;
 	lock->held = fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
@@ -159,6 +161,12 @@ static void read_ended(const struct lock_file *vm_lock, struct vm_status *status
 	}
 }
 
+/* vm.lock tells that nobody is there; which of the others it is, only both of them tell. */
+static bool is_hidden(const struct lock_file *lock, const struct lock_file *vm_lock)
+{
+	return !lock->held && (vm_lock->hidden || (vm_lock->held && lock->hidden));
+}
+
 /*
  * A supervisor takes lock before vm.lock and gives it back after it. So QEMU has none if lock is
  * free while vm.lock is held, by the same QEMU, before and after: *vm_lock.
@@ -185,6 +193,11 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 	if (lock.held) {
 		status->supervisor = pid_of(&lock);
 		read_supervised(store, name, status);
+	} else if (is_hidden(&lock, &vm_lock)) {
+		status->state = VM_UNKNOWN;
+		snprintf(status->reason, sizeof(status->reason),
+			 "its files in %s may not be read by us",
+			 vm_lock.hidden ? store->state : store->runtime);
 	} else if (is_unmanaged(store, name, &vm_lock)) {
 		status->state = VM_UNMANAGED;
 		status->pid = pid_of(&vm_lock);

@@ -17,6 +17,7 @@ enum vm_state {
 	VM_STOPPING,
 	VM_CRASHED,   /* it is not there, and was not shut down: see reason */
 	VM_UNMANAGED, /* QEMU runs and has no supervisor */
+	VM_UNKNOWN,   /* we may not look: see reason */
 	VM_STATE_COUNT
 };
 
@@ -37,13 +38,13 @@ struct vm_status {
 	int64_t memory;	  /* MiB, as it was started with; 0: not known */
 	bool ready;
 	char doing[32];	  /* the action of the ladder in progress, or "" */
-	char reason[160]; /* of VM_CRASHED and of a start that failed, or "" */
+	char reason[160]; /* of VM_CRASHED, VM_UNKNOWN and a start that failed, or "" */
 	struct vm_end end;
 };
 
 const char *vm_state_word(enum vm_state state);
 
-/* Whether a process of it is there: QEMU, or a supervisor. */
+/* Whether a process of it is there, as far as is known: QEMU, or a supervisor. */
 bool vm_state_is_up(enum vm_state state);
 
 void vm_status_read(const struct store *store, const char *name, struct vm_status *status);

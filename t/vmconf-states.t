@@ -146,6 +146,24 @@ for my $verb ('start', 'stop') {
 vmconf_fails(78, qr/web1.json: memory:/, 'start', 'web1');
 spew("$config/web1.json", $good);
 
+# ---- another user's ----
+SKIP: {
+	skip('we are not root', 8) if $> != 0;
+	vmconf_does('start', 'web1');
+	chmod 0755, $work, $config, $state, $run;
+	my @other = ('setpriv', '--reuid=65534', '--clear-groups', $ENV{T_VMCONF} || "$top/vmconf");
+	my ($listed, $list) = run_command(@other, 'list', '--json');
+	is($listed, 0, 'list');
+	my ($known) = grep { $_->{name} eq 'web1' } @{ JSON::PP::decode_json($list)->{vms} };
+	is($known->{state}, 'unknown', 'a VM at whose files we may not look');
+	like($known->{reason}, qr/may not be read by us/, 'why');
+	for my $words (['stop', 'web1'], ['stop', '--all'], ['start', 'web1'], ['qmp', 'web1', 'query-status'], ['console', 'web1']) {
+		my ($ended, undef, $told) = run_command(@other, @$words);
+		ok($ended == 1 && $told =~ /web1: it is not known whether it runs: its files in \Q$state\E may not be read by us/, "@$words") or diag($told);
+	}
+	vmconf_does('stop', 'web1');
+}
+
 # ---- leftovers ----
 my $other = fork // die "fork: $!";
 if ($other == 0) { exec('sleep', 1000000) or POSIX::_exit(127) }
