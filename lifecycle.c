@@ -16,6 +16,7 @@
 
 #include "adapter.h"
 #include "log.h"
+#include "options.h"
 #include "outcome.h"
 #include "timespan.h"
 #include "vmconf.h"
@@ -42,6 +43,9 @@ struct job {
 	int adapter_status;
 	bool adopting;	    /* it is unmanaged, and a supervisor was asked for */
 	unsigned adoptions; /* so often */
+	bool was_down;	    /* before anything was asked */
+	bool waits_told;
+	bool quiet; /* nobody has named it */
 	struct vm_status before, now;
 	int64_t asked, asked_again; /* monotonic ms */
 	int64_t adapter_ended;
@@ -70,6 +74,8 @@ struct verb {
 	void (*begin)(struct lifecycle *l, struct job *job);
 	void (*look)(struct lifecycle *l, struct job *job);
 };
+
+static const struct verb stop_verb;
 
 /* ---- telling ---- */
 
@@ -142,10 +148,23 @@ static void tell_unmanaged(const struct job *job)
 
 /* ---- asking ---- */
 
+/* One that hangs, and would be in the way of the next one. */
+static void end_adapter(struct job *job)
+{
+	if (job->adapter <= 0)
+		return;
+	kill(job->adapter, SIGKILL);
+	while (waitpid(job->adapter, NULL, 0) < 0 && errno == EINTR)
+		;
+	job->adapter = 0;
+}
+
 static bool ask_adapter(struct lifecycle *l, struct job *job, const char *verb)
 {
+	end_adapter(job);
 	job->phase = PHASE_ASKED;
 	job->asked = job->asked_again = monotonic_ms();
+	job->adapter_status = 0;
 	job->adapter = adapter_start(l->store, verb, job->name, NULL);
 	if (job->adapter < 0)
 		over(l, job, EX_OSERR);
@@ -198,12 +217,18 @@ static void kill_unmanaged(struct lifecycle *l, struct job *job)
 
 /* ---- taking over ---- */
 
-/* A supervisor that starts and finds its QEMU takes it over. */
+/*
+ * A supervisor that starts and finds its QEMU takes it over. If that ends before, a VM that is to
+ * be stopped would be started: the adapter none passes this on; the others can call a service off.
+ */
 static void begin_adoption(struct lifecycle *l, struct job *job)
 {
 	job->adopting = true;
 	job->adoptions++;
+	if (l->verb == &stop_verb)
+		setenv(ONLY_ADOPT, "1", 1);
 	ask_adapter(l, job, "start");
+	unsetenv(ONLY_ADOPT);
 }
 
 /* It is unmanaged still. */
@@ -226,9 +251,9 @@ static void begin_stop(struct lifecycle *l, struct job *job)
 {
 	switch (job->now.state) {
 	case VM_STOPPED:
-	case VM_CRASHED:
-		over(l, job, 0);
-		printf("%s is not running\n", job->name);
+	case VM_CRASHED: /* the init system may be about to start it again */
+		job->was_down = true;
+		ask_adapter(l, job, "stop");
 		break;
 	case VM_UNKNOWN:
 		over(l, job, EXIT_FAILURE);
@@ -268,11 +293,14 @@ static bool has_ended(const struct job *job)
 static void is_down(struct lifecycle *l, struct job *job)
 {
 	const struct vm_end *end = &job->now.end;
-	bool fresh = has_ended(job), bad = fresh && was_cut_off(end) && !l->kill;
+	bool fresh = has_ended(job), unseen = job->now.unseen && !l->kill;
+	bool bad = fresh && was_cut_off(end) && !l->kill;
 	bool told = fresh && end->words[0];
 
-	over(l, job, bad ? end->status : 0);
-	if (bad)
+	over(l, job, unseen ? EXIT_DIED : bad ? end->status : 0);
+	if (unseen)
+		log_error("%s is down: %s", job->name, job->now.reason);
+	else if (bad)
 		log_error("%s is down, but was not shut down: %s", job->name, end->words);
 	else
 		printf("%s: stopped%s%s (%s)\n", job->name, told ? ": " : "",
@@ -314,10 +342,37 @@ static void stop_unmanaged(struct lifecycle *l, struct job *job)
 	}
 }
 
+static void was_down(struct lifecycle *l, struct job *job)
+{
+	if (job->adapter > 0)
+		return;
+	over(l, job, job->adapter_status);
+	if (job->adapter_status)
+		log_error(
+			"%s is not running, and the init adapter could not keep it so (status %d)",
+			job->name, job->adapter_status);
+	else if (!job->quiet)
+		printf("%s is not running\n", job->name);
+}
+
+/* The supervisor that was to take it over would start it anew: it is called off. */
+static void look_down(struct lifecycle *l, struct job *job)
+{
+	bool hangs = monotonic_ms() > job->asked_again + ADAPTER_MS;
+
+	if (job->was_down)
+		was_down(l, job);
+	else if (job->adopting && (job->adapter == 0 || hangs))
+		stop_again(l, job);
+	else if (job->adoptions == 0 || job->adapter == 0 || hangs)
+		is_down(l, job);
+}
+
 static void look_stop(struct lifecycle *l, struct job *job)
 {
+	job->was_down = job->was_down && !vm_state_is_up(job->now.state);
 	if (!vm_state_is_up(job->now.state)) {
-		is_down(l, job);
+		look_down(l, job);
 	} else if (job->now.state == VM_UNMANAGED) {
 		stop_unmanaged(l, job);
 	} else if (job->adopting && job->adapter == 0 && job->now.supervisor > 0) {
@@ -338,6 +393,11 @@ static void look_stop(struct lifecycle *l, struct job *job)
 static const struct verb stop_verb = {"stopping", "stopped", begin_stop, look_stop};
 
 /* ---- start ---- */
+
+static int64_t patience(const struct lifecycle *l)
+{
+	return l->within >= 0 ? l->within : READY_MS;
+}
 
 static void begin_start(struct lifecycle *l, struct job *job)
 {
@@ -402,7 +462,7 @@ static void look_absent(struct lifecycle *l, struct job *job)
 
 static void look_start(struct lifecycle *l, struct job *job)
 {
-	int64_t now = monotonic_ms(), within = l->within >= 0 ? l->within : READY_MS;
+	int64_t now = monotonic_ms(), within = patience(l);
 
 	if (!vm_state_is_up(job->now.state)) {
 		look_absent(l, job);
@@ -437,15 +497,32 @@ static void reap(struct job *job)
 	}
 }
 
+/* A clone or a rename holds its vm.lock: a supervisor would give up. */
+static void wait_for_change(struct lifecycle *l, struct job *job)
+{
+	if (!job->waits_told) {
+		job->asked = monotonic_ms();
+		log_notice("%s: another vmconf works on its files; waiting for it", job->name);
+	}
+	job->waits_told = true;
+	if (monotonic_ms() <= timespan_add(job->asked, patience(l)))
+		return;
+	over(l, job, EXIT_FAILURE);
+	log_error("%s was not started: another vmconf still works on its files", job->name);
+}
+
 /* Under a deadline it was looked at before it was told of that: by now it may be over. */
 static void begin(struct lifecycle *l, struct job *job)
 {
 	if (l->deadline == FOREVER)
 		vm_status_read(l->store, job->name, &job->before);
 	job->now = job->before;
-	job->adopting = false;
+	job->adopting = job->was_down = false;
 	job->adoptions = 0;
-	l->verb->begin(l, job);
+	if (job->now.changing && l->verb == &start_verb)
+		wait_for_change(l, job);
+	else
+		l->verb->begin(l, job);
 }
 
 /* The jobs before end are those whose order has begun. */
@@ -623,9 +700,32 @@ static json_int_t order_of(const char *name)
 	return order;
 }
 
-/* Whether a verb has something to do, or to say: an unmanaged VM has work for both. */
-static bool has_work(const struct lifecycle *l, enum vm_state state)
+/* The init system may be about to start it again (qemu-supervise(7)). */
+static bool comes_back(const struct vm_status *now)
 {
+	static const int stays[] = {0,
+				    EX_USAGE,
+				    EX_TEMPFAIL,
+				    EX_CONFIG,
+				    EXIT_NOT_SHUT_DOWN,
+				    EXIT_KILLED,
+				    EXIT_RESET_WHILE_STOPPING,
+				    EXIT_CANNOT_EXECUTE,
+				    EXIT_NO_PROGRAM};
+
+	for (size_t i = 0; i < sizeof(stays) / sizeof(stays[0]); i++)
+		if (now->end.status == stays[i])
+			return now->unseen;
+	return true;
+}
+
+/* Whether a verb has something to do, or to say: an unmanaged VM has work for both. */
+static bool has_work(const struct lifecycle *l, const struct vm_status *now)
+{
+	enum vm_state state = now->state;
+
+	if (l->verb == &stop_verb && !vm_state_is_up(state) && comes_back(now))
+		return true;
 	return state == VM_UNMANAGED || state == VM_UNKNOWN ||
 	       vm_state_is_up(state) == (l->verb == &stop_verb);
 }
@@ -638,13 +738,14 @@ static void add_all(struct lifecycle *l, const struct names *names)
 		json_int_t order;
 
 		vm_status_read(l->store, names->v[i], &now);
-		if (!has_work(l, now.state))
+		if (!has_work(l, &now))
 			continue;
 		order = order_of(names->v[i]);
 		if (order < l->from_order)
 			continue;
 		add_job(l, names->v[i]);
 		l->jobs[l->count - 1].order = order;
+		l->jobs[l->count - 1].quiet = true;
 	}
 }
 

@@ -427,6 +427,8 @@ void options_parse(struct options *o, int argc, char **argv)
 			      .notify_fd = -1,
 			      .level = LEVEL_INFO};
 	policy_init(&o->policy);
+	o->only_adopt = getenv(ONLY_ADOPT) != NULL;
+	unsetenv(ONLY_ADOPT);
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, "+:n:o:t:r:pvqVh", long_options, NULL)) != -1)
 		parse_option(o, option, argv, &given);

@@ -9,6 +9,9 @@
 #include "log.h"
 #include "vm.h"
 
+/* An environment variable. */
+#define ONLY_ADOPT "QEMU_SUPERVISE_ONLY_ADOPT"
+
 /* What QEMU does at these, as its command line says; set-action takes and knows the same words. */
 struct qemu_actions {
 	const char *reboot;   /* reset, shutdown */
@@ -24,10 +27,11 @@ struct options {
 	bool console, agent; /* sockets in the runtime directory that the definition asks for */
 	bool print;
 	enum log_level level;
-	char **command; /* QEMU and its arguments, NULL-terminated */
-	bool defined;	/* by a definition, vm */
-	bool stands_in; /* vm is none of anybody's: its definition is refused, but it runs */
-	struct vm *vm;	/* or NULL: the command was given, and is not owned */
+	char **command;	 /* QEMU and its arguments, NULL-terminated */
+	bool defined;	 /* by a definition, vm */
+	bool only_adopt; /* vmconf stops it: no QEMU is to be started (qemu-supervise-init(7)) */
+	bool stands_in;	 /* vm is none of anybody's: its definition is refused, but it runs */
+	struct vm *vm;	 /* or NULL: the command was given, and is not owned */
 	struct qemu_actions actions;
 };
 

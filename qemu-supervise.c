@@ -649,6 +649,13 @@ static int begin(struct supervisor *s)
 		log_error("it has ended meanwhile, and is not started: see above");
 		return EX_CONFIG;
 	}
+	if (s->options.only_adopt) {
+		snprintf(s->words, sizeof(s->words), "nobody saw its end");
+		log_notice(
+			"there is no QEMU to take over, and none is to be started: the VM is being "
+			"stopped");
+		return EXIT_DIED;
+	}
 	status = make_ready(&s->options);
 	return status == 0 ? start(s) : status;
 }

@@ -241,7 +241,7 @@ static void tell_unseen_end(const char *text)
 	if (text[0] == '\0')
 		return;
 	boot_id(boot);
-	log_notice("nobody saw the last end of this VM: %s; starting it anew",
+	log_notice("nobody saw the last end of this VM: %s",
 		   holder_parse(&last, text) && strcmp(last.boot, boot) == 0
 			   ? "QEMU ended while it had no supervisor"
 			   : "the host went down with it");

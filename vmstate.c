@@ -36,6 +36,7 @@ bool vm_state_is_up(enum vm_state state)
 
 struct lock_file {
 	bool held;
+	bool whole;	/* by a vmconf: QEMU and its supervisor have a byte each */
 	bool hidden;	/* we may not look */
 	char text[256]; /* what its last holder has written; "" if there is no such file */
 };
@@ -61,6 +62,7 @@ static void look_at_lock(const char *base, const char *name, const char *file,
 	if (fd < 0)
 		return;
 	lock->held = fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+	lock->whole = lock->held && range.l_len == 0;
 	len = read(fd, lock->text, sizeof(lock->text) - 1);
 	lock->text[len > 0 ? len : 0] = '\0';
 	close(fd);
@@ -153,6 +155,7 @@ static void read_ended(const struct lock_file *vm_lock, struct vm_status *status
 
 	if (vm_lock->text[0]) {
 		status->state = VM_CRASHED;
+		status->unseen = true;
 		snprintf(status->reason, sizeof(status->reason),
 			 "nobody saw its end (killed with its supervisor, or the power failed)");
 	} else if (end->known && end->status != 0) {
@@ -179,7 +182,7 @@ static bool is_unmanaged(const struct store *store, const char *name, struct loc
 		return false;
 	look_at_lock(store->runtime, name, "lock", &lock);
 	look_at_lock(store->state, name, "vm.lock", vm_lock);
-	return !lock.held && vm_lock->held && vm_lock->text[0] &&
+	return !lock.held && vm_lock->held && !vm_lock->whole && vm_lock->text[0] &&
 	       strcmp(vm_lock->text, before.text) == 0;
 }
 
@@ -190,6 +193,8 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 	*status = (struct vm_status){.state = VM_STOPPED};
 	look_at_lock(store->state, name, "vm.lock", &vm_lock);
 	look_at_lock(store->runtime, name, "lock", &lock);
+	status->changing = vm_lock.whole;
+	vm_lock.held = vm_lock.held && !vm_lock.whole;
 	if (lock.held) {
 		status->supervisor = pid_of(&lock);
 		read_supervised(store, name, status);
@@ -201,7 +206,7 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 	} else if (is_unmanaged(store, name, &vm_lock)) {
 		status->state = VM_UNMANAGED;
 		status->pid = pid_of(&vm_lock);
-	} else if (vm_lock.held) { /* by one that has only just come, or by a vmconf */
+	} else if (vm_lock.held) { /* by one that has only just come */
 		status->state = VM_STARTING;
 	}
 	read_end(store, name, &status->end);

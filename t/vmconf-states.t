@@ -2,7 +2,7 @@
 # What state a VM is in, told without asking QEMU; and leftovers that look like one.
 use strict;
 use warnings;
-use Fcntl qw(O_RDWR O_CREAT);
+use Fcntl qw(F_UNLCK F_WRLCK O_RDWR O_CREAT);
 use FindBin;
 use lib $FindBin::Bin;
 use JSON::PP ();
@@ -183,12 +183,33 @@ ok(kill(0, $other), 'the process that now has the pid lives');
 # Somebody holds the lock, the pid in it is another's by now.
 sysopen(my $fh, "$state/cut/vm.lock", O_RDWR | O_CREAT) or die "vm.lock: $!";
 syswrite($fh, "$other 1 00000000-0000-0000-0000-000000000000\n");
-my $flock = pack('s s x4 q q l x4', 1, 0, 0, 0, 0);
-fcntl($fh, 37, $flock) or die "F_OFD_SETLK: $!";
+sub lock_bytes {
+	my ($type, $count) = @_;
+	my $flock = pack('s s x4 q q l x4', $type, 0, 0, $count, 0);
+	fcntl($fh, 37, $flock) or die "F_OFD_SETLK: $!";
+}
+lock_bytes(F_WRLCK, 1);
 is_state('cut', 'unmanaged', 'vm.lock is held');
 vmconf_fails(1, qr/cut: cannot kill QEMU, pid $other/, 'stop', '--kill', 'cut');
 ok(kill(0, $other), 'a process that started at another time is not killed');
+
+# A vmconf that clones or renames it holds all of it.
+lock_bytes(F_WRLCK, 0);
+is_state('cut', 'crashed', 'a vmconf that works on its files is no QEMU');
+like(vmconf_does('stop', 'cut'), qr/^cut is not running$/, 'stop has nothing to do');
+like((vmconf('start', '--within', '0', 'cut'))[2], qr/cut was not started: another vmconf still works on its files/, 'start has patience');
+my $waits = fork // die "fork: $!";
+if ($waits == 0) {
+	open(STDERR, '>', "$work/waits");
+	exec($ENV{T_VMCONF} || "$top/vmconf", 'start', 'cut') or POSIX::_exit(127);
+}
+wait_until('it waits', sub { slurp("$work/waits") =~ /cut: another vmconf works on its files; waiting for it\n/ });
+lock_bytes(F_UNLCK, 0);
+waitpid($waits, 0);
+is($?, 0, 'and starts it then');
+vmconf_does('stop', 'cut');
 close($fh);
+spew("$state/cut/vm.lock", "$other 1 00000000-0000-0000-0000-000000000000\n");
 kill('KILL', $other);
 waitpid($other, 0);
 

@@ -99,6 +99,60 @@ like(vmconf_does('start', 'db'), qr/^db: running/, 'an adapter that does not end
 ok(!-e '/proc/' . slurp("$work/hung") =~ s/\n//r, 'but killed');
 vmconf_does('stop', 'db');
 
+# ---- it ends while nobody looks ----
+# vmconf in the background: (pid, file with what it says).
+sub in_background {
+	my (@words) = @_;
+	my $said = "$work/said." . join '-', @words;
+	my $pid = fork // die "fork: $!";
+	return ($pid, $said) if $pid;
+	open(STDOUT, '>', $said);
+	open(STDERR, '>&', \*STDOUT);
+	exec($vmconf, @words) or POSIX::_exit(127);
+}
+
+adapter(qq(exec "$top/init/none" "\$@"));
+vmconf_does('set', 'db', 'on.TERM=powerdown forever', 'args=[]');
+vmconf_does('start', 'db');
+my ($stop, $said) = in_background('stop', 'db');
+wait_until('the ladder', sub { state_of('db')->{state} eq 'stopping' });
+my $both = state_of('db');
+kill('KILL', $both->{supervisor}, $both->{pid});
+waitpid($stop, 0);
+is($? >> 8, 83, 'killed together with its supervisor: not 0');
+like(slurp($said), qr/^vmconf: db is down(, but was not shut down)?: nobody saw its end/, 'and why');
+
+# The supervisor that is to take it over comes late.
+spew("$work/late", qq(#!/bin/sh\nwhile [ ! -e "$work/go" ]; do sleep 0.05; done\nexec "$top/qemu-supervise" "\$@"\n));
+chmod 0755, "$work/late";
+vmconf_does('start', 'db');
+$both = state_of('db');
+kill('KILL', $both->{supervisor});
+wait_until('unmanaged', sub { state_of('db')->{state} eq 'unmanaged' });
+{
+	local $ENV{QEMU_SUPERVISE} = "$work/late";
+	($stop, $said) = in_background('stop', 'db');
+}
+wait_until('it is asked for', sub { asked() =~ /start db\z/ });
+kill('KILL', $both->{pid});
+waitpid($stop, 0);
+is($? >> 8, 83, 'QEMU ends before it is taken over: not 0');
+like(asked(), qr/start db(, stop db)+\z/, 'who was to take it over is called off');
+spew("$work/go", '');
+wait_until('the late one', sub { log_of('db') =~ /there is no QEMU to take over, and none is to be started: the VM is being stopped\n\z/ });
+is(states('db'), 'crashed', 'and has not started it');
+
+# ---- what an init system starts again and again ----
+adapter(qq(exec "$top/init/none" "\$@"));
+vmconf_does('set', 'db', 'args=["-device", "nonsense"]');
+vmconf_fails(69, qr/db did not start/, 'start', 'db');
+like(vmconf_does('stop', 'db'), qr/^db is not running$/, 'between two starts it is down');
+is(vmconf_does('stop', '--all'), '', 'which --all need not say');
+is(asked(), 'start db, stop db, stop db', 'but the init system is told');
+vmconf_does('set', 'db', 'args=["-S"]', 'on=');
+vmconf_does('start', 'db');
+vmconf_does('stop', 'db');
+
 # ---- a terminal sees progress ----
 adapter(qq(exec "$top/init/none" "\$@"));
 vmconf_does('start', 'web1');
