@@ -397,7 +397,7 @@ void events_on_qmp_ready(void *arg)
 	if (s->qmp_seen || s->adopted)
 		actions_send(s, NULL, NULL); /* it may have been lost with the connection */
 	s->outcome.answered = s->qmp_seen = true;
-	s->watchdog_answered = monotonic_ms();
+	s->watchdog_ticks = 0;
 	evtimer_del(s->unanswered_timer);
 	if (s->lost_told)
 		log_notice("QMP is there again");

@@ -36,6 +36,7 @@
 #define LOOP_TRIES    10   /* of an event loop that fails */
 #define LOOP_AGAIN_MS 100
 #define BATCH	      64
+#define TICKS_MAX     2 /* of systemd's watchdog, for an answer of QEMU's: its period */
 
 /* ---- systemd's watchdog ---- */
 
@@ -46,7 +47,7 @@ static void on_watched(void *arg, enum qmp_result result, json_t *value)
 	s->watchdog_asked = false;
 	if (result == QMP_LOST)
 		return;
-	s->watchdog_answered = monotonic_ms();
+	s->watchdog_ticks = 0;
 	events_on_run_state(s, result, value);
 	if (s->unresponsive) {
 		s->unresponsive = false;
@@ -55,6 +56,7 @@ static void on_watched(void *arg, enum qmp_result result, json_t *value)
 	}
 }
 
+/* It is ticks that count: we may have stood still ourselves, with the host or alone. */
 static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
@@ -63,11 +65,12 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	notify_watchdog();
 	timespan_arm(s->watchdog_timer, period / 2);
-	if (!s->qmp_seen)
+	if (!s->qmp_seen || s->gone)
 		return;
+	s->watchdog_ticks++;
 	if (!s->watchdog_asked)
 		s->watchdog_asked = qmp_command(s->qmp, "query-status", NULL, 0, on_watched, s);
-	if (!s->unresponsive && monotonic_ms() - s->watchdog_answered >= period) {
+	if (!s->unresponsive && s->watchdog_ticks > TICKS_MAX) {
 		s->unresponsive = true;
 		log_warnx("QEMU has not answered for %s", timespan_format(period).s);
 		notify_status("QEMU does not answer");

@@ -83,8 +83,8 @@ struct supervisor {
 	char words[160]; /* how it ended */
 	json_t *event;	 /* what began the ladder that is being begun */
 
-	bool watchdog_asked; /* its query-status is unanswered */
-	int64_t watchdog_answered;
+	bool watchdog_asked;	 /* its query-status is unanswered */
+	unsigned watchdog_ticks; /* since it has answered */
 	bool unresponsive;
 
 	struct event *signal_event;

@@ -6,6 +6,7 @@ use FindBin;
 use IO::Socket::UNIX;
 use lib $FindBin::Bin;
 use T;
+use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
 
 my $count = 0;
 
@@ -185,7 +186,20 @@ subtest 'UNRESPONSIVE' => sub {
 	is(scalar(() = $s->log =~ /has not answered/g), 1, 'raised once');
 	stop($s, 'a hung disk costs no VM its life');
 
-	$s = running(fake => [], env => { %env, NOTIFY_SOCKET => listener()->{path} }, options => ['-o', 'UNRESPONSIVE=kill']);
+	# Only we stand still, as in a frozen cgroup: QEMU was not even asked.
+	$n = listener();
+	my $kill = ['-o', 'UNRESPONSIVE=kill'];
+	$s = running(fake => [], env => { NOTIFY_SOCKET => $n->{path}, WATCHDOG_USEC => 2_000_000 }, options => $kill);
+	wait_got($n, 'WATCHDOG=1', 2);
+	my $thawed = clock_gettime(CLOCK_MONOTONIC) + 3;
+	$s->signal('STOP');
+	wait_until('a frozen time that is longer than the period', sub { clock_gettime(CLOCK_MONOTONIC) > $thawed });
+	$s->signal('CONT');
+	wait_got($n, 'WATCHDOG=1', got($n, 'WATCHDOG=1') + 2);
+	unlike($s->log, qr/has not answered/, 'a supervisor that stood still itself says nothing of QEMU');
+	stop($s, 'and does it no harm');
+
+	$s = running(fake => [], env => { %env, NOTIFY_SOCKET => listener()->{path} }, options => $kill);
 	kill('STOP', $s->qemu);
 	$s->ends_with(81, qr/QEMU was killed \(status 81\); UNRESPONSIVE: kill/, 'where the user decides otherwise');
 };
