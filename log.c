@@ -1,6 +1,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -30,11 +31,13 @@ static struct {
 	char vm[80];
 	enum log_level max;
 	bool journal;
+	int fd;
+	bool cut;	    /* in the middle of the last line */
 	unsigned long lost; /* lines that standard error did not take */
 	struct recent recent[RECENT];
 	unsigned next; /* of them to be given up */
 	struct recent *last;
-} logger = {.program = "qemu-supervise", .max = LEVEL_INFO};
+} logger = {.program = "qemu-supervise", .max = LEVEL_INFO, .fd = STDERR_FILENO};
 
 static bool stderr_is_journal(void)
 {
@@ -54,6 +57,16 @@ void log_open(const char *program, enum log_level max)
 	logger.journal = stderr_is_journal();
 }
 
+void log_never_wait(void)
+{
+	int fd = isatty(STDERR_FILENO)
+			 ? open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+			 : -1;
+
+	if (fd >= 0)
+		logger.fd = fd;
+}
+
 void log_vm(const char *name)
 {
 	snprintf(logger.vm, sizeof(logger.vm), "%s", name ? name : "");
@@ -70,8 +83,9 @@ const char *log_vm_name(void)
  */
 static void put_line(enum log_level level, const char *text)
 {
-	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+	struct pollfd fd = {.fd = logger.fd, .events = POLLOUT};
 	char line[1500], prio[4] = "";
+	ssize_t written;
 	int len;
 
 	if (poll(&fd, 1, 0) == 0) {
@@ -80,9 +94,12 @@ static void put_line(enum log_level level, const char *text)
 	}
 	if (logger.journal)
 		snprintf(prio, sizeof(prio), "<%d>", (int)level);
-	len = snprintf(line, sizeof(line), "%s%s: %s%s%s\n", prio, logger.program, logger.vm,
-		       logger.vm[0] ? ": " : "", text);
-	if (write(STDERR_FILENO, line, (size_t)len) < 0)
+	len = snprintf(line, sizeof(line), "%s%s%s: %s%s%s\n", logger.cut ? "\n" : "", prio,
+		       logger.program, logger.vm, logger.vm[0] ? ": " : "", text);
+	written = write(logger.fd, line, (size_t)len);
+	if (written >= 0)
+		logger.cut = written > 0 && written < len;
+	if (written < len)
 		logger.lost++;
 }
 

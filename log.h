@@ -18,6 +18,13 @@ enum log_level {
  */
 void log_open(const char *program, enum log_level max);
 
+/*
+ * For a process that must never wait for whoever reads its log. Of a terminal poll(2) says that it
+ * takes something, and write(2) waits for the rest: from here on it has a description of our own,
+ * which does not wait and which QEMU does not share.
+ */
+void log_never_wait(void);
+
 /* Names the VM that all later lines speak of; NULL: none. The string is copied. */
 void log_vm(const char *name);
 

@@ -733,6 +733,7 @@ int main(int argc, char **argv)
 		options_free(&s.options);
 		return 0;
 	}
+	log_never_wait();
 	s.path = reexec_path();
 	if (!notify_open(s.reexec.done ? s.reexec.notify : s.options.notify_fd))
 		fatal(EX_USAGE, "--notify-fd %d", s.options.notify_fd);

@@ -192,4 +192,30 @@ for my $name (qw(alone foreground background)) {
 	waitpid($vm->{bash}, 0);
 }
 
+# A terminal that nobody reads, with only so much room that poll(2) still says that there is some.
+sub nearly_full {
+	my ($most) = @_;
+	my $pty = new_pty();
+	my $slave = $pty->slave;
+	my ($room, $total) = (1, 0);
+	$slave->blocking(0);
+	vec(my $bits = '', fileno($slave), 1) = 1;
+	while ($total < $most && $room) {	# the kernel takes it further, by and by
+		$total += syswrite($slave, 'x' x ($most - $total > 100 ? 100 : $most - $total)) // 0;
+		$room = select(undef, my $ready = $bits, undef, 0.3);
+	}
+	$slave->blocking(1);
+	return $room ? $pty : nearly_full($total - 40);
+}
+
+# A stopped screen, a hung ssh: the end of a line has no room, and write(2) waits for it.
+subtest 'a terminal that nobody reads' => sub {
+	my $pty = nearly_full(1 << 24);
+	my $vm = supervise(fake => ['ignore=system_powerdown'], setup => sub { open(STDERR, '>&', $pty->slave) or die "stderr: $!" });
+	wait_until('running', sub { ($vm->state->{phase} // '') eq 'running' });
+	$vm->signal('TERM');
+	$vm->signal('QUIT');
+	is($vm->end, 80, 'hangs nobody');
+};
+
 done_testing;
