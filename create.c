@@ -205,7 +205,7 @@ static bool make(struct create *c, struct store *store)
 	char *path = NULL;
 	pid_t pid;
 
-	if (!newvm_open(&vm, store, c->name) || (with_disk && !newvm_add(&vm, DISK)) ||
+	if (!newvm_open(&vm, store, c->name) || (with_disk && !newvm_add(&vm, DISK, true)) ||
 	    !newvm_begin(&vm))
 		goto out;
 	path = xasprintf("%s/" DISK, vm.home);
@@ -408,7 +408,7 @@ static bool make_clone(struct clone *c, struct store *store)
 	bool made = newvm_open(&vm, store, c->new_name);
 
 	for (size_t i = 0; i < c->count && made; i++)
-		made = newvm_add(&vm, c->files[i].to);
+		made = newvm_add(&vm, c->files[i].to, c->files[i].format != NULL);
 	made = made && newvm_begin(&vm);
 	for (size_t i = 0; i < c->count && made; i++)
 		made = copy_file(store, c, &vm, &c->files[i]);

@@ -49,45 +49,39 @@ static bool stays_inside(const char *file)
 	       !strstr(file, "/../");
 }
 
+/* Paths in the VM's directory. */
+static void add_files(const struct store *store, const char *name, json_t *files,
+		      struct names *found)
+{
+	json_t *file;
+	size_t i;
+
+	json_array_foreach(files, i, file)
+	{
+		char *path;
+
+		if (!json_is_string(file) || !stays_inside(json_string_value(file)))
+			continue;
+		path = store_path(store, name, json_string_value(file));
+		names_add(found, path);
+		free(path);
+	}
+}
+
+/*
+ * The definition is not asked what is a disk: it may be broken, spell the path in another way, or
+ * have lost it. Of an older list, which does not tell, everything counts.
+ */
 static void find_made(const struct store *store, struct deleted *vm)
 {
 	char *path = xasprintf("%s/" MADE, vm->name);
-	json_t *made = store_read_json(store->state_fd, path), *file;
-	size_t i;
+	json_t *made = store_read_json(store->state_fd, path);
+	json_t *files = json_object_get(made, "files"), *disks = json_object_get(made, "disks");
 
-	free(path);
-	json_array_foreach(json_object_get(made, "files"), i, file)
-	{
-		if (!json_is_string(file) || !stays_inside(json_string_value(file)))
-			continue;
-		path = store_path(store, vm->name, json_string_value(file));
-		names_add(&vm->made, path);
-		free(path);
-	}
+	add_files(store, vm->name, files, &vm->made);
+	add_files(store, vm->name, disks ? disks : files, &vm->disks);
 	json_decref(made);
-}
-
-/* By the definition's word, however broken it is. */
-static void find_disks(const struct store *store, struct deleted *vm)
-{
-	char *file = xasprintf("%s.json", vm->name);
-	json_t *definition = store_read_json(store->config_fd, file), *disk;
-	size_t i;
-
-	json_array_foreach(json_object_get(definition, "disks"), i, disk)
-	{
-		const char *given = json_string_value(json_object_get(disk, "path"));
-		char *path;
-
-		if (!given)
-			continue;
-		path = given[0] == '/' ? xstrdup(given) : store_path(store, vm->name, given);
-		if (names_have(&vm->made, path))
-			names_add(&vm->disks, path);
-		free(path);
-	}
-	json_decref(definition);
-	free(file);
+	free(path);
 }
 
 /* ---- the steps ---- */
@@ -150,7 +144,6 @@ static bool may_be_deleted(struct deletion *d, struct deleted *vm)
 	if (vm->held == -1)
 		return false;
 	find_made(d->store, vm);
-	find_disks(d->store, vm);
 	if (d->keep_disks)
 		return true;
 	return !is_used_by_others(d->store, vm->name, &vm->made, &d->names, "deleted");

@@ -91,6 +91,7 @@ bool newvm_open(struct newvm *vm, struct store *store, const char *name)
 			     .name = name,
 			     .home = store_path(store, name, ""),
 			     .files = xcheck(json_array()),
+			     .disks = xcheck(json_array()),
 			     .dirs = xcheck(json_array())};
 	if (!store_has(store, name))
 		return true;
@@ -119,7 +120,7 @@ static void add_dirs(struct newvm *vm, const char *file)
 	free(path);
 }
 
-bool newvm_add(struct newvm *vm, const char *file)
+bool newvm_add(struct newvm *vm, const char *file, bool is_disk)
 {
 	char *path = xasprintf("%s/%s", vm->home, file);
 	bool there = is_there(path);
@@ -130,6 +131,8 @@ bool newvm_add(struct newvm *vm, const char *file)
 			  path, vm->name);
 	else
 		json_array_append_new(vm->files, xcheck(json_string(file)));
+	if (!there && is_disk)
+		json_array_append_new(vm->disks, xcheck(json_string(file)));
 	free(path);
 	return !there;
 }
@@ -177,7 +180,8 @@ bool newvm_begin(struct newvm *vm)
 
 static bool write_made(const struct newvm *vm)
 {
-	json_t *made = xcheck(json_pack("{s:i, s:O}", "version", 1, "files", vm->files));
+	json_t *made = xcheck(
+		json_pack("{s:i, s:O, s:O}", "version", 1, "files", vm->files, "disks", vm->disks));
 	char *path = xasprintf("%s/" MADE, vm->home);
 	bool written = json_dump_file(made, path, JSON_INDENT(2)) == 0;
 
@@ -206,6 +210,7 @@ void newvm_close(struct newvm *vm)
 		journal_end(vm->store);
 	}
 	json_decref(vm->files);
+	json_decref(vm->disks);
 	json_decref(vm->dirs);
 	free(vm->home);
 	*vm = (struct newvm){0};

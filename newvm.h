@@ -11,13 +11,18 @@
 
 #include "store.h"
 
-#define MADE "made.json" /* in a VM's state directory: which files there vmconf has made */
+/*
+ * In a VM's state directory: which files there vmconf has made ("files"), and which of those are
+ * disks ("disks"; older ones do not tell).
+ */
+#define MADE "made.json"
 
 struct newvm {
 	struct store *store;
 	const char *name;
 	char *home;    /* its state directory */
 	json_t *files; /* names in it that are to be made */
+	json_t *disks; /* those of them that are disks */
 	json_t *dirs;  /* and directories */
 	bool begun;
 };
@@ -29,7 +34,7 @@ bool newvm_open(struct newvm *vm, struct store *store, const char *name);
  * A file is going to be made; its name is relative to the state directory and may be below it.
  * False (and a line): something is there already.
  */
-bool newvm_add(struct newvm *vm, const char *file);
+bool newvm_add(struct newvm *vm, const char *file, bool is_disk);
 
 /* Writes the journal and makes the directories. */
 bool newvm_begin(struct newvm *vm);

@@ -171,6 +171,26 @@ ok(!definition('web3') && -e "$state/web3/root.qcow2" && -e "$state/web3/data, o
 ok(!-e "$state/web3/boot/vmlinuz" && !-e "$state/web3/made.json", 'and nothing else');
 vmconf_fails(1, qr/there is no VM web3/, 'delete', 'web3');
 
+# Whatever the definition says of them, and however.
+symlink($state, "$work/link");
+my %odd = (
+	syntax => sub { spew("$config/syntax.json", '{"disks": [{"path": "root.qcow2", "format": "qcow2"},]}') },
+	dotted => sub { vmconf_does('set', 'dotted', 'disks.0.path=./root.qcow2') },
+	linked => sub { vmconf_does('set', 'linked', "disks.0.path=$work/link/linked/root.qcow2") },
+	detached => sub { vmconf_does('set', 'detached', 'disks=[]') },
+	nothing => sub { unlink("$state/nothing/made.json") },
+	older => sub {	# a list that does not tell disks from others
+		spew("$state/older/made.json", '{"version": 1, "files": ["root.qcow2", "uefi-vars.fd"]}');
+		spew("$state/older/uefi-vars.fd", '');
+	},
+);
+for my $name (sort keys %odd) {
+	vmconf_does('create', $name, '--disk', '1M');
+	$odd{$name}->();
+	vmconf_does('delete', $name, '--keep-disks');
+	is(join(' ', glob "$state/$name/*"), "$state/$name/root.qcow2", "--keep-disks keeps the disk, and no more: $name");
+}
+
 # A list that leads elsewhere.
 vmconf_does('create', 'evil', '--disk', '1M');
 spew("$work/precious", 'x');
