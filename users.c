@@ -6,6 +6,7 @@
 
 #include "disk.h"
 #include "log.h"
+#include "newvm.h"
 #include "xalloc.h"
 
 #define CHAIN_MAX 200 /* images, each based on the next: more is a circle */
@@ -57,35 +58,71 @@ static const char *find_in_chain(const char *image, const struct names *files, i
 	return found;
 }
 
-/* user's definition may be broken otherwise: its disks count all the same. */
-static bool uses(const struct store *store, const char *name, const struct names *files,
-		 const char *user, const char *done)
+/* Adds path, which is relative to user's state directory or absolute, once. */
+static void add_path(const struct store *store, const char *user, const char *path,
+		     struct names *found)
+{
+	char *absolute;
+
+	if (!path)
+		return;
+	absolute = path[0] == '/' ? xstrdup(path) : store_path(store, user, path);
+	if (!names_have(found, absolute))
+		names_add(found, absolute);
+	free(absolute);
+}
+
+/* user's definition may be broken otherwise: its disks count all the same. False: it is no JSON. */
+static bool find_disks(const struct store *store, const char *user, struct names *found)
 {
 	char *file = xasprintf("%s.json", user);
 	json_t *definition = store_read_json(store->config_fd, file), *disk;
-	bool found = false;
+	bool readable = definition || !store_has(store, user);
 	size_t i;
 
 	json_array_foreach(json_object_get(definition, "disks"), i, disk)
-	{
-		const char *path = json_string_value(json_object_get(disk, "path")), *needed;
-		char *absolute;
-		int depth;
+		add_path(store, user, json_string_value(json_object_get(disk, "path")), found);
+	json_decref(definition);
+	free(file);
+	return readable;
+}
 
-		if (!path)
-			continue;
-		absolute = path[0] == '/' ? xstrdup(path) : store_path(store, user, path);
-		needed = find_in_chain(absolute, files, &depth);
+/* What the definition does not tell any more; a file that is no disk does no harm. */
+static void find_made(const struct store *store, const char *user, struct names *found)
+{
+	char *path = xasprintf("%s/" MADE, user);
+	json_t *made = store_read_json(store->state_fd, path), *file;
+	size_t i;
+
+	json_array_foreach(json_object_get(made, "files"), i, file)
+		add_path(store, user, json_string_value(file), found);
+	json_decref(made);
+	free(path);
+}
+
+static bool uses(const struct store *store, const char *name, const struct names *files,
+		 const char *user, const char *done)
+{
+	struct names disks = {0};
+	bool readable = find_disks(store, user, &disks), found = false;
+
+	find_made(store, user, &disks);
+	for (size_t i = 0; i < disks.count; i++) {
+		int depth;
+		const char *needed = find_in_chain(disks.v[i], files, &depth);
+
 		if (needed)
 			log_error("%s cannot be %s: its disk %s is %s of %s%s (%s)", name, done,
 				  needed, depth > 0 ? "what a disk" : "also a disk", user,
-				  depth > 0 ? " is based on" : "", absolute);
+				  depth > 0 ? " is based on" : "", disks.v[i]);
 		found = found || needed;
-		free(absolute);
 	}
-	json_decref(definition);
-	free(file);
-	return found;
+	if (!readable)
+		log_error("%s cannot be %s: %s/%s.json cannot be read, and a disk of %s may be "
+			  "based on one of %s: mend it first",
+			  name, done, store->config, user, user, name);
+	store_names_free(&disks);
+	return found || !readable;
 }
 
 bool is_used_by_others(const struct store *store, const char *name, const struct names *files,

@@ -8,8 +8,8 @@
 
 /*
  * Whether a VM that is none of except has one of the files (paths) as its disk, or as what its disk
- * is based on, however far down. For each such VM there is a line: that NAME therefore cannot be
- * done ("deleted") now.
+ * is based on, however far down. One whose definition is no JSON may have. For each such VM there
+ * is a line: that NAME therefore cannot be done ("deleted") now.
  */
 bool is_used_by_others(const struct store *store, const char *name, const struct names *files,
 		       const struct names *except, const char *done);

@@ -157,6 +157,21 @@ run_command('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', "$state/linked/root
 run_command('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', 'between.qcow2', '-F', 'qcow2', "$work/top.qcow2");
 spew("$config/far.json", qq({"disks": [{"path": "$work/top.qcow2", "format": "qcow2"}], "nonsense": 1}));
 vmconf_fails(1, qr/linked cannot be deleted: .*a disk of far is based on/, 'delete', 'linked', 'server');
+# What a definition says that cannot be read, nobody knows; what was made for its VM is known all the same.
+my $good = slurp("$config/linked.json");
+spew("$config/linked.json", '{"disks": [{"path": "root.qcow2", "format": "qcow2"},]}');
+spew("$config/unclear.json", '{');
+for my $refused (['deleted', 'delete', 'server'], ['renamed', 'rename', 'server', 'web1']) {
+	my ($done, @words) = @$refused;
+	my $err = vmconf_fails(1, qr/server cannot be $done: its disk \S+root\.qcow2 is what a disk of linked is based on/, @words);
+	like($err, qr/server cannot be $done: \S+\/unclear\.json cannot be read, .* mend it/, 'the file to mend is named');
+}
+ok(definition('server') && -e "$state/server/root.qcow2", 'the base of a VM whose definition is broken stays');
+unlink("$config/unclear.json");
+spew("$config/linked.json", $good);
+vmconf_does('set', 'linked', 'disks=[]');
+vmconf_fails(1, qr/server cannot be deleted: .*a disk of linked is based on/, 'delete', 'server', 'far');
+spew("$config/linked.json", $good);
 vmconf_does('delete', 'server', 'far', 'linked');
 ok(!-e "$state/server/root.qcow2" && !-e "$state/linked", 'all of them in one go, in any order');
 ok(-e "$work/top.qcow2", 'a disk that vmconf has not made stays');
