@@ -355,14 +355,17 @@ static bool begin(const struct renaming *r)
 	char *definition = xasprintf("%s/%s.json", r->store->config, r->old);
 
 	step_rename(back, r->new_home, r->home);
+	step_rename(forward, r->home, r->new_home); /* done, unless the power failed */
 	step_remove(forward, definition);
 	free(definition);
 	return journal_begin(r->store, r->new, back, forward, true);
 }
 
+/* It is on the disk before the definition that needs it. */
 static bool move_home(const struct renaming *r)
 {
-	bool moved = rename(r->home, r->new_home) == 0 || errno == ENOENT;
+	bool moved = (rename(r->home, r->new_home) == 0 || errno == ENOENT) &&
+		     (fsync(r->store->state_fd) == 0 || errno == EINVAL);
 
 	if (!moved)
 		log_warn("cannot rename %s to %s", r->home, r->new_home);

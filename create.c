@@ -414,7 +414,7 @@ static bool make_clone(struct clone *c, struct store *store)
 		made = copy_file(store, c, &vm, &c->files[i]);
 	if (made) {
 		give_macs(store, c->definition, true);
-		made = newvm_prepare(&vm, c->definition) && newvm_commit(&vm);
+		made = newvm_prepare(&vm, c->definition) && newvm_sync(&vm) && newvm_commit(&vm);
 	}
 	newvm_close(&vm);
 	return made;

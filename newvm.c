@@ -198,6 +198,45 @@ bool newvm_prepare(struct newvm *vm, json_t *definition)
 	return write_made(vm) && store_prepare_json(vm->store, vm->name, definition);
 }
 
+/* A file or a directory. */
+static bool sync_path(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Some network file systems do not sync directories. */
+	bool synced = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
+
+	if (!synced)
+		log_warn("cannot bring %s to the disk", path);
+	if (fd >= 0)
+		close(fd);
+	return synced;
+}
+
+/* With the directories that lead to it: those of all VMs is the last one. */
+static bool sync_file(const struct newvm *vm, const char *file)
+{
+	char *path = xasprintf("%s/%s", vm->home, file);
+	bool synced = true;
+
+	while (synced && strlen(path) >= strlen(vm->store->state)) {
+		synced = sync_path(path);
+		*strrchr(path, '/') = '\0';
+	}
+	free(path);
+	return synced;
+}
+
+bool newvm_sync(const struct newvm *vm)
+{
+	bool synced = sync_file(vm, MADE);
+	json_t *file;
+	size_t i;
+
+	json_array_foreach(vm->files, i, file) synced =
+		synced && sync_file(vm, json_string_value(file));
+	return synced;
+}
+
 bool newvm_commit(struct newvm *vm)
 {
 	return store_commit(vm->store, vm->name, false);

@@ -42,6 +42,12 @@ bool newvm_begin(struct newvm *vm);
 /* Writes the definition (borrowed) and the list of files, so that only a rename is left to do. */
 bool newvm_prepare(struct newvm *vm, json_t *definition);
 
+/*
+ * Waits until its files are on the disk, for a VM that has what cannot be made again. Without it a
+ * power cut behind newvm_commit() may leave a VM with empty files. False: a line says why.
+ */
+bool newvm_sync(const struct newvm *vm);
+
 /* From here on there is that VM. */
 bool newvm_commit(struct newvm *vm);
 void newvm_close(struct newvm *vm);

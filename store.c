@@ -378,6 +378,8 @@ bool journal_end(struct store *store)
 
 	json_array_foreach(json_object_get(journal, committed ? "forward" : "back"), i, step) done =
 		do_step(step) && done;
+	if (committed && i > 0) /* a definition may be among what was removed */
+		fsync(store->config_fd);
 	unlinkat(store->state_fd, JOURNAL, 0);
 	json_decref(journal);
 	return done;
