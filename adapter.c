@@ -94,8 +94,12 @@ static int wait_for(pid_t pid)
 
 	if (pid < 0)
 		return EX_OSERR;
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR) {
+			log_warn("cannot tell what became of the init adapter");
+			return EX_OSERR;
+		}
+	}
 	return adapter_status(status);
 }
 

@@ -230,9 +230,12 @@ bool disk_wait(pid_t pid, const char *program)
 
 	if (pid < 0)
 		return false;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			break;
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR) {
+			log_warn("cannot tell what became of %s", program);
+			return false;
+		}
+	}
 	if (WIFSIGNALED(status))
 		log_error("%s was killed by signal %d (%s)", program, WTERMSIG(status),
 			  strsignal(WTERMSIG(status)));

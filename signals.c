@@ -5,6 +5,16 @@
 #include <string.h>
 #include <unistd.h>
 
+void signals_see_children(void)
+{
+	sigset_t set;
+
+	signal(SIGCHLD, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 void signals_block(struct signals *s)
 {
 	static const int may_be_ignored[] = {SIGHUP, SIGINT, SIGQUIT};

@@ -9,6 +9,7 @@
 
 #include "log.h"
 #include "paths.h"
+#include "signals.h"
 #include "vmstate.h"
 #include "words.h"
 #include "xalloc.h"
@@ -254,6 +255,7 @@ int main(int argc, char **argv)
 	struct call call = {.argc = argc - 1, .argv = argv + 1};
 	int status;
 
+	signals_see_children();
 	log_open("vmconf", LEVEL_INFO);
 	if (argc < 2)
 		fatalx(EX_USAGE, "no command; see vmconf --help");

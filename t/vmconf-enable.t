@@ -120,4 +120,24 @@ adapter("$work/bin/init/runit", qq(echo "\$QEMU_SUPERVISE_INIT; \$QEMU_SUPERVISE
 vmconf_does('disable', 'web1');
 is(slurp("$work/environment"), "$work/bin/init/runit; $work/bin/qemu-supervise; $work/config\n", 'what the adapter is told');
 
+# ---- started by one that ignores and blocks SIGCHLD ----
+spew("$work/ignoring", <<"PERL");
+#!$^X
+use POSIX ();
+POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new(POSIX::SIGCHLD()));
+\$SIG{CHLD} = 'IGNORE';
+alarm(60);	# once it waited for ever
+exec('$vmconf', \@ARGV) or die;
+PERL
+spew("$work/bin/qemu-img", "#!/bin/sh\nexit 1\n");
+chmod 0755, "$work/ignoring", "$work/bin/qemu-img";
+{
+	local $ENV{T_VMCONF} = "$work/ignoring";
+	local $ENV{QEMU_SUPERVISE_INIT} = adapter("$work/fails", '[ $1 != start ] && [ $1 != enable ] || exit 3');
+	vmconf_fails(3, qr/web1/, 'start', 'web1', '--within', '5s');
+	vmconf_fails(3, qr/./, 'enable', 'web1');
+	local $ENV{PATH} = "$work/bin:$ENV{PATH}";
+	vmconf_fails(1, qr/qemu-img failed with status 1\n.*nodisk was not created/, 'create', 'nodisk', '--disk', '1M');
+}
+
 done_testing;
