@@ -17,6 +17,7 @@
 #include "lifecycle.h"
 #include "log.h"
 #include "newvm.h"
+#include "rundir.h"
 #include "users.h"
 #include "vmstate.h"
 #include "xalloc.h"
@@ -149,6 +150,18 @@ static bool may_be_deleted(struct deletion *d, struct deleted *vm)
 	return !is_used_by_others(d->store, vm->name, &vm->made, &d->names, "deleted");
 }
 
+/* Of a VM whose supervisor was killed: no next one clears up. */
+static void remove_runtime(const struct store *store, const char *name)
+{
+	char *path;
+
+	if (!store->runtime)
+		return;
+	path = xasprintf("%s/%s", store->runtime, name);
+	rundir_remove_left(path);
+	free(path);
+}
+
 static bool delete_one(const struct deletion *d, const struct deleted *vm)
 {
 	json_t *steps = xcheck(json_array());
@@ -158,6 +171,8 @@ static bool delete_one(const struct deletion *d, const struct deleted *vm)
 	if (!journal_begin_delete(d->store, vm->name, steps))
 		return false;
 	removed = store_remove(d->store, vm->name);
+	if (removed)
+		remove_runtime(d->store, vm->name);
 	return journal_end(d->store) && removed;
 }
 

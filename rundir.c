@@ -526,6 +526,24 @@ void rundir_remove(struct rundir *dir)
 	rundir_close(dir);
 }
 
+void rundir_remove_left(const char *path)
+{
+	struct rundir dir = RUNDIR_NONE;
+	char text[LOCK_TEXT];
+	struct stat st;
+
+	dir.path = xstrdup(path);
+	dir.fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir.fd >= 0 && fstat(dir.fd, &st) == 0 && owner_is_good(&st, false))
+		dir.lock = take_lock(dir.fd, "lock", HOLDER_BYTE, text);
+	if (dir.lock >= 0)
+		dir.supervision = take_lock(dir.fd, "vm.lock", SUPERVISOR_BYTE, text);
+	if (dir.supervision >= 0 && !vm_lives(&dir))
+		rundir_remove(&dir);
+	else
+		rundir_close(&dir);
+}
+
 /* One with a name in it tells that nobody saw the VM's end. */
 static bool is_empty(int fd)
 {

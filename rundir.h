@@ -101,4 +101,10 @@ json_t *rundir_read_state(const struct rundir *dir);
  * lock. */
 void rundir_remove(struct rundir *dir);
 
+/*
+ * Removes what a supervisor that was killed has left in the directory at path, unless somebody
+ * holds a lock there. Files of others stay, and the directory with them.
+ */
+void rundir_remove_left(const char *path);
+
 #endif

@@ -137,6 +137,33 @@ static void left_over(void **state)
 	rundir_remove(&p->dir);
 }
 
+/* Of a VM that is deleted: nothing of one that runs, and all of one that was killed. */
+static void of_no_vm(void **state)
+{
+	struct place *p = *state;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/" NAME, p->base);
+	rundir_remove_left(path); /* it is not there */
+	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	rundir_remove_left(path);
+	assert_true(is_there(p, "control") && is_there(p, "lock") && is_there(p, "vm.lock"));
+	close(p->dir.lock); /* QEMU holds its lock still, and our part is held */
+	p->dir.lock = -1;
+	rundir_remove_left(path);
+	assert_true(is_there(p, "control") && is_there(p, "vm.lock"));
+	close(p->dir.supervision);
+	p->dir.supervision = -1;
+	rundir_remove_left(path);
+	assert_true(is_there(p, "control") && is_there(p, "vm.lock"));
+	rundir_handed_over(&p->dir); /* and QEMU is gone */
+	rundir_remove_left(path);
+	assert_int_equal(access(path, F_OK), -1);
+	close(p->dir.fd);
+	free(p->dir.path);
+	p->dir = RUNDIR_NONE;
+}
+
 /* "agent" and "console" do not fit where "control" does not; what was made is taken back. */
 static void path_too_long(void **state)
 {
@@ -159,6 +186,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(two_by_default, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(as_the_options_ask, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(left_over, begin_test, end_test),
+		cmocka_unit_test_setup_teardown(of_no_vm, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(path_too_long, begin_test, end_test),
 	};
 

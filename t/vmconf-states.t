@@ -133,6 +133,13 @@ system('rm', '-rf', $run);
 is_state('web1', 'unmanaged', 'a logout that removes the runtime directory does not hide it');
 kill('KILL', $qemu);
 wait_until('its end', sub { state_of('web1')->{state} eq 'crashed' });
+create('web2');
+vmconf_does('start', 'web2');
+kill('KILL', pids('web2'));
+wait_until('its end', sub { state_of('web2')->{state} eq 'crashed' });
+ok(-S "$run/web2/qmp", 'nobody has cleared up');
+vmconf_does('delete', 'web2');
+ok(!-e "$run/web2", 'delete does');
 
 # ---- a definition that is broken meanwhile ----
 my $good = slurp("$config/web1.json");
