@@ -441,11 +441,26 @@ static bool check_service(const struct store *store, const struct vm *vm)
 	return adapter_run(store, "check", vm->name, NULL) != EXIT_CUTS_SHORT;
 }
 
-static bool check_one(const struct store *store, const char *name)
+/* To write to what a linked clone is based on ruins the clone. */
+static bool check_bases(const struct vm *vm, const struct bases *bases)
+{
+	bool good = true;
+
+	for (size_t i = 0; i < vm->disk_count; i++) {
+		const struct vm_disk *disk = &vm->disks[i];
+
+		if (disk->path && !json_is_true(json_object_get(disk->passed_on, "read-only")))
+			good = !is_base_of_others(bases, vm->name, disk->path) && good;
+	}
+	return good;
+}
+
+static bool check_one(const struct store *store, const char *name, const struct bases *bases)
 {
 	struct vm *vm = load_or_tell(name);
 	bool good = vm && check_files(vm);
 
+	good = vm && check_bases(vm, bases) && good;
 	good = vm && check_service(store, vm) && good;
 	vm_free(vm);
 	return good;
@@ -456,6 +471,7 @@ int cmd_check(struct call *call)
 {
 	struct store *store = &call->store;
 	struct names names = {0};
+	struct bases bases;
 	int status = 0;
 
 	call_option(call, NULL);
@@ -466,16 +482,18 @@ int cmd_check(struct call *call)
 	store_unlock(store);
 	if (call->argc == 0)
 		names = store_names(store);
+	bases = bases_of_all(store);
 	for (size_t i = 0; i < names.count; i++)
-		status = check_one(store, names.v[i]) ? status : EX_CONFIG;
+		status = check_one(store, names.v[i], &bases) ? status : EX_CONFIG;
 	for (int i = 0; i < call->argc; i++) {
 		int known = name_is_good(call->argv[i]) ? name_is_known(store, call->argv[i])
 							: EX_USAGE;
 
-		if (known == 0 && !check_one(store, call->argv[i]))
+		if (known == 0 && !check_one(store, call->argv[i], &bases))
 			known = EX_CONFIG;
 		status = status ? status : known;
 	}
+	bases_free(&bases);
 	store_names_free(&names);
 	return status;
 }

@@ -137,3 +137,75 @@ bool is_used_by_others(const struct store *store, const char *name, const struct
 	store_names_free(&all);
 	return used;
 }
+
+/* ---- the same the other way round, for many VMs at once ---- */
+
+static void add_bases(struct bases *bases, const char *user, const char *disk)
+{
+	char *path = disk_backing(disk);
+
+	for (int depth = 1; path && depth < CHAIN_MAX; depth++) {
+		char *next = disk_backing(path);
+		struct stat st;
+
+		if (stat(path, &st) == 0) {
+			bases->v = xreallocarray(bases->v, bases->count + 1, sizeof(bases->v[0]));
+			bases->v[bases->count++] = (struct base){.dev = st.st_dev,
+								 .ino = st.st_ino,
+								 .user = xstrdup(user),
+								 .disk = xstrdup(disk)};
+		}
+		free(path);
+		path = next;
+	}
+	free(path);
+}
+
+struct bases bases_of_all(const struct store *store)
+{
+	struct names all = store_names(store);
+	struct bases bases = {0};
+
+	for (size_t i = 0; i < all.count; i++) {
+		struct names disks = {0};
+
+		find_disks(store, all.v[i], &disks);
+		find_made(store, all.v[i], &disks);
+		for (size_t j = 0; j < disks.count; j++)
+			add_bases(&bases, all.v[i], disks.v[j]);
+		store_names_free(&disks);
+	}
+	store_names_free(&all);
+	return bases;
+}
+
+void bases_free(struct bases *bases)
+{
+	for (size_t i = 0; i < bases->count; i++) {
+		free(bases->v[i].user);
+		free(bases->v[i].disk);
+	}
+	free(bases->v);
+	*bases = (struct bases){0};
+}
+
+bool is_base_of_others(const struct bases *bases, const char *name, const char *path)
+{
+	bool found = false;
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return false;
+	for (size_t i = 0; i < bases->count; i++) {
+		const struct base *base = &bases->v[i];
+
+		if (base->dev != st.st_dev || base->ino != st.st_ino ||
+		    strcmp(base->user, name) == 0)
+			continue;
+		log_error("%s must not be started: its disk %s is what a disk of %s is based on "
+			  "(%s); where %s only reads it, make it \"read-only\"",
+			  name, path, base->user, base->disk, name);
+		found = true;
+	}
+	return found;
+}

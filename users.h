@@ -3,6 +3,7 @@
 #define USERS_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "store.h"
 
@@ -13,6 +14,28 @@
  */
 bool is_used_by_others(const struct store *store, const char *name, const struct names *files,
 		       const struct names *except, const char *done);
+
+/* An image that a disk is based on, however far down. */
+struct base {
+	dev_t dev;
+	ino_t ino;
+	char *user, *disk; /* which VM's, and its path */
+};
+
+struct bases {
+	struct base *v;
+	size_t count;
+};
+
+/* Of the disks of all VMs; bases_free(). */
+struct bases bases_of_all(const struct store *store);
+void bases_free(struct bases *bases);
+
+/*
+ * Whether the file at path, a disk that NAME writes to, is one of them. For each disk of another VM
+ * there is a line: that NAME must not be started.
+ */
+bool is_base_of_others(const struct bases *bases, const char *name, const char *path);
 
 /* Adds a copy of s. */
 void names_add(struct names *names, const char *s);

@@ -146,7 +146,14 @@ ok(definition('server') && -e "$state/server/root.qcow2", 'and nothing is rename
 
 # ---- delete ----
 vmconf_does('clone', 'server', 'linked', '--linked');
-is(vmconf_does('check'), '', 'check says nothing of an overlay');
+my $of_base = qr/^vmconf: server must not be started: its disk \S+\/server\/root\.qcow2 is what a disk of linked is based on \(\S+\/linked\/root\.qcow2\)/m;
+for my $words (['check'], ['check', 'server']) {
+	is(() = vmconf_fails(78, $of_base, @$words) =~ /^vmconf: /mg, 1, 'once');
+}
+is(vmconf_does('check', 'linked'), '', 'check says nothing of an overlay');
+vmconf_does('set', 'server', 'disks.0.read-only=true');
+is(vmconf_does('check'), '', 'and nothing of a disk that nobody writes to');
+vmconf_does('set', 'server', 'disks.0.read-only=');
 for my $refused (['deleted', 'delete', 'server'], ['renamed', 'rename', 'server', 'web1']) {
 	my ($done, @words) = @$refused;
 	vmconf_fails(1, qr/server cannot be $done: its disk \S+root\.qcow2 is what a disk of linked is based on/, @words);
