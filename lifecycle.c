@@ -19,6 +19,7 @@
 #include "options.h"
 #include "outcome.h"
 #include "timespan.h"
+#include "users.h"
 #include "vmconf.h"
 #include "vmstate.h"
 #include "xalloc.h"
@@ -65,6 +66,8 @@ struct lifecycle {
 	int64_t deadline;
 	int64_t turn; /* when the next order begins, even if this one is not down */
 	bool kill, descending, progress;
+	struct bases bases; /* of the disks of all VMs, once one is to be started */
+	bool bases_known;
 	int64_t shown;
 };
 
@@ -399,19 +402,28 @@ static int64_t patience(const struct lifecycle *l)
 	return l->within >= 0 ? l->within : READY_MS;
 }
 
+static void start_anew(struct lifecycle *l, struct job *job)
+{
+	struct vm *vm = load_or_tell(job->name);
+
+	if (!l->bases_known)
+		l->bases = bases_of_all(l->store);
+	l->bases_known = true;
+	if (!vm)
+		over(l, job, EX_CONFIG);
+	else if (is_base_of_others(&l->bases, vm))
+		over(l, job, EXIT_FAILURE);
+	else
+		ask_adapter(l, job, "start");
+	vm_free(vm);
+}
+
 static void begin_start(struct lifecycle *l, struct job *job)
 {
-	struct vm *vm;
-
 	switch (job->now.state) {
 	case VM_STOPPED:
 	case VM_CRASHED:
-		vm = load_or_tell(job->name);
-		if (!vm)
-			over(l, job, EX_CONFIG);
-		else
-			ask_adapter(l, job, "start");
-		vm_free(vm);
+		start_anew(l, job);
 		break;
 	case VM_STARTING:
 		job->phase = PHASE_ASKED;
@@ -648,6 +660,8 @@ static int run(struct lifecycle *l)
 	run_orders(l);
 	clear_progress(l);
 	wait_adapters(l);
+	bases_free(&l->bases);
+	l->bases_known = false;
 	for (size_t i = 0; i < l->count && status == 0; i++)
 		status = l->jobs[i].status;
 	return status;

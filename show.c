@@ -441,26 +441,12 @@ static bool check_service(const struct store *store, const struct vm *vm)
 	return adapter_run(store, "check", vm->name, NULL) != EXIT_CUTS_SHORT;
 }
 
-/* To write to what a linked clone is based on ruins the clone. */
-static bool check_bases(const struct vm *vm, const struct bases *bases)
-{
-	bool good = true;
-
-	for (size_t i = 0; i < vm->disk_count; i++) {
-		const struct vm_disk *disk = &vm->disks[i];
-
-		if (disk->path && !json_is_true(json_object_get(disk->passed_on, "read-only")))
-			good = !is_base_of_others(bases, vm->name, disk->path) && good;
-	}
-	return good;
-}
-
 static bool check_one(const struct store *store, const char *name, const struct bases *bases)
 {
 	struct vm *vm = load_or_tell(name);
 	bool good = vm && check_files(vm);
 
-	good = vm && check_bases(vm, bases) && good;
+	good = vm && !is_base_of_others(bases, vm) && good;
 	good = vm && check_service(store, vm) && good;
 	vm_free(vm);
 	return good;

@@ -189,7 +189,7 @@ void bases_free(struct bases *bases)
 	*bases = (struct bases){0};
 }
 
-bool is_base_of_others(const struct bases *bases, const char *name, const char *path)
+static bool is_base(const struct bases *bases, const char *name, const char *path)
 {
 	bool found = false;
 	struct stat st;
@@ -206,6 +206,19 @@ bool is_base_of_others(const struct bases *bases, const char *name, const char *
 			  "(%s); where %s only reads it, make it \"read-only\"",
 			  name, path, base->user, base->disk, name);
 		found = true;
+	}
+	return found;
+}
+
+bool is_base_of_others(const struct bases *bases, const struct vm *vm)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < vm->disk_count; i++) {
+		const struct vm_disk *disk = &vm->disks[i];
+
+		if (disk->path && !json_is_true(json_object_get(disk->passed_on, "read-only")))
+			found = is_base(bases, vm->name, disk->path) || found;
 	}
 	return found;
 }

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "store.h"
+#include "vm.h"
 
 /*
  * Whether a VM that is none of except has one of the files (paths) as its disk, or as what its disk
@@ -32,10 +33,10 @@ struct bases bases_of_all(const struct store *store);
 void bases_free(struct bases *bases);
 
 /*
- * Whether the file at path, a disk that NAME writes to, is one of them. For each disk of another VM
- * there is a line: that NAME must not be started.
+ * Whether a disk that vm writes to is one of them: that would ruin the other VM's. For each there
+ * is a line: that vm must not be started.
  */
-bool is_base_of_others(const struct bases *bases, const char *name, const char *path);
+bool is_base_of_others(const struct bases *bases, const struct vm *vm);
 
 /* Adds a copy of s. */
 void names_add(struct names *names, const char *s);

@@ -37,8 +37,8 @@ struct vm_status {
 	time_t started;	  /* CLOCK_REALTIME; 0: not known */
 	int64_t memory;	  /* MiB, as it was started with; 0: not known */
 	bool ready;
-	bool changing; /* it is down, and a vmconf has its files in hand */
-	bool unseen;   /* it is down, and nobody saw its end */
+	bool changing;	  /* it is down, and a vmconf has its files in hand */
+	bool unseen;	  /* it is down, and nobody saw its end */
 	char doing[32];	  /* the action of the ladder in progress, or "" */
 	char reason[160]; /* of VM_CRASHED, VM_UNKNOWN and a start that failed, or "" */
 	struct vm_end end;

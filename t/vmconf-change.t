@@ -151,6 +151,7 @@ for my $words (['check'], ['check', 'server']) {
 	is(() = vmconf_fails(78, $of_base, @$words) =~ /^vmconf: /mg, 1, 'once');
 }
 is(vmconf_does('check', 'linked'), '', 'check says nothing of an overlay');
+vmconf_fails(1, $of_base, 'start', 'server');
 vmconf_does('set', 'server', 'disks.0.read-only=true');
 is(vmconf_does('check'), '', 'and nothing of a disk that nobody writes to');
 vmconf_does('set', 'server', 'disks.0.read-only=');
