@@ -1,6 +1,7 @@
 /* vmconf list, show, check, command, status, qmp, log: what there is, and what it does. */
 #include <dirent.h>
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -401,11 +402,58 @@ static bool check_file(const struct vm *vm, const char *key, const char *path)
 	return there;
 }
 
+/* As execvp(3) looks for it. */
+static bool check_emulator(const struct vm *vm)
+{
+	const char *path = getenv("PATH");
+	char *copy = xstrdup(strchr(vm->emulator, '/') || !path ? "" : path), *rest = copy, *dir;
+	bool found = false;
+
+	while (!found && (dir = strsep(&rest, ":"))) {
+		char *file = *dir ? xasprintf("%s/%s", dir, vm->emulator) : xstrdup(vm->emulator);
+
+		found = access(file, X_OK) == 0;
+		free(file);
+	}
+	free(copy);
+	if (!found)
+		log_error("%s: emulator: %s is not there", vm->file, vm->emulator);
+	return found;
+}
+
+static bool check_user(const struct vm *vm)
+{
+	bool known = !vm->run_as || strchr(vm->run_as, ':') || getpwnam(vm->run_as);
+
+	if (!known)
+		log_error("%s: run-as: there is no user %s", vm->file, vm->run_as);
+	return known;
+}
+
+static bool check_bridges(const struct vm *vm)
+{
+	bool good = true;
+
+	for (size_t i = 0; i < vm->nic_count; i++) {
+		const char *br = json_string_value(json_object_get(vm->nics[i].passed_on, "br"));
+		char *path = xasprintf("/sys/class/net/%s/bridge", br ? br : "br0");
+
+		if (strcmp(vm->nics[i].type, "bridge") == 0 && access(path, F_OK) < 0) {
+			log_error("%s: nics[%zu]: there is no bridge %s", vm->file, i,
+				  br ? br : "br0");
+			good = false;
+		}
+		free(path);
+	}
+	return good;
+}
+
 /* Its files; QEMU is the judge of what is in them. */
 static bool check_files(const struct vm *vm)
 {
 	bool good = check_file(vm, "kernel", vm->kernel);
 
+	good = check_file(vm, "firmware", vm->firmware_path) && good;
 	good = check_file(vm, "initrd", vm->initrd) && good;
 	good = check_file(vm, "cdrom", vm->cdrom.path) && good;
 	for (size_t i = 0; i < vm->disk_count; i++) {
@@ -446,6 +494,9 @@ static bool check_one(const struct store *store, const char *name, const struct 
 	struct vm *vm = load_or_tell(name);
 	bool good = vm && check_files(vm);
 
+	good = vm && check_emulator(vm) && good;
+	good = vm && check_user(vm) && good;
+	good = vm && check_bridges(vm) && good;
 	good = vm && !is_base_of_others(bases, vm) && good;
 	good = vm && check_service(store, vm) && good;
 	vm_free(vm);

@@ -115,6 +115,11 @@ vmconf_does('create', 'direct', quick('--set', 'kernel=vmlinuz'));
 is(vmconf_does('check', 'direct'), '', 'a relative kernel is found');
 unlink "$state/direct/vmlinuz";
 vmconf_fails(78, qr/direct\.json: kernel: \S+\/direct\/vmlinuz is not there/, 'check', 'direct');
+vmconf_does('create', 'elsewhere', '--nic', 'bridge,br=br-elsewhere', '--set', 'emulator=qemu-elsewhere', '--set', 'firmware=/nofw',
+	($> == 0 ? ('--set', 'run-as=elsewhere') : ()));
+vmconf_fails(78, $_, 'check', 'elsewhere') for qr/nics\[0\]: there is no bridge br-elsewhere$/m, qr/emulator: qemu-elsewhere is not there$/m,
+	qr/firmware: \/nofw is not there$/m, ($> == 0 ? qr/run-as: there is no user elsewhere$/m : ());
+vmconf_does('delete', 'elsewhere');
 
 # Eight at once.
 my @pids = map {
