@@ -413,6 +413,35 @@ int rundir_connect(const struct rundir *dir, enum rundir_socket which)
 	return fd;
 }
 
+/* Whether somebody goes on listening there; one that is just dying hangs up. */
+static bool is_served(const struct rundir *dir, enum rundir_socket which)
+{
+	struct pollfd peer = {.fd = rundir_connect(dir, which)};
+	bool served = peer.fd >= 0 ? poll(&peer, 1, CLAIM_MS) == 0 : errno == EAGAIN;
+
+	close_fd(&peer.fd);
+	return served;
+}
+
+/*
+ * A definition and a command line with the same name have one runtime directory, but each its own
+ * vm.lock, so that this one is free while the QEMU of the other lives: its sockets are not ours.
+ */
+static bool is_anothers(const struct rundir *dir, const char *name)
+{
+	static const enum rundir_socket asked[] = {SOCKET_CONTROL, SOCKET_QMP};
+
+	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		if (!is_served(dir, asked[i]))
+			continue;
+		log_error("VM %s: another QEMU of that name listens on %s/%s; end that one first%s",
+			  name, dir->path, socket_names[asked[i]],
+			  dir->home < 0 ? ", or name this VM otherwise with --name" : "");
+		return true;
+	}
+	return false;
+}
+
 static void write_claim(int fd, pid_t pid)
 {
 	struct holder holder = holder_of(pid);
@@ -556,7 +585,7 @@ static bool is_empty(int fd)
 static void abandon(struct rundir *dir, int status)
 {
 	rundir_handed_over(dir);
-	if (status == EX_OSERR && is_empty(dir->supervision) && !vm_lives(dir))
+	if (is_empty(dir->supervision) && !vm_lives(dir))
 		unlinkat(vm_lock_dir(dir), "vm.lock", 0);
 	if (status == EX_OSERR && dir->lock >= 0)
 		unlinkat(dir->fd, "lock", 0);
@@ -602,6 +631,8 @@ int rundir_open(struct rundir *dir, const struct options *options)
 		status = take_own_lock(dir, options->name);
 	if (status == 0)
 		status = take_vm_lock(dir, options->name);
+	if (status == 0 && dir->running < 0 && is_anothers(dir, options->name))
+		status = EX_TEMPFAIL;
 	if (status != 0) {
 		abandon(dir, status);
 		return status;

@@ -59,7 +59,8 @@ struct rundir {
  * of it, and it listens on the sockets that are there.
  *
  * On failure it logs why, leaves what is there alone, and returns an exit status: EX_OSERR, or
- * EX_TEMPFAIL if the VM has a supervisor, or is held by a process that cannot be told. 0: done.
+ * EX_TEMPFAIL if the VM has a supervisor, is held by a process that cannot be told, or another QEMU
+ * listens on the sockets. 0: done.
  */
 int rundir_open(struct rundir *dir, const struct options *options);
 

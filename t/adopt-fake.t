@@ -326,6 +326,29 @@ subtest 'ten at once' => sub {
 	$one->ends_with(0, $off, 'ten');
 };
 
+# A definition and a command line have vm.lock in different places, but one runtime directory.
+subtest 'another VM of that name' => sub {
+	my @kinds = (['a definition', agent => 1], ['a command line']);
+	for ([@kinds], [reverse @kinds]) {
+		my ($one, $other) = @$_;
+		my $s = running(fake => [], name => 'clash', @$one[1 .. $#$one]);
+		my $files = sub { map { [$_, (stat)[1]] } glob($s->dir . '/{control,qmp,agent,state.json,vm.lock}') };
+		wait_until('ready', sub { $s->state->{ready} });
+		$s->lost;
+		my @before = $files->();
+		my $second = supervise(fake => [], name => 'clash', @$other[1 .. $#$other]);
+		is($second->end, 75, "$one->[0] runs without a supervisor: $other->[0] is refused");
+		like($second->log, qr{VM clash: another QEMU of that name listens on \S+/clash/control}, 'and says why');
+		is(slurp($second->{record}), '', 'no QEMU was started');
+		is_deeply([$files->()], \@before, 'its files are left alone, and none is added');
+		ok(!-e "$ENV{QEMU_SUPERVISE_STATE_DIR}/clash/vm.lock", 'nor in the state directory') if !@$one[1 .. $#$one];
+		my $next = $s->successor;
+		$next->wait_log(qr/taking over QEMU/);
+		$next->signal('TERM');
+		$next->ends_with(0, $off, 'clash');
+	}
+};
+
 # vm.lock as somebody else holds it.
 sub held_lock {
 	my ($name, $text) = @_;
