@@ -186,8 +186,9 @@ static enum act_result act_agent_shutdown(struct supervisor *s, struct climb *cl
 		return ACT_FAILED;
 	}
 	s->asker = climb;
+	s->agent_asked = s->agent_asked && climb->resumed;
 	set_action(s, "shutdown", "poweroff");
-	agentport_shutdown(s->agentport);
+	agentport_shutdown(s->agentport, s->agent_asked);
 	return ACT_DONE;
 }
 

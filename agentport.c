@@ -294,11 +294,12 @@ void agentport_run_state(struct agentport *p)
 		look(p);
 }
 
-void agentport_shutdown(struct agentport *p)
+void agentport_shutdown(struct agentport *p, bool asked)
 {
 	hang_up(p);
 	p->shutting = true;
-	p->asked = p->woken = false;
+	p->asked = asked;
+	p->woken = false;
 	p->run_state[0] = '\0';
 	p->began = monotonic_ms();
 	p->last_cont = 0;

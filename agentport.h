@@ -46,9 +46,10 @@ void agentport_run_state(struct agentport *port);
 
 /*
  * Begins to shut the guest down: first does what its run state asks for. The agent tells nothing
- * when it obeys. Without QMP it is asked all the same.
+ * when it obeys. Without QMP it is asked all the same. asked: another supervisor has asked it, so
+ * it is not asked again: an agent refuses while the guest is on its way down.
  */
-void agentport_shutdown(struct agentport *port);
+void agentport_shutdown(struct agentport *port, bool asked);
 
 /* Ends that. */
 void agentport_release(struct agentport *port);

@@ -96,6 +96,8 @@ static void on_agent_asked(void *arg)
 
 	if (!s->asker)
 		return;
+	s->agent_asked = true;
+	report_changed(s);
 	log_notice("agent-shutdown: the guest agent was asked to shut the guest down");
 	notify_status("Stopping (%s): guest agent asked", s->asker->row->trigger.s);
 }
@@ -104,6 +106,7 @@ static void on_agent_failed(void *arg, const char *why)
 {
 	struct supervisor *s = arg;
 
+	s->agent_asked = false;
 	if (s->asker)
 		climb_failed(&s->climber, s->asker, why);
 }

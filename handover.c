@@ -198,13 +198,13 @@ void handover_write(json_t *state, const struct handover *h, const struct climbe
 
 	boot_id(boot);
 	more = xcheck(json_pack(
-		"{s:s, s:b, s:I, s:o, s:{s:s, s:s}, s:b, s:b, s:b, s:I, s:o, s:o, s:o}", "boot",
-		boot, "ready", h->ready, "memory", (json_int_t)h->memory, "run-state",
+		"{s:s, s:b, s:I, s:o, s:{s:s, s:s}, s:b, s:b, s:b, s:I, s:b, s:o, s:o, s:o}",
+		"boot", boot, "ready", h->ready, "memory", (json_int_t)h->memory, "run-state",
 		words_to_json(h->run_state), "set-action", "reboot", h->actions.reboot, "shutdown",
 		h->actions.shutdown, "rebooting", h->rebooting, "going-round", h->going_round,
-		"ending", h->ending, "presses", (json_int_t)h->presses, "outcome",
-		outcome_to_json(&h->outcome), "ladder", ending_to_json(c), "others",
-		others_to_json(c)));
+		"ending", h->ending, "presses", (json_int_t)h->presses, "agent-asked",
+		h->agent_asked, "outcome", outcome_to_json(&h->outcome), "ladder",
+		ending_to_json(c), "others", others_to_json(c)));
 
 	json_object_update(state, more);
 	json_decref(more);
@@ -247,6 +247,7 @@ bool handover_read(json_t *state, const char *name, pid_t pid, struct handover *
 				.ending = flag(state, "ending"),
 				.presses =
 					(unsigned)span_from_json(json_object_get(state, "presses")),
+				.agent_asked = flag(state, "agent-asked"),
 				.outcome = outcome_from_json(outcome)};
 
 	copy(read.run_state, sizeof(read.run_state), json_object_get(state, "run-state"));

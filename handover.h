@@ -22,6 +22,7 @@ struct handover {
 	bool going_round;	     /* it is down, and is being started */
 	bool ending;		     /* SHUTDOWN was seen: QEMU ends by itself */
 	unsigned presses;	     /* of the power button, by the rung in progress */
+	bool agent_asked;	     /* to shut the guest down, by the rung in progress */
 	struct outcome outcome;
 };
 

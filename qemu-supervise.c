@@ -571,6 +571,7 @@ static void take_handover(struct supervisor *s, json_t *state, const struct hand
 	s->rebooting = h->rebooting;
 	s->cont_after_reset = h->going_round;
 	s->presses = h->presses;
+	s->agent_asked = h->agent_asked;
 	s->outcome = h->outcome;
 	snprintf(s->run_state, sizeof(s->run_state), "%s", h->run_state);
 	events_tell_ending(s, h->ending);

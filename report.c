@@ -41,6 +41,7 @@ void report_write_state(struct supervisor *s)
 				    .going_round = s->cont_after_reset,
 				    .ending = s->ending_told,
 				    .presses = s->presses,
+				    .agent_asked = s->agent_asked,
 				    .outcome = s->outcome};
 	json_t *state = xcheck(json_pack("{s:i, s:s, s:i, s:i, s:s, s:I, s:o}", "version", 1,
 					 "name", s->options.name, "supervisor", (int)getpid(),

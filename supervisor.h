@@ -76,6 +76,7 @@ struct supervisor {
 	struct climb *presser; /* whose rung presses the button */
 	unsigned presses;      /* by that rung, also in a supervisor before us */
 	struct climb *asker;   /* whose rung asks the guest agent */
+	bool agent_asked;      /* by that rung, also in a supervisor before us */
 	bool rebooting;	       /* a guest that goes down now is started again */
 	bool cont_after_reset;
 	bool ending_told; /* QEMU ends by itself: its SHUTDOWN was seen */

@@ -77,7 +77,7 @@ static void check_written(const struct handover *h, const struct climber *c)
 
 	handover_write(state, h, c);
 	if (!handover_read(state, NAME, PID, &again) || again.presses != h->presses ||
-	    again.actions.reboot != h->actions.reboot)
+	    again.agent_asked != h->agent_asked || again.actions.reboot != h->actions.reboot)
 		abort();
 	json_decref(state);
 }

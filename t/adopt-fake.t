@@ -247,6 +247,37 @@ subtest 'a deadline' => sub {
 	$next->ends_with(80, qr/quit \(status 80\); TERM: powerdown [23]\.\ds, agent-shutdown \S+, quit/, 'deadline');
 };
 
+# The guest is on its way down: an agent that is asked again refuses, and that is no reason to quit.
+subtest 'after the agent was asked' => sub {
+	my $s = running(fake => ['agent=lazy'], agent => 1, name => 'asked', options => ['-o', 'TERM=agent-shutdown 90s, quit, kill']);
+	$s->signal('TERM');
+	$s->wait_sent('guest-shutdown');
+	wait_until('state.json', sub { $s->state->{'agent-asked'} });
+	$s->qmp->command('fake', { set => { agent => 'refuses' } });
+	my $next = $s->taken_over;
+	$next->wait_log(qr/TERM: going on at agent-shutdown/);
+	wait_until('its look', sub { $next->sent(qr/^query-chardev$/) > 2 });
+	is_deeply([@{ $next->state->{ladder} }{qw(trigger action)}], ['TERM', 'agent-shutdown'], 'the rung goes on');
+	$next->fake(state => 'paused', event => 'STOP');
+	$next->wait_log(qr/agent-shutdown: run state paused: cont/);
+	$next->fake(shutdown => 'guest-shutdown');
+	$next->ends_with(0, qr/$off; TERM: agent-shutdown \d\.\ds$/, 'asked');
+	is(scalar($next->sent(qr/^guest-shutdown$/)), 1, 'it was asked once');
+
+	# A refusal is kept, too: where that rung is the last one, it is asked again.
+	$s = running(fake => ['agent=refuses'], agent => 1, name => 'asked', options => ['-o', 'TERM=agent-shutdown forever']);
+	$s->signal('TERM');
+	$s->wait_log(qr/guest-shutdown is disabled/);
+	wait_until('state.json', sub { $s->state->{ladder}{undone} && !$s->state->{'agent-asked'} });
+	$s->qmp->command('fake', { set => { agent => 'lazy' } });
+	$next = $s->taken_over;
+	$next->wait_log(qr/guest agent was asked/);
+	$next->wait_log(qr/QEMU runs/);
+	is(scalar($next->sent(qr/^guest-shutdown$/)), 2, 'refused before: it is asked again');
+	$next->fake(shutdown => 'guest-shutdown');
+	$next->ends_with(0, qr/$off; TERM: agent-shutdown/, 'refused before');
+};
+
 subtest 'state.json' => sub {
 	for (['garbage', '{"version": 1, "na'], ['another QEMU', '{"version": 1, "pid": 1}'], ['nothing', '']) {
 		my ($what, $text) = @$_;

@@ -59,6 +59,20 @@ subtest 'in the middle of a stop' => sub {
 	$s->ends_with(80, qr/quit \(status 80\); TERM: powerdown 2\.\ds, quit/, 'time');
 };
 
+subtest 'after the agent was asked' => sub {
+	my $s = running(fake => ['agent=lazy'], agent => 1, name => 'asked', options => ['-o', 'TERM=agent-shutdown 90s, quit, kill']);
+	$s->signal('TERM');
+	$s->wait_sent('guest-shutdown');
+	$s->fake(set => { agent => 'refuses' });
+	$s->wait_log(qr/agent was asked/);
+	again($s);
+	$s->wait_log(qr/TERM: going on at agent-shutdown/);
+	wait_until('its look', sub { $s->sent(qr/^query-chardev$/) > 2 });
+	$s->fake(shutdown => 'guest-shutdown');
+	$s->ends_with(0, qr/$off; TERM: agent-shutdown \d\.\ds$/, 'asked');
+	is(scalar($s->sent(qr/^guest-shutdown$/)), 1, 'it was asked once');
+};
+
 subtest 'TERM together with it' => sub {
 	for my $signals (['USR2', 'TERM'], ['TERM', 'USR2']) {
 		my $s = running(fake => [], name => 'both');
