@@ -31,8 +31,8 @@
 #include "xalloc.h"
 
 #define DRAIN_MS      1000 /* for QEMU's last words, after its end */
-#define REEXEC_MS     10   /* between tries while QEMU is in the middle of a line */
-#define REEXEC_TRIES  100  /* then without that connection */
+#define REEXEC_MS     10   /* between tries while QEMU is to answer, or in the middle of a line */
+#define REEXEC_TRIES  100  /* then without its answers, or without that connection */
 #define LOOP_TRIES    10   /* of an event loop that fails */
 #define LOOP_AGAIN_MS 100
 #define BATCH	      64
@@ -345,7 +345,6 @@ static void reexec(struct supervisor *s, int qmp, json_int_t qmp_id)
 
 	log_notice("reexec: executing %s", s->path);
 	log_flush();
-	climber_tick(&s->climber);
 	report_write_state(s);
 	reexec_now(s->path, s->argv, &with);
 	log_warn("reexec: cannot execute %s; this one goes on", s->path);
@@ -357,11 +356,14 @@ static void reexec(struct supervisor *s, int qmp, json_int_t qmp_id)
 static void on_reexec(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
-	const char *why = not_now(s);
-	json_int_t qmp_id;
+	const char *why;
+	json_int_t qmp_id = 0;
+	bool awaited;
 	int qmp;
 
 	(void)fd, (void)what;
+	climber_tick(&s->climber);
+	why = not_now(s);
 	if (why) {
 		log_notice("reexec: not now: %s", why);
 		return;
@@ -371,7 +373,9 @@ static void on_reexec(evutil_socket_t fd, short what, void *arg)
 			  s->path);
 		return;
 	}
-	qmp = qmp_duplicate(s->qmp, &qmp_id);
+	/* An answer may decide what comes next: the next program would drop it. */
+	awaited = qmp_is_awaited(s->qmp) && s->reexec_tries < REEXEC_TRIES;
+	qmp = awaited ? -1 : qmp_duplicate(s->qmp, &qmp_id);
 	if (qmp < 0 && qmp_is_ready(s->qmp) && s->reexec_tries++ < REEXEC_TRIES)
 		timespan_arm(s->reexec_timer, REEXEC_MS);
 	else

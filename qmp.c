@@ -254,6 +254,11 @@ bool qmp_is_ready(const struct qmp *qmp)
 	return qmp && qmp->state == READY && channel_is_open(qmp->channel);
 }
 
+bool qmp_is_awaited(const struct qmp *qmp)
+{
+	return qmp && qmp->commands;
+}
+
 bool qmp_command(struct qmp *qmp, const char *command, json_t *arguments, int timeout_ms,
 		 qmp_reply_fn reply, void *arg)
 {

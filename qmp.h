@@ -74,6 +74,9 @@ void qmp_free(struct qmp *qmp);
 /* Whether commands may be sent. NULL is not ready. */
 bool qmp_is_ready(const struct qmp *qmp);
 
+/* Whether an answer is still to come. None is to NULL. */
+bool qmp_is_awaited(const struct qmp *qmp);
+
 /*
  * Sends a command with its arguments (a new reference that is taken over; NULL: none). reply may be
  * NULL: then an error is logged. timeout_ms bounds the wait for the answer. Where the connection is

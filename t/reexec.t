@@ -195,6 +195,34 @@ subtest 'a reset whose answer is unread is not done twice' => sub {
 	$s->ends_with(0, $off, 'reset');
 };
 
+subtest 'an answer on its way is heard' => sub {
+	my $new = $ENV{T_SUPERVISE} || "$top/qemu-supervise";
+	install_copy();
+	my $s = do { local $ENV{T_SUPERVISE} = $copy; running(fake => ['state=guest-panicked'], name => 'answer') };
+	my $qemu = $s->qemu;
+	unlink($copy);
+	chmod(0755, spew($copy, qq{#!/bin/sh\n[ "\$1" != --print ] || kill -CONT $qemu\nexec $new "\$@"\n}));
+	kill('STOP', $qemu);
+	$s->signal('HUP');
+	$s->wait_log(qr/HUP from/);
+	again($s);
+	$s->wait_sent('system_reset');
+	ok(wait_until('the guest', sub { $s->qmp->status eq 'running' }), 'the guest goes on after its reset');
+	is(scalar $s->sent(qr/^cont$/), 1, 'cont, once');
+	$s->signal('TERM');
+	$s->ends_with(0, $off, 'answer');
+};
+
+subtest 'an answer that never comes is no hindrance' => sub {
+	my $s = running(fake => ['mute=query-name'], name => 'mute', options => ['-o', 'ALRM=qmp:query-name']);
+	$s->signal('ALRM');
+	$s->wait_sent('query-name');
+	again($s);
+	unlike($s->log, qr/no answer in time/, 'it was not waited for to its end');
+	$s->signal('TERM');
+	$s->ends_with(0, $off, 'mute');
+};
+
 subtest 'not without the runtime directory' => sub {
 	my $s = running(fake => [], name => 'away');
 	rename("$work/run", "$work/run.away");
