@@ -83,8 +83,11 @@ static bool open_home(struct rundir *dir, const char *name)
 	char *base = paths_state_dir();
 
 	dir->home_path = xasprintf("%s/%s", base ? base : "", name);
-	if (base && paths_make(base) && (mkdir(dir->home_path, 0700) == 0 || errno == EEXIST))
-		dir->home = open(dir->home_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (base && paths_make(base)) {
+		dir->home_made = mkdir(dir->home_path, 0700) == 0;
+		if (dir->home_made || errno == EEXIST)
+			dir->home = open(dir->home_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
 	if (dir->home < 0)
 		log_warn("cannot use the state directory %s", dir->home_path);
 	free(base);
@@ -614,13 +617,37 @@ static int open_dirs(struct rundir *dir, const struct options *options)
 	return opened ? 0 : EX_OSERR;
 }
 
-/* A vmconf may have renamed the VM while we waited for its lock. */
-static bool home_is_there(const struct rundir *dir, const char *name)
+/* A vmconf may have renamed the VM, or changed it, before we had its lock. */
+static int check_definition(const struct rundir *dir, const struct options *options)
 {
-	if (dir->home < 0 || leads_to(dir->home_path, dir->home))
-		return true;
-	log_error("VM %s was renamed or deleted while it was being started", name);
-	return false;
+	bool home_is_there = dir->home < 0 || leads_to(dir->home_path, dir->home);
+	bool has_file = options->vm && !options->stands_in;
+	enum vm_file_now now = has_file ? vm_file_look(options->vm) : VM_FILE_SAME;
+
+	if (now == VM_FILE_SAME && home_is_there)
+		return 0;
+	log_error("VM %s was %s while it was being started", options->name,
+		  now == VM_FILE_CHANGED ? "changed" : "renamed or deleted");
+	return now == VM_FILE_GONE ? EX_CONFIG : EX_OSERR;
+}
+
+/* Under its locks, and where there is no QEMU yet. */
+static int make_all(struct rundir *dir, const struct options *options)
+{
+	int status = check_definition(dir, options);
+
+	return status == 0 && !make_sockets(dir, options) ? EX_OSERR : status;
+}
+
+/* A state directory that a VM has no more, or has not had yet, is not left behind. */
+static void unmake(struct rundir *dir)
+{
+	char *home = dir->home_made ? xstrdup(dir->home_path) : NULL;
+
+	rundir_remove(dir);
+	if (home)
+		rmdir(home);
+	free(home);
 }
 
 int rundir_open(struct rundir *dir, const struct options *options)
@@ -637,10 +664,11 @@ int rundir_open(struct rundir *dir, const struct options *options)
 		abandon(dir, status);
 		return status;
 	}
-	if (dir->running >= 0 || (home_is_there(dir, options->name) && make_sockets(dir, options)))
-		return 0;
-	rundir_remove(dir);
-	return EX_OSERR;
+	if (dir->running < 0)
+		status = make_all(dir, options);
+	if (status != 0)
+		unmake(dir);
+	return status;
 }
 
 int rundir_open_again(struct rundir *dir, const struct options *options, int lock, int supervision,

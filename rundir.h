@@ -32,7 +32,7 @@ struct rundir {
 	int sockets[SOCKET_COUNT]; /* listening, for QEMU; -1: not made, or handed over */
 	int running;		   /* a pidfd of the QEMU that runs already; -1: there is none */
 	struct holder holder;	   /* and who that is */
-	bool made;		   /* it was not there before */
+	bool made, home_made;	   /* they were not there before */
 	bool full_told;
 };
 
@@ -58,9 +58,11 @@ struct rundir {
  * If vm.lock is held by a QEMU whose supervisor has died, nothing is made: running and holder tell
  * of it, and it listens on the sockets that are there.
  *
- * On failure it logs why, leaves what is there alone, and returns an exit status: EX_OSERR, or
- * EX_TEMPFAIL if the VM has a supervisor, is held by a process that cannot be told, or another QEMU
- * listens on the sockets. 0: done.
+ * If QEMU is to be started, the definition must still be what was read before the locks were taken.
+ *
+ * On failure it logs why, leaves what is there alone, and returns an exit status: EX_OSERR,
+ * EX_CONFIG if the definition is gone by now, or EX_TEMPFAIL if the VM has a supervisor, is held by
+ * a process that cannot be told, or another QEMU listens on the sockets. 0: done.
  */
 int rundir_open(struct rundir *dir, const struct options *options);
 

@@ -926,7 +926,7 @@ struct vm *vm_load_in(const struct vmfile_dir *dir, const char *name, struct vm_
 
 	if (!vm)
 		return NULL;
-	text = vmfile_read(dir, strrchr(vm->file, '/') + 1, &len, &why);
+	text = vmfile_read(dir, strrchr(vm->file, '/') + 1, &len, &vm->read, &why);
 	if (text) {
 		vm = from_text(vm, text, len, problems);
 	} else if (errno == ENOENT) {
@@ -953,6 +953,19 @@ struct vm *vm_load(const char *name, struct vm_problems *problems)
 	vmfile_close(&dir);
 	free(path);
 	return vm;
+}
+
+enum vm_file_now vm_file_look(const struct vm *vm)
+{
+	struct stat now;
+
+	if (stat(vm->file, &now) < 0)
+		return errno == ENOENT ? VM_FILE_GONE : VM_FILE_CHANGED;
+	return now.st_dev == vm->read.st_dev && now.st_ino == vm->read.st_ino &&
+			       now.st_mtim.tv_sec == vm->read.st_mtim.tv_sec &&
+			       now.st_mtim.tv_nsec == vm->read.st_mtim.tv_nsec
+		       ? VM_FILE_SAME
+		       : VM_FILE_CHANGED;
 }
 
 void vm_take_ladders(const struct vm *vm, struct policy *policy)

@@ -67,9 +67,10 @@ struct vm_nic {
 /* Every key with its default filled in. What is const or a json_t belongs to json. */
 struct vm {
 	char *name;
-	char *file;   /* the definition's path */
-	char *home;   /* the VM's state directory: relative paths begin here */
-	json_t *json; /* as in the file, nothing filled in */
+	char *file;	  /* the definition's path */
+	char *home;	  /* the VM's state directory: relative paths begin here */
+	json_t *json;	  /* as in the file, nothing filled in */
+	struct stat read; /* the file when it was read */
 
 	const char *description; /* "": none */
 	const char *uuid;	 /* NULL: vm_uuid() makes one */
@@ -117,6 +118,10 @@ struct vm *vm_from_text(const char *name, const char *text, size_t len,
 
 /* The same of a value, which is copied. */
 struct vm *vm_from_json(const char *name, json_t *json, struct vm_problems *problems);
+
+/* Whether the file of one that was loaded is what it was then. */
+enum vm_file_now { VM_FILE_SAME, VM_FILE_CHANGED, VM_FILE_GONE };
+enum vm_file_now vm_file_look(const struct vm *vm);
 
 void vm_free(struct vm *vm); /* NULL is fine */
 void vm_problems_free(struct vm_problems *problems);

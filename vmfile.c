@@ -148,18 +148,18 @@ void vmfile_close(struct vmfile_dir *dir)
 	dir->fd = -1;
 }
 
-char *vmfile_read(const struct vmfile_dir *dir, const char *name, size_t *len, char **why)
+char *vmfile_read(const struct vmfile_dir *dir, const char *name, size_t *len, struct stat *st,
+		  char **why)
 {
-	struct stat st;
 	int fd = open_file(dir, name, why), error = errno;
 	char *text = NULL;
 
-	if (!*why && fstat(fd, &st) < 0)
+	if (!*why && fstat(fd, st) < 0)
 		*why = xasprintf("cannot look at it: %s", strerror(errno));
 	if (!*why)
-		*why = refuse(&st, dir, name);
+		*why = refuse(st, dir, name);
 	if (!*why)
-		text = read_text(fd, (size_t)st.st_size, len, why);
+		text = read_text(fd, (size_t)st->st_size, len, why);
 	if (fd >= 0)
 		close(fd);
 	errno = fd < 0 ? error : 0;

@@ -164,6 +164,49 @@ static void of_no_vm(void **state)
 	p->dir = RUNDIR_NONE;
 }
 
+static void write_definition(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	assert_int_equal(write(fd, "{}", 2), 2);
+	close(fd);
+}
+
+/* The definition is read before its VM is locked: a vmconf may have had its turn in between. */
+static void definition_of_before(void **state)
+{
+	struct place *p = *state;
+	struct vm_problems problems = {0};
+	char name[] = "defined", file[128], other[128], states[128], home[128];
+
+	snprintf(file, sizeof(file), "%s/defined.json", p->base);
+	snprintf(other, sizeof(other), "%s/other.json", p->base);
+	snprintf(states, sizeof(states), "%s/state", p->base);
+	snprintf(home, sizeof(home), "%s/state/defined", p->base);
+	setenv("QEMU_SUPERVISE_CONFIG_DIR", p->base, 1);
+	setenv("QEMU_SUPERVISE_STATE_DIR", states, 1);
+	write_definition(file);
+	p->options.name = name;
+	p->options.defined = true;
+	p->options.vm = vm_load(name, &problems);
+	assert_non_null(p->options.vm);
+
+	assert_int_equal(rename(file, other), 0);
+	assert_int_equal(rundir_open(&p->dir, &p->options), EX_CONFIG);
+	assert_int_equal(access(home, F_OK), -1); /* vmconf would take it for a VM's */
+	write_definition(file);
+	assert_int_equal(rundir_open(&p->dir, &p->options), EX_OSERR);
+	assert_int_equal(access(home, F_OK), -1);
+	assert_int_equal(rename(other, file), 0);
+	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	rundir_remove(&p->dir);
+
+	vm_free(p->options.vm);
+	assert_int_equal(rmdir(home), 0);
+	assert_int_equal(rmdir(states), 0);
+	assert_int_equal(unlink(file), 0);
+}
+
 /* "agent" and "console" do not fit where "control" does not; what was made is taken back. */
 static void path_too_long(void **state)
 {
@@ -187,6 +230,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(as_the_options_ask, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(left_over, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(of_no_vm, begin_test, end_test),
+		cmocka_unit_test_setup_teardown(definition_of_before, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(path_too_long, begin_test, end_test),
 	};
 
