@@ -282,7 +282,7 @@ static bool try_vm_lock(struct rundir *dir, char text[LOCK_TEXT])
 	return false;
 }
 
-/* Whose lock keeps us from taking our part: a vmconf holds all of the file. */
+/* Whose lock keeps us from taking our part: a vmconf holds all of the file, length 0. */
 static struct flock blocker(const struct rundir *dir)
 {
 	struct flock lock = lock_of(SUPERVISOR_BYTE);
@@ -294,15 +294,17 @@ static struct flock blocker(const struct rundir *dir)
 	return lock;
 }
 
-static void tell_held(const struct rundir *dir, const char *name, char text[LOCK_TEXT])
+/* What a vmconf works on can be started when that is done: that is no VM that has a supervisor. */
+static int tell_held(const struct rundir *dir, const char *name, char text[LOCK_TEXT])
 {
 	struct flock lock = blocker(dir);
 	bool other = dir->supervision < 0 && lock.l_type != F_UNLCK;
+	bool vmconf = other && lock.l_len == 0;
 
 	text[strcspn(text, " \n")] = '\0';
 	if (text[0] == '\0')
 		snprintf(text, LOCK_TEXT, "unknown");
-	if (other && lock.l_start != SUPERVISOR_BYTE)
+	if (vmconf)
 		log_error("VM %s is being changed: a vmconf holds %s/vm.lock; start it again when "
 			  "that is done",
 			  name, vm_lock_path(dir));
@@ -314,6 +316,7 @@ static void tell_held(const struct rundir *dir, const char *name, char text[LOCK
 		log_error("VM %s: %s/vm.lock is held, but not by pid %s that is named in it, so "
 			  "QEMU cannot be taken over; find its process (fuser) and end it",
 			  name, vm_lock_path(dir), text);
+	return vmconf ? EX_OSERR : EX_TEMPFAIL;
 }
 
 /*
@@ -330,10 +333,8 @@ static int take_vm_lock(struct rundir *dir, const char *name)
 			log_warn("cannot lock %s/vm.lock", vm_lock_path(dir));
 			return EX_OSERR;
 		}
-		if (monotonic_ms() >= until) {
-			tell_held(dir, name, text);
-			return EX_TEMPFAIL;
-		}
+		if (monotonic_ms() >= until)
+			return tell_held(dir, name, text);
 		poll(NULL, 0, CLAIM_LOOK_MS);
 	}
 	return 0;

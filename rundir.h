@@ -60,9 +60,10 @@ struct rundir {
  *
  * If QEMU is to be started, the definition must still be what was read before the locks were taken.
  *
- * On failure it logs why, leaves what is there alone, and returns an exit status: EX_OSERR,
- * EX_CONFIG if the definition is gone by now, or EX_TEMPFAIL if the VM has a supervisor, is held by
- * a process that cannot be told, or another QEMU listens on the sockets. 0: done.
+ * On failure it logs why, leaves what is there alone, and returns an exit status: EX_OSERR, also
+ * where a vmconf works on the VM, EX_CONFIG if the definition is gone by now, or EX_TEMPFAIL if the
+ * VM has a supervisor, is held by a process that cannot be told, or another QEMU listens on the
+ * sockets. 0: done.
  */
 int rundir_open(struct rundir *dir, const struct options *options);
 

@@ -382,11 +382,11 @@ subtest 'another VM of that name' => sub {
 
 # vm.lock as somebody else holds it.
 sub held_lock {
-	my ($name, $text) = @_;
+	my ($name, $text, $length) = @_;
 	mkdir("$work/run/$name", 0700);
 	sysopen(my $fh, "$work/run/$name/vm.lock", O_RDWR | O_CREAT) or die "vm.lock: $!";
 	syswrite($fh, $text);
-	my $flock = pack('s s x4 q q l x4', 1, 0, 0, 1, 0);	# the byte of QEMU
+	my $flock = pack('s s x4 q q l x4', 1, 0, 0, $length // 1, 0);	# the byte of QEMU, or all with 0
 	fcntl($fh, 37, $flock) or die "F_OFD_SETLK: $!";
 	return $fh;
 }
@@ -403,6 +403,19 @@ subtest 'a vm.lock that is held by another process than it names' => sub {
 		close($fh);
 		unlink("$work/run/reused/vm.lock");
 	}
+};
+
+# 75 would keep it down: init systems try again after 71.
+subtest 'a vm.lock that a vmconf holds' => sub {
+	my $fh = held_lock('cloned', '', 0);
+	my $s = supervise(fake => [], name => 'cloned');
+	is($s->end, 71, 'another time');
+	like($s->log, qr{VM cloned is being changed: a vmconf holds \S+/cloned/vm.lock}, 'and says why');
+	ok(-e $s->dir . '/vm.lock', 'its lock is left alone');
+	close($fh);
+	my $next = running(fake => [], name => 'cloned');
+	$next->signal('TERM');
+	$next->ends_with(0, $off, 'cloned');
 };
 
 subtest 'left over' => sub {
