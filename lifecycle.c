@@ -587,12 +587,12 @@ static size_t order_end(const struct lifecycle *l, size_t first)
  */
 static size_t begin_order(struct lifecycle *l, size_t first)
 {
-	size_t end = order_end(l, first), turns = 0;
+	size_t end = order_end(l, first), turns = 1;
 	int64_t now = monotonic_ms();
 
 	if (l->deadline == FOREVER)
 		return end;
-	for (size_t i = first; i < l->count; i = order_end(l, i))
+	for (size_t i = end; i < l->count; i = order_end(l, i))
 		turns++;
 	l->turn = now + MAX(l->deadline - now, 0) / (int64_t)turns;
 	for (size_t i = first; i < end; i++) {
