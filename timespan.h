@@ -1,4 +1,4 @@
-/* TIME, as written by users: 90, 90s, 2m, 1m30s, 1500ms, 0 or forever. */
+/* TIME, as written by users: 90, 90s, 2m, 1h30m, 1500ms, 0 or forever. */
 #ifndef TIMESPAN_H
 #define TIMESPAN_H
 
@@ -9,7 +9,7 @@
 struct event;
 
 #define FOREVER	    INT64_MAX
-#define TIMESPAN_IS "90, 90s, 2m, 1m30s, 1500ms, 0 or forever"
+#define TIMESPAN_IS "90, 90s, 2m, 1h30m, 1500ms, 0 or forever"
 
 struct timespan_text {
 	char s[32];

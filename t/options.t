@@ -33,7 +33,7 @@ subtest 'options' => sub {
 	refused([], qr/no VM and no QEMU command line/, 'nothing');
 	refused(['-v', '--'], qr/no QEMU command line/, 'no command behind --');
 	refused([fake_qemu()], qr/a QEMU command line goes behind/, 'no --');
-	refused(['-t', '5x', @qemu], qr/--timeout: "5x" is no TIME: 90, 90s, 2m, 1m30s, 1500ms, 0 or forever/, 'timeout');
+	refused(['-t', '5x', @qemu], qr/--timeout: "5x" is no TIME: 90, 90s, 2m, 1h30m, 1500ms, 0 or forever/, 'timeout');
 	refused(['--press-interval', '', @qemu], qr/--press-interval: "" is no TIME/, 'press interval');
 	refused(['--boot-timeout', '-1', @qemu], qr/--boot-timeout: "-1" is no TIME/, 'boot timeout');
 	refused(['-r', 'listenign', @qemu], qr/"listenign"; did you mean "listening"\? \(started, listening, agent\)/, 'ready');
