@@ -347,8 +347,6 @@ static void stop_unmanaged(struct lifecycle *l, struct job *job)
 
 static void was_down(struct lifecycle *l, struct job *job)
 {
-	if (job->adapter > 0)
-		return;
 	over(l, job, job->adapter_status);
 	if (job->adapter_status)
 		log_error(
@@ -361,13 +359,15 @@ static void was_down(struct lifecycle *l, struct job *job)
 /* The supervisor that was to take it over would start it anew: it is called off. */
 static void look_down(struct lifecycle *l, struct job *job)
 {
-	bool hangs = monotonic_ms() > job->asked_again + ADAPTER_MS;
+	bool awaited = job->adapter > 0 && monotonic_ms() <= job->asked_again + ADAPTER_MS;
 
+	if (awaited && (job->was_down || job->adoptions > 0))
+		return;
 	if (job->was_down)
 		was_down(l, job);
-	else if (job->adopting && (job->adapter == 0 || hangs))
+	else if (job->adopting)
 		stop_again(l, job);
-	else if (job->adoptions == 0 || job->adapter == 0 || hangs)
+	else
 		is_down(l, job);
 }
 

@@ -193,6 +193,8 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 	*status = (struct vm_status){.state = VM_STOPPED};
 	look_at_lock(store->state, name, "vm.lock", &vm_lock);
 	look_at_lock(store->runtime, name, "lock", &lock);
+	if (!lock.held && !vm_lock.held && vm_lock.text[0]) /* it may just have been removed */
+		look_at_lock(store->state, name, "vm.lock", &vm_lock);
 	status->changing = vm_lock.whole;
 	vm_lock.held = vm_lock.held && !vm_lock.whole;
 	if (lock.held) {
