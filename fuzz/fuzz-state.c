@@ -1,7 +1,8 @@
 /*
  * Any bytes as the files by which vmconf knows what a VM does. The lowest bits of the first one
- * tell whether vm.lock and lock are held; then come, with a NUL between them, vm.lock, lock,
- * state.json and the record of the last end. A file of no bytes is not there.
+ * tell whether vm.lock and lock are held, and the next one whether it is a vmconf that holds
+ * vm.lock; then come, with a NUL between them, vm.lock, lock, state.json and the record of the last
+ * end. A file of no bytes is not there.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -57,10 +58,11 @@ static void make_base(void)
 	atexit(remove_base);
 }
 
-/* Returns its descriptor, whose lock is held if held, or -1: it is not there. */
-static int make_file(const char *file, const uint8_t *data, size_t size, bool held)
+/* Returns its descriptor, whose lock is held if held, or -1: it is not there. A vmconf holds it
+ * whole. */
+static int make_file(const char *file, const uint8_t *data, size_t size, bool held, bool whole)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = whole ? 0 : 1};
 	char path[PATH_MAX];
 	int fd;
 
@@ -115,10 +117,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		const uint8_t *nul = memchr(at, '\0', (size_t)(end - at));
 		const uint8_t *behind = nul && i + 1 < COUNT(files) ? nul : end;
 
-		fds[i] = make_file(files[i], at, (size_t)(behind - at), data[0] >> i & 1 && i < 2);
+		fds[i] = make_file(files[i], at, (size_t)(behind - at), data[0] >> i & 1 && i < 2,
+				   data[0] & 4 && i == 0);
 		at = behind < end ? behind + 1 : end;
 	}
-	check(&store, data[0] & 1, data[0] & 2);
+	check(&store, (data[0] & 5) == 1, data[0] & 2);
 	for (size_t i = 0; i < COUNT(files); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
