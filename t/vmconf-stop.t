@@ -129,15 +129,16 @@ vmconf_does('start', 'db');
 $both = state_of('db');
 kill('KILL', $both->{supervisor});
 wait_until('unmanaged', sub { state_of('db')->{state} eq 'unmanaged' });
+adapter(qq(exec "$top/init/none" "\$@"));
 {
 	local $ENV{QEMU_SUPERVISE} = "$work/late";
 	($stop, $said) = in_background('stop', 'db');
 }
-wait_until('it is asked for', sub { asked() =~ /start db\z/ });
+wait_until('it is asked for', sub { asked() eq 'start db' });
 kill('KILL', $both->{pid});
 waitpid($stop, 0);
 is($? >> 8, 83, 'QEMU ends before it is taken over: not 0');
-like(asked(), qr/start db(, stop db)+\z/, 'who was to take it over is called off');
+is(asked(), 'start db, stop db', 'who was to take it over is called off');
 spew("$work/go", '');
 wait_until('the late one', sub { log_of('db') =~ /there is no QEMU to take over, and none is to be started: the VM is being stopped\n\z/ });
 is(states('db'), 'crashed', 'and has not started it');
