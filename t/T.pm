@@ -524,7 +524,7 @@ package T;
 END {
 	if ($$ == $self) {
 		my $status = $?;
-		my @left = children($$);
+		my @left = grep { slurp("/proc/$_/cmdline") ne '' } children($$);	# else it is ending just now
 		if (@left) {
 			diag("left behind: ", map { slurp("/proc/$_/cmdline") =~ tr/\0/ /r . "\n" } @left) if $status == 0;
 			kill('KILL', @left);
