@@ -322,10 +322,13 @@ static void stop_again(struct lifecycle *l, struct job *job)
 	job->asked = asked;
 }
 
-/* A supervisor that was just coming when the adapter looked for it was not asked. */
+/*
+ * A supervisor that was just coming when the adapter looked for it was not asked. One that is just
+ * going has no state.json any more, and so tells no pid.
+ */
 static void ask_again(struct lifecycle *l, struct job *job)
 {
-	if (job->adapter == 0 && job->now.supervisor > 0 && job->now.state != VM_STOPPING &&
+	if (job->adapter == 0 && job->now.pid > 0 && job->now.state != VM_STOPPING &&
 	    monotonic_ms() > job->asked_again + AGAIN_MS)
 		stop_again(l, job);
 }
