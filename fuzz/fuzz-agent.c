@@ -92,7 +92,6 @@ static void synchronise(int fd)
 
 static void converse(int fd, const uint8_t *data, size_t size)
 {
-
 	if (data[0] & 1)
 		synchronise(fd);
 	say_in_pieces(fd, data + 1, size - 1, (size_t)(data[0] >> 2) * 8 + 1);
