@@ -11,7 +11,6 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "disk.h"
 #include "enable.h"
 #include "hold.h"
 #include "log.h"
@@ -289,6 +288,42 @@ static void make_relative(const struct renaming *r, json_t *object, const char *
 		json_object_set_new(object, key, xcheck(json_string(path + len + 1)));
 }
 
+/* text with the directory's new name in it, wherever it has the old one; malloc'd. */
+static char *moved_text(const struct renaming *r, const char *text)
+{
+	char *old = xasprintf("%s/", r->home), *result = xstrdup("");
+	const char *at;
+
+	for (; (at = strstr(text, old)); text = at + strlen(old)) {
+		char *longer = xasprintf("%s%.*s%s/", result, (int)(at - text), text, r->new_home);
+
+		free(result);
+		result = longer;
+	}
+	free(old);
+	old = result;
+	result = xasprintf("%s%s", old, text);
+	free(old);
+	return result;
+}
+
+/* Paths into the old directory, however a disk or a word of args has them. */
+static void move_paths(const struct renaming *r, json_t *value)
+{
+	const char *key = "";
+	json_t *child;
+	size_t i;
+
+	json_array_foreach(value, i, child) move_paths(r, child);
+	json_object_foreach(value, key, child) move_paths(r, child);
+	if (json_is_string(value)) {
+		char *text = moved_text(r, json_string_value(value));
+
+		json_string_set(value, text);
+		free(text);
+	}
+}
+
 /* What was made of the name until now is written down, so that the new name changes nothing. */
 static void keep_identity(struct renaming *r)
 {
@@ -309,44 +344,54 @@ static void keep_identity(struct renaming *r)
 	for (size_t i = 0; i < r->vm->disk_count; i++)
 		make_relative(r, json_array_get(json_object_get(r->definition, "disks"), i),
 			      "path");
+	move_paths(r, json_object_get(r->definition, "disks"));
+	move_paths(r, json_object_get(r->definition, "args"));
+}
+
+static bool is_in(const char *path, const char *home)
+{
+	size_t len = strlen(home);
+
+	return strncmp(path, home, len) == 0 && path[len] == '/';
 }
 
 /* Images that are based on one in the directory, by a path that will lead nowhere. */
-static bool is_based_on_itself(const struct renaming *r)
+static bool is_based_on_itself(const struct renaming *r, const struct files *files)
 {
 	bool based = false;
 
-	for (size_t i = 0; i < r->vm->disk_count; i++) {
-		const char *path = r->vm->disks[i].path;
-		char *backing = path ? disk_backing(path) : NULL;
+	for (size_t i = 0; i < files->count; i++) {
+		const struct file *file = &files->v[i];
 
-		if (backing && strncmp(path, r->home, strlen(r->home)) == 0 &&
-		    strncmp(backing, r->home, strlen(r->home)) == 0 &&
-		    backing[strlen(r->home)] == '/') {
-			log_error("%s cannot be renamed: its disk %s is based on %s, which would "
-				  "be elsewhere; see qemu-img rebase -u",
-				  r->old, path, backing);
-			based = true;
-		}
-		free(backing);
+		if ((file->part != FILE_BASE && file->part != FILE_DATA) ||
+		    !is_in(file->path, r->home) || !is_in(file->of, r->home))
+			continue;
+		log_error("%s cannot be renamed: its disk %s is based on %s, which would be "
+			  "elsewhere; see qemu-img rebase -u",
+			  r->old, file->of, file->path);
+		based = true;
 	}
 	return based;
 }
 
+/* All that is in the directory moves with it, whatever names it. */
 static bool may_be_renamed(const struct renaming *r)
 {
-	struct names disks = {0}, except = {0};
+	struct names moved = {0}, except = {0};
+	struct files files = {0};
 	bool used;
 
-	for (size_t i = 0; i < r->vm->disk_count; i++)
-		if (r->vm->disks[i].path &&
-		    strncmp(r->vm->disks[i].path, r->home, strlen(r->home)) == 0)
-			names_add(&disks, r->vm->disks[i].path);
+	files_add_definition(&files, r->vm->json, r->home);
+	for (size_t i = 0; i < files.count; i++)
+		if (is_in(files.v[i].path, r->home))
+			names_add(&moved, files.v[i].path);
 	names_add(&except, r->old);
-	used = is_used_by_others(r->store, r->old, &disks, &except, "renamed");
-	store_names_free(&disks);
+	used = is_used_by_others(r->store, r->old, &moved, &except, "renamed");
+	used = is_based_on_itself(r, &files) || used;
+	store_names_free(&moved);
 	store_names_free(&except);
-	return !used && !is_based_on_itself(r);
+	files_free(&files);
+	return !used;
 }
 
 static bool begin(const struct renaming *r)

@@ -1,13 +1,10 @@
 #include "disk.h"
 
 #include <ctype.h>
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "image.h"
 #include "log.h"
 #include "xalloc.h"
 
@@ -30,6 +28,7 @@ static const struct image_format {
 	{"raw", ".raw", 0, NULL, 0},
 	{"raw", ".img", 0, NULL, 0},
 	{"vmdk", ".vmdk", 0, "KDMV", 4},
+	{"vmdk", ".vmdk", 0, "# Disk DescriptorFile", 21},
 	{"vdi", ".vdi", 64, "\x7f\x10\xda\xbe", 4},
 	{"vhdx", ".vhdx", 0, "vhdxfile", 8},
 	{"vpc", ".vhd", 0, "conectix", 8},
@@ -73,9 +72,10 @@ static const char *format_of_name(const char *path)
  * read. */
 static const char *format_of_content(const char *path, int *error)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	int fd = image_open(path, &st);
 	const char *found = NULL;
-	char mark[16];
+	char mark[32];
 
 	*error = fd < 0 ? errno : 0;
 	for (size_t i = 0; i < FORMAT_COUNT && fd >= 0 && !found; i++)
@@ -244,63 +244,19 @@ bool disk_wait(pid_t pid, const char *program)
 	return status == 0;
 }
 
-/* ---- what is in an image ---- */
-
-/* The head of a qcow2 image (docs/interop/qcow2.txt in QEMU): numbers are big-endian. */
-struct qcow2_head {
-	uint32_t magic, version;
-	uint64_t backing_offset;
-	uint32_t backing_size, cluster_bits;
-	uint64_t size;
-} __attribute__((packed));
-
-/* Relative names are relative to the directory of the image. */
-static char *beside(const char *path, const char *name)
-{
-	char *copy, *result;
-
-	if (strncmp(name, "file:", 5) == 0)
-		name += 5;
-	if (name[0] == '/')
-		return xstrdup(name);
-	copy = xstrdup(path);
-	result = xasprintf("%s/%s", dirname(copy), name);
-	free(copy);
-	return result;
-}
-
-char *disk_backing(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct qcow2_head head = {0};
-	char name[1024] = "";
-	uint32_t size;
-
-	if (fd < 0)
-		return NULL;
-	if (pread(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
-	    memcmp(&head, formats[0].magic, formats[0].len) == 0 && head.backing_offset != 0) {
-		size = be32toh(head.backing_size);
-		if (size >= sizeof(name) ||
-		    pread(fd, name, size, (off_t)be64toh(head.backing_offset)) != (ssize_t)size)
-			name[0] = '\0';
-	}
-	close(fd);
-	return name[0] ? beside(path, name) : NULL;
-}
+/* ---- sizes ---- */
 
 /* In bytes; 0: not known. */
 static double size_of_base(const struct disk_base *base)
 {
-	int fd = open(base->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct qcow2_head head;
+	struct stat st;
+	int fd = image_open(base->path, &st);
 	double size = 0;
 
-	if (strcmp(base->format, "raw") == 0)
+	if (fd >= 0 && strcmp(base->format, "raw") == 0)
 		size = (double)lseek(fd, 0, SEEK_END);
-	else if (strcmp(base->format, "qcow2") == 0 &&
-		 pread(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head))
-		size = (double)be64toh(head.size);
+	else if (fd >= 0 && strcmp(base->format, "qcow2") == 0)
+		size = (double)image_qcow2_size(fd);
 	if (fd >= 0)
 		close(fd);
 	return size;

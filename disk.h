@@ -44,7 +44,4 @@ pid_t disk_run(const struct store *store, const char *const *argv);
 /* Waits for the end of one. False: it failed, and a line says so. */
 bool disk_wait(pid_t pid, const char *program);
 
-/* The backing file of a qcow2 image: an absolute path, malloc'd; NULL: it has none. */
-char *disk_backing(const char *path);
-
 #endif

@@ -66,8 +66,8 @@ struct lifecycle {
 	int64_t deadline;
 	int64_t turn; /* when the next order begins, even if this one is not down */
 	bool kill, descending, progress;
-	struct bases bases; /* of the disks of all VMs, once one is to be started */
-	bool bases_known;
+	struct users users; /* of all files, once a VM is to be started */
+	bool users_known;
 	int64_t shown;
 };
 
@@ -409,12 +409,14 @@ static void start_anew(struct lifecycle *l, struct job *job)
 {
 	struct vm *vm = load_or_tell(job->name);
 
-	if (!l->bases_known)
-		l->bases = bases_of_all(l->store);
-	l->bases_known = true;
+	if (!l->users_known) {
+		l->users = users_read(l->store, NULL);
+		users_tell_doubts(&l->users);
+	}
+	l->users_known = true;
 	if (!vm)
 		over(l, job, EX_CONFIG);
-	else if (is_base_of_others(&l->bases, vm))
+	else if (!users_let_start(&l->users, vm))
 		over(l, job, EXIT_FAILURE);
 	else
 		ask_adapter(l, job, "start");
@@ -663,8 +665,8 @@ static int run(struct lifecycle *l)
 	run_orders(l);
 	clear_progress(l);
 	wait_adapters(l);
-	bases_free(&l->bases);
-	l->bases_known = false;
+	users_free(&l->users);
+	l->users_known = false;
 	for (size_t i = 0; i < l->count && status == 0; i++)
 		status = l->jobs[i].status;
 	return status;

@@ -2,14 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "disk.h"
+#include "basedon.h"
 #include "log.h"
 #include "newvm.h"
 #include "xalloc.h"
-
-#define CHAIN_MAX 200 /* images, each based on the next: more is a circle */
 
 void names_add(struct names *names, const char *s)
 {
@@ -25,200 +22,206 @@ bool names_have(const struct names *names, const char *s)
 	return false;
 }
 
-static const char *same_file(const char *path, const struct names *files)
-{
-	struct stat st, other;
+/* ---- what they need ---- */
 
-	if (stat(path, &st) < 0)
-		return NULL;
+/* A definition may be broken otherwise: its disks count all the same. */
+static void read_definition(const struct store *store, struct user *user)
+{
+	char *file = xasprintf("%s.json", user->name), *home = store_path(store, user->name, "");
+	json_t *definition = store_read_json(store->config_fd, file);
+
+	user->readable = definition || !store_has(store, user->name);
+	if (definition)
+		files_add_definition(&user->files, definition, home);
+	json_decref(definition);
+	free(home);
+	free(file);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t len = strlen(text), tail = strlen(end);
+
+	return len > tail && strcmp(text + len - tail, end) == 0;
+}
+
+/* What the definition does not tell any more, and so not of what format it is. */
+static void read_made(const struct store *store, struct user *user)
+{
+	char *file = xasprintf("%s/" MADE, user->name), *home = store_path(store, user->name, "");
+	json_t *made = store_read_json(store->state_fd, file), *name;
+	size_t i;
+
+	json_array_foreach(json_object_get(made, "files"), i, name)
+	{
+		const char *text = json_string_value(name);
+		char *path = text ? store_path(store, user->name, text) : NULL;
+
+		if (path && !files_have_path(&user->files, path))
+			files_add_image(&user->files, path,
+					ends_with(path, ".qcow2") ? "qcow2" : "raw", FILE_DISK,
+					home);
+		free(path);
+	}
+	json_decref(made);
+	free(home);
+	free(file);
+}
+
+struct users users_read(const struct store *store, const struct names *except)
+{
+	struct names all = store_names(store);
+	struct users users = {.v = xcalloc(all.count, sizeof(users.v[0]))};
+
+	for (size_t i = 0; i < all.count; i++) {
+		struct user *user = &users.v[users.count];
+
+		if (except && names_have(except, all.v[i]))
+			continue;
+		user->name = xstrdup(all.v[i]);
+		read_definition(store, user);
+		read_made(store, user);
+		users.count++;
+	}
+	store_names_free(&all);
+	return users;
+}
+
+void users_free(struct users *users)
+{
+	for (size_t i = 0; i < users->count; i++) {
+		free(users->v[i].name);
+		files_free(&users->v[i].files);
+	}
+	free(users->v);
+	*users = (struct users){0};
+}
+
+/* ---- what would be taken away from them ---- */
+
+/* What a file is to the VM that needs it: its beginning, and what follows the VM's name. */
+static const struct use {
+	const char *before, *after;
+} uses[] = {
+	[FILE_NAMED] = {"named by the definition", ""},
+	[FILE_DISK] = {"also a disk", ""},
+	[FILE_DATA] = {"where a disk", " keeps its data"},
+	[FILE_BASE] = {"what a disk", " is based on"},
+};
+
+static const struct file *find_needed(const struct files *files, const struct file *file)
+{
 	for (size_t i = 0; i < files->count; i++)
-		if (stat(files->v[i], &other) == 0 && st.st_dev == other.st_dev &&
-		    st.st_ino == other.st_ino)
-			return files->v[i];
+		if (file_is_same(&files->v[i], file))
+			return &files->v[i];
 	return NULL;
 }
 
-/* Which of files the image is, or is based on; NULL: none. depth: how far down that was. */
-static const char *find_in_chain(const char *image, const struct names *files, int *depth)
-{
-	const char *found = NULL;
-	char *path = xstrdup(image);
-
-	for (*depth = 0; path && *depth < CHAIN_MAX; ++*depth) {
-		char *next;
-
-		found = same_file(path, files);
-		if (found)
-			break;
-		next = disk_backing(path);
-		free(path);
-		path = next;
-	}
-	free(path);
-	return found;
-}
-
-/* Adds path, which is relative to user's state directory or absolute, once. */
-static void add_path(const struct store *store, const char *user, const char *path,
-		     struct names *found)
-{
-	char *absolute;
-
-	if (!path)
-		return;
-	absolute = path[0] == '/' ? xstrdup(path) : store_path(store, user, path);
-	if (!names_have(found, absolute))
-		names_add(found, absolute);
-	free(absolute);
-}
-
-/* user's definition may be broken otherwise: its disks count all the same. False: it is no JSON. */
-static bool find_disks(const struct store *store, const char *user, struct names *found)
-{
-	char *file = xasprintf("%s.json", user);
-	json_t *definition = store_read_json(store->config_fd, file), *disk;
-	bool readable = definition || !store_has(store, user);
-	size_t i;
-
-	json_array_foreach(json_object_get(definition, "disks"), i, disk)
-		add_path(store, user, json_string_value(json_object_get(disk, "path")), found);
-	json_decref(definition);
-	free(file);
-	return readable;
-}
-
-/* What the definition does not tell any more; a file that is no disk does no harm. */
-static void find_made(const struct store *store, const char *user, struct names *found)
-{
-	char *path = xasprintf("%s/" MADE, user);
-	json_t *made = store_read_json(store->state_fd, path), *file;
-	size_t i;
-
-	json_array_foreach(json_object_get(made, "files"), i, file)
-		add_path(store, user, json_string_value(file), found);
-	json_decref(made);
-	free(path);
-}
-
-static bool uses(const struct store *store, const char *name, const struct names *files,
-		 const char *user, const char *done)
-{
-	struct names disks = {0};
-	bool readable = find_disks(store, user, &disks), found = false;
-
-	find_made(store, user, &disks);
-	for (size_t i = 0; i < disks.count; i++) {
-		int depth;
-		const char *needed = find_in_chain(disks.v[i], files, &depth);
-
-		if (needed)
-			log_error("%s cannot be %s: its disk %s is %s of %s%s (%s)", name, done,
-				  needed, depth > 0 ? "what a disk" : "also a disk", user,
-				  depth > 0 ? " is based on" : "", disks.v[i]);
-		found = found || needed;
-	}
-	if (!readable)
-		log_error("%s cannot be %s: %s/%s.json cannot be read, and a disk of %s may be "
-			  "based on one of %s: mend it first",
-			  name, done, store->config, user, user, name);
-	store_names_free(&disks);
-	return found || !readable;
-}
-
-bool is_used_by_others(const struct store *store, const char *name, const struct names *files,
-		       const struct names *except, const char *done)
-{
-	struct names all = store_names(store);
-	bool used = false;
-
-	for (size_t i = 0; i < all.count && files->count > 0; i++)
-		if (!names_have(except, all.v[i]))
-			used = uses(store, name, files, all.v[i], done) || used;
-	store_names_free(&all);
-	return used;
-}
-
-/* ---- the same the other way round, for many VMs at once ---- */
-
-static void add_bases(struct bases *bases, const char *user, const char *disk)
-{
-	char *path = disk_backing(disk);
-
-	for (int depth = 1; path && depth < CHAIN_MAX; depth++) {
-		char *next = disk_backing(path);
-		struct stat st;
-
-		if (stat(path, &st) == 0) {
-			bases->v = xreallocarray(bases->v, bases->count + 1, sizeof(bases->v[0]));
-			bases->v[bases->count++] = (struct base){.dev = st.st_dev,
-								 .ino = st.st_ino,
-								 .user = xstrdup(user),
-								 .disk = xstrdup(disk)};
-		}
-		free(path);
-		path = next;
-	}
-	free(path);
-}
-
-struct bases bases_of_all(const struct store *store)
-{
-	struct names all = store_names(store);
-	struct bases bases = {0};
-
-	for (size_t i = 0; i < all.count; i++) {
-		struct names disks = {0};
-
-		find_disks(store, all.v[i], &disks);
-		find_made(store, all.v[i], &disks);
-		for (size_t j = 0; j < disks.count; j++)
-			add_bases(&bases, all.v[i], disks.v[j]);
-		store_names_free(&disks);
-	}
-	store_names_free(&all);
-	return bases;
-}
-
-void bases_free(struct bases *bases)
-{
-	for (size_t i = 0; i < bases->count; i++) {
-		free(bases->v[i].user);
-		free(bases->v[i].disk);
-	}
-	free(bases->v);
-	*bases = (struct bases){0};
-}
-
-static bool is_base(const struct bases *bases, const char *name, const char *path)
+static bool needs(const struct user *user, const char *name, const struct files *files,
+		  const char *done)
 {
 	bool found = false;
-	struct stat st;
 
-	if (stat(path, &st) < 0)
-		return false;
-	for (size_t i = 0; i < bases->count; i++) {
-		const struct base *base = &bases->v[i];
+	for (size_t i = 0; i < user->files.count; i++) {
+		const struct file *file = &user->files.v[i], *needed = find_needed(files, file);
 
-		if (base->dev != st.st_dev || base->ino != st.st_ino ||
-		    strcmp(base->user, name) == 0)
+		if (!needed)
 			continue;
-		log_error("%s must not be started: its disk %s is what a disk of %s is based on "
-			  "(%s); where %s only reads it, make it \"read-only\"",
-			  name, path, base->user, base->disk, name);
+		log_error("%s cannot be %s: its %s %s is %s of %s%s (%s)", name, done,
+			  file->part == FILE_NAMED ? "file" : "disk", needed->path,
+			  uses[file->part].before, user->name, uses[file->part].after, file->of);
 		found = true;
 	}
 	return found;
 }
 
-bool is_base_of_others(const struct bases *bases, const struct vm *vm)
+/* Nothing is taken away as long as it is not known who needs it. */
+static bool may_need(const struct store *store, const struct user *user, const char *name,
+		     const char *done)
+{
+	for (size_t i = 0; i < user->files.doubt_count; i++)
+		log_error("%s cannot be %s: a disk of %s may be based on one of %s: %s", name, done,
+			  user->name, name, user->files.doubts[i]);
+	if (!user->readable)
+		log_error("%s cannot be %s: %s/%s.json cannot be read, and a disk of %s may be "
+			  "based on one of %s: mend it first",
+			  name, done, store->config, user->name, user->name, name);
+	return !user->readable || user->files.doubt_count > 0;
+}
+
+bool is_used_by_others(const struct store *store, const char *name, const struct names *paths,
+		       const struct names *except, const char *done)
+{
+	struct files files = {0};
+	struct users users = {0};
+	bool used = false;
+
+	for (size_t i = 0; i < paths->count; i++)
+		files_add_path(&files, paths->v[i]);
+	if (paths->count > 0)
+		users = users_read(store, except);
+	for (size_t i = 0; i < users.count; i++) {
+		used = needs(&users.v[i], name, &files, done) || used;
+		used = may_need(store, &users.v[i], name, done) || used;
+	}
+	users_free(&users);
+	files_free(&files);
+	return used;
+}
+
+/* ---- what would be written under them ---- */
+
+static bool is_base_of(const struct user *user, const char *name, const struct file *file)
+{
+	for (size_t i = 0; i < user->files.count; i++) {
+		const struct file *base = &user->files.v[i];
+
+		if ((base->part != FILE_BASE && base->part != FILE_DATA) ||
+		    !file_is_same(base, file))
+			continue;
+		log_error("%s must not be started: its disk %s is %s of %s%s (%s); where %s only "
+			  "reads it, make it \"read-only\"",
+			  name, file->path, uses[base->part].before, user->name,
+			  uses[base->part].after, base->of, name);
+		return true;
+	}
+	return false;
+}
+
+bool is_base_of_others(const struct users *users, const char *name, const struct files *files)
 {
 	bool found = false;
 
-	for (size_t i = 0; i < vm->disk_count; i++) {
-		const struct vm_disk *disk = &vm->disks[i];
-
-		if (disk->path && !json_is_true(json_object_get(disk->passed_on, "read-only")))
-			found = is_base(bases, vm->name, disk->path) || found;
-	}
+	for (size_t i = 0; i < files->count; i++)
+		for (size_t j = 0; j < users->count && files->v[i].written; j++)
+			if (strcmp(users->v[j].name, name) != 0)
+				found = is_base_of(&users->v[j], name, &files->v[i]) || found;
 	return found;
+}
+
+void users_tell_doubts(const struct users *users)
+{
+	static const char unknown[] = "what its disks are based on is not known, and nothing keeps "
+				      "another VM from writing to it";
+
+	for (size_t i = 0; i < users->count; i++) {
+		const struct user *user = &users->v[i];
+
+		for (size_t j = 0; j < user->files.doubt_count; j++)
+			log_warnx("%s: %s: %s", user->name, user->files.doubts[j], unknown);
+		if (!user->readable)
+			log_warnx("%s: its definition cannot be read: %s", user->name, unknown);
+	}
+}
+
+bool users_let_start(const struct users *users, const struct vm *vm)
+{
+	struct files files = {0};
+	bool good;
+
+	files_add_definition(&files, vm->json, vm->home);
+	good = !is_base_of_others(users, vm->name, &files);
+	good = bases_are_as_recorded(vm, &files, "started") && good;
+	files_free(&files);
+	return good;
 }

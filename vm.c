@@ -304,6 +304,29 @@ static void read_object(struct reader *r, const struct place *place, const struc
 		wrong(r, place, value, key->expected, "");
 }
 
+static bool is_base(json_t *value)
+{
+	return json_object_size(value) == 4 &&
+	       json_string_length(json_object_get(value, "path")) > 0 &&
+	       json_is_integer(json_object_get(value, "inode")) &&
+	       json_is_integer(json_object_get(value, "size")) &&
+	       json_is_integer(json_object_get(value, "mtime"));
+}
+
+static void read_based_on(struct reader *r, const struct place *place, const struct key *key,
+			  json_t *value, void *to)
+{
+	bool good = json_is_array(value);
+	json_t *base;
+	size_t i;
+
+	json_array_foreach(value, i, base) good = good && is_base(base);
+	if (good)
+		*(json_t **)to = value;
+	else
+		wrong(r, place, value, key->expected, "");
+}
+
 static void read_strings(struct reader *r, const struct place *place, const struct key *key,
 			 json_t *value, void *to)
 {
@@ -388,6 +411,8 @@ static const struct key disk_keys[] = {
 	    "the format of the image, such as \"qcow2\" or \"raw\""),
 	KEY("device", read_string, DISK(device), "a device of QEMU, such as \"virtio-blk-pci\""),
 	KEY("properties", read_object, DISK(properties), "an object with properties of the device"),
+	KEY("based-on", read_based_on, DISK(based_on),
+	    "a list of objects with path, inode, size and mtime, as vmconf makes it"),
 };
 
 static const struct key nic_keys[] = {

@@ -50,6 +50,7 @@ struct vm_disk {
 	const char *format; /* the driver of its -blockdev */
 	const char *device; /* the driver of its -device */
 	json_t *properties; /* more of -device, or NULL */
+	json_t *based_on;   /* as basedon.h has it, or NULL */
 	json_t *passed_on;  /* the other keys: -blockdev's. Owned; NULL: the cdrom */
 };
 

@@ -63,6 +63,8 @@ our @good = (
 	['{"disks": [{"format": "nbd", "server": {"type": "inet", "host": "h", "port": "1"}}]}',
 		qr/\{"node-name":"disk0","driver":"nbd","server":\{"type":"inet","host":"h","port":"1"\}\}/],
 	['{"disks": [{"path": "a", "format": "raw", "node-name": "mine"}]}', qr/"node-name":"mine".*"drive":"mine"/s],
+	['{"disks": [{"path": "a", "format": "raw", "based-on": [{"path": "/b", "inode": 1, "size": 2, "mtime": 3}]}]}',
+		qr/"driver":"raw","file":\{"driver":"file","filename":"[^"]*\/a"\}\}'/],
 	['{"disks": [{"path": "a", "format": "raw", "device": "virtio-blk-pci", "properties": {"serial": "A1"}}]}',
 		qr/"drive":"disk0","serial":"A1"\}/],
 	['{"disks": [{"path": "a", "format": "raw", "device": "scsi-hd"}]}', qr/"virtio-scsi-pci".*"scsi-hd"/s],
@@ -154,6 +156,9 @@ our @bad = (
 	['{"disks": [{"path": "", "format": "raw"}]}', qr/^disks\[0\]\.path: found "", expected a path$/],
 	['{"disks": [{"path": "a", "format": ""}]}', qr/^disks\[0\]\.format: found ""/],
 	['{"disks": [{"path": "a", "format": "raw", "device": {}}]}', qr/^disks\[0\]\.device: found an object/],
+	(map { ["{\"disks\": [{\"path\": \"a\", \"format\": \"raw\", \"based-on\": $_}]}", qr/^disks\[0\]\.based-on: found .*, expected a list of objects with path, inode/] }
+		'{}', '["/b"]', '[{"path": "/b", "inode": 1, "size": 2}]', '[{"path": "/b", "inode": 1, "size": 2, "mtime": "3"}]',
+		'[{"path": "", "inode": 1, "size": 2, "mtime": 3}]', '[{"path": "/b", "inode": 1, "size": 2, "mtime": 3, "x": 4}]'),
 	['{"disks": [{"path": "a", "format": "raw", "properties": []}]}', qr/^disks\[0\]\.properties: found a list/],
 	['{"cdrom": {"path": "a"}}', qr/^cdrom: found an object, expected a path$/],
 	['{"nics": {"type": "user"}}', qr/^nics: found an object, expected a list of objects$/],
