@@ -8,6 +8,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "basedon.h"
 #include "disk.h"
 #include "enable.h"
 #include "hold.h"
@@ -28,12 +29,13 @@ struct create {
 	const char *image, *image_format, *size;
 	struct disk_base base;
 	json_t *definition;
-	bool start, enable;
+	bool start, enable, trust_image;
 };
 
 enum {
 	OPT_IMAGE,
 	OPT_IMAGE_FORMAT,
+	OPT_TRUST_IMAGE,
 	OPT_DISK,
 	OPT_MEMORY,
 	OPT_CPUS,
@@ -46,6 +48,7 @@ enum {
 static const struct option create_options[] = {
 	{"image", required_argument, NULL, OPT_IMAGE},
 	{"image-format", required_argument, NULL, OPT_IMAGE_FORMAT},
+	{"trust-image", no_argument, NULL, OPT_TRUST_IMAGE},
 	{"disk", required_argument, NULL, OPT_DISK},
 	{"memory", required_argument, NULL, OPT_MEMORY},
 	{"cpus", required_argument, NULL, OPT_CPUS},
@@ -104,6 +107,9 @@ static void take_create_option(struct create *c, int option)
 	case OPT_IMAGE_FORMAT:
 		c->image_format = optarg;
 		break;
+	case OPT_TRUST_IMAGE:
+		c->trust_image = true;
+		break;
 	case OPT_DISK:
 		if (!disk_size_is_valid(optarg))
 			fatalx(EX_USAGE,
@@ -161,6 +167,8 @@ static void parse_create(struct create *c, struct call *call)
 	c->name = call->argc > 0 ? xstrdup(call->argv[0]) : NULL;
 	if (c->image_format && !c->image)
 		fatalx(EX_USAGE, "--image-format says what --image is, and there is none");
+	if (c->trust_image && !c->image)
+		fatalx(EX_USAGE, "--trust-image is about --image, and there is none");
 	if (c->image || c->size)
 		add_disk(c);
 	if (!json_object_get(c->definition, "nics"))
@@ -195,6 +203,43 @@ static void give_macs(const struct store *store, json_t *definition, bool renew)
 		json_object_set_new(nic, "mac", xcheck(json_string(mac)));
 		free(mac);
 	}
+}
+
+/* What an image refers to, its guest can read: a file of this host, if whoever made it wants that.
+ */
+static bool is_trusted(const struct create *c, const struct files *files)
+{
+	bool trusted = true;
+
+	for (size_t i = 0; i < files->count && !c->trust_image; i++) {
+		if (strcmp(files->v[i].path, c->base.path) == 0)
+			continue;
+		log_error("base image %s refers to another file, %s: the guest would read that; if "
+			  "whoever made the image is to be trusted, use --trust-image",
+			  c->base.path, files->v[i].path);
+		trusted = false;
+	}
+	for (size_t i = 0; i < files->doubt_count && !c->trust_image; i++) {
+		log_error("it is not known what base image %s refers to: %s; if whoever made it is "
+			  "to be trusted, use --trust-image",
+			  c->base.path, files->doubts[i]);
+		trusted = false;
+	}
+	return trusted;
+}
+
+/* What the disk will be based on goes into the definition as it is now. */
+static bool take_base(struct create *c)
+{
+	json_t *disk = json_array_get(json_object_get(c->definition, "disks"), 0);
+	struct files files = {0};
+	bool trusted;
+
+	files_add_image(&files, c->base.path, c->base.format, FILE_BASE, NULL);
+	trusted = is_trusted(c, &files);
+	json_object_set_new(disk, "based-on", based_on(&files));
+	files_free(&files);
+	return trusted;
 }
 
 /* qemu-img works while the definition is written. */
@@ -243,6 +288,8 @@ static int create(struct create *c, struct call *call)
 		return EX_USAGE;
 	if (base && !disk_find_base(store, base, c->image_format, &c->base))
 		return EXIT_FAILURE;
+	if (base && !take_base(c))
+		return EXIT_FAILURE;
 	if (base && c->size && !disk_base_fits(&c->base, c->size))
 		return EXIT_FAILURE;
 	if (!store_lock(store))
@@ -276,6 +323,7 @@ struct copied {
 	char *from;
 	char *to;	    /* relative to the clone's state directory */
 	const char *format; /* NULL: no disk, any file */
+	json_t *disk;	    /* of the clone's definition, where it is one */
 };
 
 struct clone {
@@ -335,6 +383,7 @@ static void plan_disk(struct clone *c, const struct vm_disk *disk, json_t *json)
 	to = disk_place(c, disk->path);
 	add_copy(c, disk->path, to, disk->format);
 	json_object_set_new(json, "path", xcheck(json_string(to)));
+	c->files[c->count - 1].disk = json;
 	if (c->linked)
 		json_object_set_new(json, "format", xcheck(json_string(DISK_FORMAT)));
 	free(to);
@@ -402,6 +451,28 @@ static bool copy_file(const struct store *store, const struct clone *c, const st
 	return copied;
 }
 
+/* The copies themselves tell what they are based on. */
+static void record_bases(const struct clone *c, const struct newvm *vm)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		json_t *disk = c->files[i].disk, *bases;
+		char *path = xasprintf("%s/%s", vm->home, c->files[i].to);
+		struct files files = {0};
+
+		if (disk)
+			files_add_image(&files, path,
+					json_string_value(json_object_get(disk, "format")),
+					FILE_DISK, vm->home);
+		bases = based_on(&files);
+		if (bases)
+			json_object_set_new(disk, "based-on", bases);
+		else if (disk)
+			json_object_del(disk, "based-on");
+		files_free(&files);
+		free(path);
+	}
+}
+
 static bool make_clone(struct clone *c, struct store *store)
 {
 	struct newvm vm;
@@ -413,11 +484,51 @@ static bool make_clone(struct clone *c, struct store *store)
 	for (size_t i = 0; i < c->count && made; i++)
 		made = copy_file(store, c, &vm, &c->files[i]);
 	if (made) {
+		record_bases(c, &vm);
 		give_macs(store, c->definition, true);
 		made = newvm_prepare(&vm, c->definition) && newvm_sync(&vm) && newvm_commit(&vm);
 	}
 	newvm_close(&vm);
 	return made;
+}
+
+/* What is written to and is not copied would be written to by both. */
+static bool may_be_cloned(const struct clone *c)
+{
+	struct files files = {0};
+	bool good;
+
+	files_add_definition(&files, c->vm->json, c->vm->home);
+	good = bases_are_as_recorded(c->vm, &files, "cloned");
+	for (size_t i = 0; i < files.count; i++) {
+		const struct file *file = &files.v[i];
+		bool copied = file->part != FILE_DISK || !file->written;
+
+		for (size_t j = 0; j < c->vm->disk_count && !copied; j++)
+			copied = c->vm->disks[j].path &&
+				 strcmp(c->vm->disks[j].path, file->path) == 0;
+		if (!copied)
+			log_error("%s cannot be cloned: both would write to %s, which is not named "
+				  "by "
+				  "the \"path\" of a disk",
+				  c->name, file->path);
+		good = good && copied;
+	}
+	for (size_t i = 0; i < files.doubt_count; i++)
+		log_error("%s cannot be cloned: %s", c->name, files.doubts[i]);
+	good = good && files.doubt_count == 0;
+	files_free(&files);
+	return good;
+}
+
+static void tell_linked(const struct clone *c, const struct store *store)
+{
+	log_notice("the disks of %s are now what those of %s are based on: %s is not started any "
+		   "more while there is %s%s",
+		   c->name, c->new_name, c->name, c->new_name,
+		   is_enabled(store, c->name) ? "; the host still tries to, at its boot (vmconf "
+						"disable)"
+					      : "");
 }
 
 /* The VM cannot be started while its disks are read. */
@@ -433,15 +544,14 @@ static int clone(struct clone *c, struct store *store)
 	held = hold_down(store, c->name, "cloned");
 	if (held == -1)
 		return EXIT_FAILURE;
-	plan(c);
-	status = make_clone(c, store) ? 0 : EXIT_FAILURE;
+	status = EXIT_FAILURE;
+	if (may_be_cloned(c)) {
+		plan(c);
+		status = make_clone(c, store) ? 0 : EXIT_FAILURE;
+	}
 	let_go(store, c->name, held);
 	if (status != 0)
 		log_error("%s was not cloned", c->name);
-	else if (c->linked && c->count > 0)
-		log_notice("the disks of %s are now what those of %s are based on: never start %s "
-			   "again while there is %s",
-			   c->name, c->new_name, c->name, c->new_name);
 	return status;
 }
 
@@ -462,6 +572,8 @@ int cmd_clone(struct call *call)
 	if (store_lock(&call->store))
 		status = clone(&c, &call->store);
 	store_unlock(&call->store);
+	if (status == 0 && c.linked && c.count > 0)
+		tell_linked(&c, &call->store);
 	for (size_t i = 0; i < c.count; i++) {
 		free(c.files[i].from);
 		free(c.files[i].to);

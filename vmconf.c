@@ -24,6 +24,7 @@ static const struct command commands[] = {
 	 "  --image BASE          the disk is an overlay on this image: a path, or a name in "
 	 "images/\n"
 	 "  --image-format FMT    what BASE is, where its name does not tell\n"
+	 "  --trust-image         even if BASE refers to other files\n"
 	 "  --disk SIZE           its size, such as 20G (that of BASE, or no disk)\n"
 	 "  --memory SIZE  --cpus N\n"
 	 "  --nic SPEC            none, or TYPE[,KEY=VALUE]... (bridge,br=br0); repeatable\n"
@@ -65,10 +66,11 @@ static const struct command commands[] = {
 	{"console", cmd_console, "NAME", "The VM's serial console; Ctrl-] leaves it.\n"},
 	{"log", cmd_log, "NAME [--follow]", "Prints the log of the VM's supervisor.\n"},
 	{"qmp", cmd_qmp, "NAME COMMAND [JSON]", "Runs a QMP command and prints what it returns.\n"},
-	{"delete", cmd_delete, "NAME... [--kill] [--keep-disks]",
+	{"delete", cmd_delete, "NAME... [--kill] [--keep-disks] [--force]",
 	 "Deletes VMs with the files that vmconf made for them.\n"
 	 "  --kill                kill those that run\n"
-	 "  --keep-disks          leave their disks\n"},
+	 "  --keep-disks          leave their disks\n"
+	 "  --force               also disks that another QEMU has open\n"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -39,6 +39,8 @@ is_deeply([sort @{ offers('vmconf', 'start', 'web') }], ['web1', 'web2'], 'names
 is_deeply([sort @{ offers('vmconf', 'delete', '') }], ['mail', 'web1', 'web2'], 'all of them, and nothing else');
 is_deeply([sort @{ offers('vmconf', 'enable', 'web1', '') }], ['mail', 'web1', 'web2'], 'for each of several operands');
 is_deeply(offers('vmconf', 'create', '--en'), ['--enable'], 'create --enable');
+is_deeply(offers('vmconf', 'create', '--tr'), ['--trust-image'], 'create --trust-image');
+is_deeply(offers('vmconf', 'delete', '--fo'), ['--force'], 'delete --force');
 is_deeply(offers('vmconf', 'stop', '--wi'), ['--within'], 'an option');
 is_deeply(offers('vmconf', 'list', '--j'), ['--json'], 'an option of another command');
 is_deeply(offers('vmconf', 'create', '--image', 'deb'), ['debian12'], 'a base image');
