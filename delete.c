@@ -13,6 +13,7 @@
 
 #include "enable.h"
 #include "hold.h"
+#include "image.h"
 #include "lastend.h"
 #include "lifecycle.h"
 #include "log.h"
@@ -34,7 +35,7 @@ struct deletion {
 	struct deleted *vms;
 	size_t count;
 	struct names names;
-	bool keep_disks, kill;
+	bool keep_disks, kill, force;
 };
 
 /* Beside what MADE lists: what comes about while a VM runs. */
@@ -137,6 +138,23 @@ static void tell_rest(const struct store *store, const char *name)
 
 /* ---- all of it ---- */
 
+/* A VM of which this store does not know, or a tool. */
+static bool is_open_elsewhere(const struct deleted *vm)
+{
+	bool open = false;
+
+	for (size_t i = 0; i < vm->disks.count; i++) {
+		if (!image_is_open(vm->disks.v[i]))
+			continue;
+		log_error(
+			"%s cannot be deleted: another QEMU has its disk %s open (see fuser); end "
+			"that one first, or use --force",
+			vm->name, vm->disks.v[i]);
+		open = true;
+	}
+	return open;
+}
+
 static bool may_be_deleted(struct deletion *d, struct deleted *vm)
 {
 	if (name_is_known(d->store, vm->name) != 0) /* another vmconf was faster */
@@ -147,6 +165,8 @@ static bool may_be_deleted(struct deletion *d, struct deleted *vm)
 	find_made(d->store, vm);
 	if (d->keep_disks)
 		return true;
+	if (!d->force && is_open_elsewhere(vm))
+		return false;
 	return !is_used_by_others(d->store, vm->name, &vm->made, &d->names, "deleted");
 }
 
@@ -230,15 +250,15 @@ int cmd_delete(struct call *call)
 {
 	static const struct option options[] = {{"kill", no_argument, NULL, 'k'},
 						{"keep-disks", no_argument, NULL, 'd'},
+						{"force", no_argument, NULL, 'f'},
 						{NULL, 0, NULL, 0}};
 	struct deletion d = {.store = &call->store};
 	int option, status;
 
 	while ((option = call_option(call, options)) != -1) {
-		if (option == 'k')
-			d.kill = true;
-		else
-			d.keep_disks = true;
+		d.kill = d.kill || option == 'k';
+		d.keep_disks = d.keep_disks || option == 'd';
+		d.force = d.force || option == 'f';
 	}
 	call_operands(call, 1, -1);
 	d.vms = xcalloc((size_t)call->argc, sizeof(d.vms[0]));
