@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "guard.h"
 #include "handover.h"
 #include "ladder.h"
 #include "lastend.h"
@@ -664,7 +665,9 @@ static int begin(struct supervisor *s)
 			"stopped");
 		return EXIT_DIED;
 	}
-	status = make_ready(&s->options);
+	status = guard_start(&s->options);
+	if (status == 0)
+		status = make_ready(&s->options);
 	return status == 0 ? start(s) : status;
 }
 
