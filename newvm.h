@@ -11,23 +11,22 @@
 
 #include "store.h"
 
-/*
- * In a VM's state directory: which files there vmconf has made ("files"), and which of those are
- * disks ("disks"; older ones do not tell).
- */
-#define MADE "made.json"
-
 struct newvm {
 	struct store *store;
 	const char *name;
-	char *home;    /* its state directory */
+	char *home; /* its state directory */
+	const char
+		*like; /* the VM whose definition may be read by those who may read its; or NULL */
 	json_t *files; /* names in it that are to be made */
 	json_t *disks; /* those of them that are disks */
-	json_t *dirs;  /* and directories */
-	bool begun;
+	json_t *dirs;  /* and directories, relative to the state directory of all VMs */
+	bool begun, synced;
 };
 
-/* False (and a line): there is a VM of that name. newvm_close() all the same. */
+/*
+ * False (and a line): there is a VM of that name, or others may write in its directory.
+ * newvm_close() all the same.
+ */
 bool newvm_open(struct newvm *vm, struct store *store, const char *name);
 
 /*
@@ -39,16 +38,16 @@ bool newvm_add(struct newvm *vm, const char *file, bool is_disk);
 /* Writes the journal and makes the directories. */
 bool newvm_begin(struct newvm *vm);
 
-/* Writes the definition (borrowed) and the list of files, so that only a rename is left to do. */
+/* Writes the definition (borrowed), so that only a rename is left to do. */
 bool newvm_prepare(struct newvm *vm, json_t *definition);
 
 /*
  * Waits until its files are on the disk, for a VM that has what cannot be made again. Without it a
  * power cut behind newvm_commit() may leave a VM with empty files. False: a line says why.
  */
-bool newvm_sync(const struct newvm *vm);
+bool newvm_sync(struct newvm *vm);
 
-/* From here on there is that VM. */
+/* With the list of its files, when these are as they shall be: from here on there is that VM. */
 bool newvm_commit(struct newvm *vm);
 void newvm_close(struct newvm *vm);
 
