@@ -401,15 +401,25 @@ static bool save_identity(struct renaming *r)
 		store_commit(r->store, r->old, true));
 }
 
+/* An empty directory is nobody's. */
+static bool is_free(const struct renaming *r)
+{
+	if (unlinkat(r->store->state_fd, r->new, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		return true;
+	if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR)
+		log_error("%s is there already, though there is no VM %s: move it away or remove "
+			  "it",
+			  r->new_home, r->new);
+	else
+		log_warn("cannot remove %s", r->new_home);
+	return false;
+}
+
 static int make_renamed(struct renaming *r)
 {
-	bool done = false;
+	bool done = is_free(r) && save_identity(r) && begin(r);
 
-	if (unlinkat(r->store->state_fd, r->new, AT_REMOVEDIR) < 0 && errno != ENOENT) {
-		log_error(
-			"%s is there already, though there is no VM %s: move it away or remove it",
-			r->new_home, r->new);
-	} else if (save_identity(r) && begin(r)) {
+	if (done) {
 		done = move_home(r) && store_rename(r->store, r->old, r->new);
 		done = journal_end(r->store) && done;
 	}

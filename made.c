@@ -41,13 +41,12 @@ json_t *made_read(const struct store *store, const char *name, char **why)
 	return made;
 }
 
-bool made_write(const struct store *store, const char *name, json_t *files, json_t *disks,
-		bool sync)
+bool made_write(const struct store *store, const char *name, json_t *files, json_t *disks)
 {
 	json_t *made =
 		xcheck(json_pack("{s:i, s:O, s:O}", "version", 1, "files", files, "disks", disks));
 	char *file = made_file(name);
-	bool written = store_write_json(store->state_fd, file, made, sync);
+	bool written = store_write_json(store->state_fd, file, made, true);
 
 	free(file);
 	json_decref(made);

@@ -23,9 +23,8 @@ char *made_file(const char *name);
  */
 json_t *made_read(const struct store *store, const char *name, char **why);
 
-/* False: a line says why. sync: it is on the disk then. */
-bool made_write(const struct store *store, const char *name, json_t *files, json_t *disks,
-		bool sync);
+/* It is on the disk then. False: a line says why. */
+bool made_write(const struct store *store, const char *name, json_t *files, json_t *disks);
 
 /* Of a VM that is not there. */
 void made_forget(const struct store *store, const char *name);

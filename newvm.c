@@ -240,20 +240,20 @@ static bool sync_file(const struct newvm *vm, const char *file)
 	return synced;
 }
 
-bool newvm_sync(struct newvm *vm)
+bool newvm_sync(const struct newvm *vm)
 {
+	bool synced = true;
 	json_t *file;
 	size_t i;
 
-	vm->synced = true;
-	json_array_foreach(vm->files, i, file) vm->synced =
-		vm->synced && sync_file(vm, json_string_value(file));
-	return vm->synced;
+	json_array_foreach(vm->files, i, file) synced =
+		synced && sync_file(vm, json_string_value(file));
+	return synced;
 }
 
 bool newvm_commit(struct newvm *vm)
 {
-	return made_write(vm->store, vm->name, vm->files, vm->disks, vm->synced) &&
+	return made_write(vm->store, vm->name, vm->files, vm->disks) &&
 	       store_commit(vm->store, vm->name, false);
 }
 

@@ -20,7 +20,7 @@ struct newvm {
 	json_t *files; /* names in it that are to be made */
 	json_t *disks; /* those of them that are disks */
 	json_t *dirs;  /* and directories, relative to the state directory of all VMs */
-	bool begun, synced;
+	bool begun;
 };
 
 /*
@@ -45,7 +45,7 @@ bool newvm_prepare(struct newvm *vm, json_t *definition);
  * Waits until its files are on the disk, for a VM that has what cannot be made again. Without it a
  * power cut behind newvm_commit() may leave a VM with empty files. False: a line says why.
  */
-bool newvm_sync(struct newvm *vm);
+bool newvm_sync(const struct newvm *vm);
 
 /* With the list of its files, when these are as they shall be: from here on there is that VM. */
 bool newvm_commit(struct newvm *vm);

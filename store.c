@@ -23,7 +23,10 @@
 #define SUFFIX	   ".json"
 #define SUFFIX_LEN (sizeof(SUFFIX) - 1)
 #define LOCK	   ".lock"
-#define NEW	   ".new" /* what store_prepare() writes; one at a time, under the lock */
+
+/* What store_prepare() and store_write_json() write; one of each at a time, under the lock. */
+#define NEW	  ".new"
+#define STATE_NEW ".state.new"
 
 /* ---- the directories ---- */
 
@@ -94,9 +97,7 @@ static bool is_ours(int fd, const char *path, const char *what)
 
 static bool need_dir(const char *path, const char *what, int *fd)
 {
-	if (*fd >= 0)
-		return true;
-	if (paths_make(path))
+	if (*fd < 0 && paths_make(path))
 		*fd = open_dir(path);
 	if (*fd < 0)
 		log_warn("cannot make the directory of %s %s", what, path);
@@ -310,15 +311,15 @@ static bool take_access(int dirfd, const char *like, int fd)
 	return taken;
 }
 
-/* A new file NEW in dirfd, which is to be called name; like is NULL, or a file there. */
-static bool write_new(int dirfd, const char *name, const char *like, const char *text, size_t len,
-		      bool sync)
+/* A new file in dirfd, which is to be called name; like is NULL, or a file there. */
+static bool write_new(int dirfd, const char *new, const char *name, const char *like,
+		      const char *text, size_t len, bool sync)
 {
 	bool written;
 	int fd;
 
-	unlinkat(dirfd, NEW, 0);
-	fd = openat(dirfd, NEW, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	unlinkat(dirfd, new, 0);
+	fd = openat(dirfd, new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	written = fd >= 0 && (!like || take_access(dirfd, like, fd)) && write_all(fd, text, len) &&
 		  (!sync || fsync(fd) == 0);
 	if (!written)
@@ -326,7 +327,7 @@ static bool write_new(int dirfd, const char *name, const char *like, const char 
 	if (fd >= 0)
 		close(fd);
 	if (!written)
-		unlinkat(dirfd, NEW, 0);
+		unlinkat(dirfd, new, 0);
 	return written;
 }
 
@@ -342,10 +343,10 @@ static char *format_json(json_t *value)
 bool store_write_json(int dirfd, const char *name, json_t *value, bool sync)
 {
 	char *text = format_json(value);
-	bool written = write_new(dirfd, name, NULL, text, strlen(text), sync);
+	bool written = write_new(dirfd, STATE_NEW, name, NULL, text, strlen(text), sync);
 
 	free(text);
-	if (written && renameat(dirfd, NEW, dirfd, name) < 0) {
+	if (written && renameat(dirfd, STATE_NEW, dirfd, name) < 0) {
 		log_warn("cannot write %s", name);
 		written = false;
 	}
@@ -359,7 +360,7 @@ bool store_prepare(const struct store *store, const char *name, const char *like
 {
 	char *file = xasprintf("%s" SUFFIX, name);
 	char *like_file = like ? xasprintf("%s" SUFFIX, like) : NULL;
-	bool prepared = write_new(store->config_fd, file, like_file, text, len, true);
+	bool prepared = write_new(store->config_fd, NEW, file, like_file, text, len, true);
 
 	free(like_file);
 	free(file);
@@ -502,7 +503,7 @@ bool store_lock(struct store *store)
 	}
 	block_signals(store);
 	store_abandon(store);
-	unlinkat(store->state_fd, NEW, 0);
+	unlinkat(store->state_fd, STATE_NEW, 0);
 	if (journal_recover(store))
 		return true;
 	store_unlock(store);

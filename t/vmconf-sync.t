@@ -43,14 +43,17 @@ vmconf_does('set', 'web', 'kernel=boot/vmlinuz');
 for my $how ([], ['--linked']) {
 	my @lines = synced('clone', 'web', 'copy', @$how);
 	my $commit = place(\@lines, 0, qr/^rename.*"copy\.json"/);
-	for my $path (map { "state$_" } '/copy/root.qcow2', '/copy/boot/vmlinuz', '/.copy.made.json', '/copy/boot', '/copy', '') {
+	for my $path (map { "state$_" } '/copy/root.qcow2', '/copy/boot/vmlinuz', '/copy/boot', '/copy', '') {
 		cmp_ok(place(\@lines, 0, qr/^fsync\(\d+<\Q$path\E>\)/), '<', $commit, "$path reaches the disk before there is a clone");
 	}
+	my $list = place(\@lines, 0, qr/^rename.*"\.copy\.made\.json"/);
+	like($lines[$list - 1], qr/^fsync\(\d+<state\/\.state\.new>\)/, 'the list of them is written whole');
+	cmp_ok(place(\@lines, $list, qr/^fsync\(\d+<state>\)/), '<', $commit, 'and does so too');
 	vmconf_does('delete', 'copy');
 }
 
 my @lines = synced('rename', 'web', 'moved');
-my $move = place(\@lines, 0, qr/^rename.*"state\/web".*"state\/moved"/);
+my $move = place(\@lines, 0, qr/^rename.*<state>, "web", .*<state>, "moved"/);
 my $commit = place(\@lines, $move, qr/^rename.*"moved\.json"/);
 cmp_ok(place(\@lines, $move, qr/^fsync\(\d+<state>\)/), '<', $commit, 'the new directory reaches the disk before the new definition');
 my $synced = place(\@lines, $commit, qr/^fsync\(\d+<config>\)/);
