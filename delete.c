@@ -139,10 +139,25 @@ static void tell_rest(const struct store *store, const char *name)
 
 /* ---- all of it ---- */
 
+/* The file system that it is on is not mounted. */
+static bool leads_nowhere(const struct store *store, const char *name)
+{
+	char *home = store_path(store, name, "");
+	struct stat st;
+	bool nowhere = lstat(home, &st) == 0 && stat(home, &st) < 0;
+
+	if (nowhere)
+		log_warn("%s cannot be deleted: cannot follow the link %s; where that is for good, "
+			 "remove it",
+			 name, home);
+	free(home);
+	return nowhere;
+}
+
 static bool may_be_deleted(struct deletion *d, struct deleted *vm)
 {
 	if (name_is_known(d->store, vm->name) != 0 || /* another vmconf was faster */
-	    !journal_is_free(d->store, vm->name))
+	    !journal_is_free(d->store, vm->name) || leads_nowhere(d->store, vm->name))
 		return false;
 	vm->held = hold_down(d->store, vm->name, "deleted");
 	if (vm->held == -1)

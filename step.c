@@ -148,8 +148,13 @@ static bool do_step(const struct store *store, json_t *step)
 	const struct action *action = action_of(step);
 	const char *name = name_at(step, 1), *last;
 	int fd = open_parent(store, name, &last);
-	bool done = fd < 0 ? is_missing(errno) : action->run(fd, last, step);
+	struct stat st;
+	bool done;
 
+	if (fd < 0 || fstatat(fd, last, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		done = is_missing(errno);
+	else
+		done = action->run(fd, last, step);
 	if (!done)
 		log_warn("cannot %s %s/%s", action->word, store->state, name);
 	if (fd >= 0)
