@@ -5,7 +5,7 @@
 
 #include "basedon.h"
 #include "log.h"
-#include "newvm.h"
+#include "made.h"
 #include "xalloc.h"
 
 void names_add(struct names *names, const char *s)
@@ -48,8 +48,8 @@ static bool ends_with(const char *text, const char *end)
 /* What the definition does not tell any more, and so not of what format it is. */
 static void read_made(const struct store *store, struct user *user)
 {
-	char *file = xasprintf("%s/" MADE, user->name), *home = store_path(store, user->name, "");
-	json_t *made = store_read_json(store->state_fd, file), *name;
+	char *home = store_path(store, user->name, "");
+	json_t *made = made_read(store, user->name, NULL), *name;
 	size_t i;
 
 	json_array_foreach(json_object_get(made, "files"), i, name)
@@ -65,7 +65,6 @@ static void read_made(const struct store *store, struct user *user)
 	}
 	json_decref(made);
 	free(home);
-	free(file);
 }
 
 struct users users_read(const struct store *store, const struct names *except)

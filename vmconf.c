@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "journal.h"
 #include "log.h"
 #include "paths.h"
 #include "signals.h"
@@ -155,11 +156,11 @@ long call_number(const struct call *call, const char *option, const char *text, 
 
 bool name_is_good(const char *name)
 {
-	bool good = vm_name_is_valid(name);
+	const char *why = vm_name_wrong(name);
 
-	if (!good)
-		log_error("\"%s\" cannot be the name of a VM: " VM_NAME_IS, name);
-	return good;
+	if (why)
+		log_error("\"%s\" cannot be the name of a VM: %s", name, why);
+	return !why;
 }
 
 int name_is_known(const struct store *store, const char *name)
@@ -168,6 +169,12 @@ int name_is_known(const struct store *store, const char *name)
 
 	if (store_has(store, name))
 		return 0;
+	if (journal_waits(store, name)) {
+		log_error("there is no VM %s, but its last change is not finished; \"vmconf "
+			  "check\" tries again",
+			  name);
+		return EXIT_FAILURE;
+	}
 	names = store_names(store);
 	names.v = xreallocarray(names.v, names.count + 1, sizeof(names.v[0]));
 	names.v[names.count] = NULL;
