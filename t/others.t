@@ -46,6 +46,17 @@ subtest 'the record of the last end' => sub {
 	}
 };
 
+# One that root's vmconf reads, in a directory that another user's supervisor writes to.
+subtest 'a record that leads elsewhere' => sub {
+	define('read');
+	spew("$work/elsewhere", '{"status": 82, "words": "read elsewhere"}');
+	for my $plant (sub { symlink("$work/elsewhere", $_[0]) }, sub { link("$work/elsewhere", $_[0]) }, $plant{'a FIFO'}) {
+		$plant->("$state/read/last-end.json");
+		is(state_of('read')->{state}, 'stopped', 'is not read');
+		unlink("$state/read/last-end.json");
+	}
+};
+
 subtest 'vm.lock' => sub {
 	for my $what (sort keys %plant) {
 		define('lock');
