@@ -620,25 +620,27 @@ static int open_dirs(struct rundir *dir, const struct options *options)
 }
 
 /* Whoever else may write there may exchange disks, and lead root to other files by links. */
-static bool is_private(const char *path)
+static bool is_private(const char *what, const char *path)
 {
 	struct stat st;
-	char *writers = stat(path, &st) == 0 ? safefile_writers(&st) : NULL;
+	char *writers = path && stat(path, &st) == 0 ? safefile_writers(&st) : NULL;
 	bool private = !writers;
 
 	if (writers)
-		log_error("state directory %s %s", path, writers);
+		log_error("%s directory %s %s", what, path, writers);
 	free(writers);
 	return private;
 }
 
-/* With that of all VMs, in which the VM's own could be exchanged. */
-static bool home_is_private(const struct rundir *dir)
+/* With those of all VMs, in which this one's could be exchanged. */
+static bool are_private(const struct rundir *dir)
 {
-	char *base = paths_state_dir();
-	bool private = dir->home < 0 || (is_private(base) && is_private(dir->home_path));
+	char *runtime = paths_runtime_dir(), *state = dir->home < 0 ? NULL : paths_state_dir();
+	bool private = is_private("runtime", runtime) && is_private("state", state) &&
+		       is_private("state", dir->home_path);
 
-	free(base);
+	free(runtime);
+	free(state);
 	return private;
 }
 
@@ -661,7 +663,7 @@ static int make_all(struct rundir *dir, const struct options *options)
 {
 	int status = check_definition(dir, options);
 
-	if (status == 0 && (!home_is_private(dir) || !make_sockets(dir, options)))
+	if (status == 0 && (!are_private(dir) || !make_sockets(dir, options)))
 		status = EX_OSERR;
 	return status;
 }

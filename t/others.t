@@ -97,11 +97,13 @@ subtest 'the variables of UEFI firmware' => sub {
 	}
 };
 
-subtest 'a state directory that others may write to' => sub {
+subtest 'directories that others may write to' => sub {
 	define('open');
+	mkdir("$work/run");
 	my %wrong = (
 		"$state/open" => [0777, qr{state directory \Q$state\E/open has mode 0777: others than its owner may write to it \(chmod go-w\)}],
-		$state => [0775, qr{state directory \Q$state\E has mode 0775}]
+		$state => [0775, qr{state directory \Q$state\E has mode 0775}],
+		"$work/run" => [0777, qr{runtime directory \Q$work\E/run has mode 0777}]
 	);
 	for my $dir (sort keys %wrong) {
 		my $mode = (stat $dir)[2] & 07777;
