@@ -19,14 +19,15 @@ REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DLIBEXECDIR='
 COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LINKED = $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
 
-OBJS = agent.o agentport.o basedon.o below.o blocknode.o channel.o child.o files.o firmware.o guest.o handover.o holder.o \
-	image.o journal.o ladder.o lastend.o log.o made.o notify.o options.o outcome.o paths.o qmp.o quote.o reexec.o run.o \
-	rundir.o signals.o step.o store.o timespan.o trigger.o users.o vm.o vmcommand.o vmfile.o words.o xalloc.o
+OBJS = agent.o agentport.o basedon.o below.o blocknode.o channel.o child.o files.o firmware.o guest.o handover.o \
+	holder.o image.o journal.o ladder.o lastend.o log.o made.o notify.o options.o outcome.o paths.o \
+	program.o qmp.o quote.o reexec.o run.o rundir.o safefile.o sandbox.o signals.o step.o store.o timespan.o \
+	trigger.o users.o vm.o vmcommand.o vmfile.o vmneeds.o vmstate.o words.o xalloc.o
 SUPERVISE_OBJS = actions.o events.o guard.o report.o
 VMCONF_OBJS = adapter.o ask.o change.o console.o create.o delete.o disk.o enable.o hold.o lifecycle.o newvm.o \
-	setkey.o show.o vmstate.o
+	setkey.o show.o
 UNITS = $(basename $(wildcard t/unit-*.c))
-FUZZ_OBJS = $(OBJS) vmstate.o
+FUZZ_OBJS = $(OBJS)
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
 HOSTS = $(addprefix t/,apcupsd.t check.t daemontools.t monit.t nut.t openrc.t runit.t s6.t supervisord.t systemd.t \

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "program.h"
 #include "xalloc.h"
 
 #define CHOSEN "QEMU_SUPERVISE_INIT"
@@ -71,6 +72,8 @@ static void set_environment(const struct store *store)
 static pid_t start(const struct store *store, const char *path, const char *verb, const char *name,
 		   const char *more)
 {
+	char *const argv[] = {(char *)path, (char *)verb, (char *)name, name ? (char *)more : NULL,
+			      NULL};
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -79,7 +82,7 @@ static pid_t start(const struct store *store, const char *path, const char *verb
 		set_environment(store);
 		if (null >= 0)
 			dup2(null, STDIN_FILENO);
-		execl(path, path, verb, name, name ? more : NULL, (char *)NULL);
+		program_run(argv);
 		log_warn("cannot execute the init adapter %s", path);
 		_exit(errno == ENOENT ? 127 : 126);
 	}

@@ -10,6 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "program.h"
+#include "sandbox.h"
+#include "xalloc.h"
+
 #define COMMAND_LINE_MAX (256 * 1024)
 
 static bool is_monitor(enum rundir_socket socket)
@@ -57,7 +61,38 @@ static void inherit(int fd)
 		fcntl(fd, F_SETFD, 0);
 }
 
-_Noreturn static void child(char *const *argv, const sigset_t *mask, const struct rundir *dir,
+/* The word behind the first -sandbox, if that is to keep QEMU from starting programs; or NULL. */
+static char **sandbox_word(char **argv)
+{
+	while (*argv && strcmp(*argv, "-sandbox") != 0)
+		argv++;
+	return *argv && argv[1] && strstr(argv[1], SANDBOX_SPAWN_DENY) ? argv + 1 : NULL;
+}
+
+/* The same word where that is our business, malloc'd; NULL: it is not. */
+static char *sandbox_word_of_ours(char *const *argv, const char *word)
+{
+	const char *deny = word ? strstr(word, SANDBOX_SPAWN_DENY) : NULL;
+	char *path = deny ? program_find(argv[0]) : NULL, *ours = NULL;
+
+	if (path && sandbox_fits(path))
+		ours = xasprintf("%.*s" SANDBOX_SPAWN_ALLOW "%s", (int)(deny - word), word,
+				 deny + strlen(SANDBOX_SPAWN_DENY));
+	free(path);
+	return ours;
+}
+
+/* Of a VM with a definition. */
+static void execute(char **argv)
+{
+	char **word = sandbox_word(argv), *ours = word ? sandbox_word_of_ours(argv, *word) : NULL;
+
+	if (ours && sandbox_forbid_processes())
+		*word = ours;
+	program_run(argv);
+}
+
+_Noreturn static void child(char **argv, const sigset_t *mask, const struct rundir *dir,
 			    int readconfig, int report)
 {
 	int error;
@@ -71,15 +106,17 @@ _Noreturn static void child(char *const *argv, const sigset_t *mask, const struc
 	inherit(readconfig);
 	rundir_claim(dir);
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	if (dir->home < 0 || fchdir(dir->home) == 0)
+	if (dir->home < 0)
 		execvp(argv[0], argv);
+	else if (fchdir(dir->home) == 0)
+		execute(argv);
 	error = errno;
 	while (write(report, &error, sizeof(error)) < 0 && errno == EINTR)
 		;
 	_exit(127);
 }
 
-pid_t child_spawn(char *const *argv, const sigset_t *mask, const struct rundir *dir, int readconfig,
+pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir, int readconfig,
 		  int report)
 {
 	pid_t pid = fork();

@@ -9,12 +9,13 @@
 
 /*
  * Forks and executes argv (NULL-terminated; searched for in PATH) with the mask, the listening
- * sockets and vm.lock of dir, and the descriptor readconfig, in the state directory of dir if it
- * has one. report is the writing end of a
- * close-on-exec pipe: if QEMU cannot be executed, an int with errno is written to it. Returns the
- * pid, or -1 and errno if it cannot fork.
+ * sockets and vm.lock of dir, and the descriptor readconfig. A VM that has a definition, so that
+ * dir has a state directory, is executed in that, as program_run() does, and sandbox.h takes the
+ * place of what argv says of programs, where it can. report is the writing end of a close-on-exec
+ * pipe: if QEMU cannot be executed, an int with errno is written to it. Returns the pid, or -1 and
+ * errno if it cannot fork.
  */
-pid_t child_spawn(char *const *argv, const sigset_t *mask, const struct rundir *dir, int readconfig,
+pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir, int readconfig,
 		  int report);
 
 /*

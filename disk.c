@@ -15,6 +15,7 @@
 
 #include "image.h"
 #include "log.h"
+#include "program.h"
 #include "xalloc.h"
 
 /* By extension, and by what the file begins with. */
@@ -177,10 +178,10 @@ _Noreturn static void child(const struct store *store, const char *const *argv, 
 		sigprocmask(SIG_SETMASK, &store->mask, NULL);
 	}
 	umask(077);
-	execvp(argv[0], (char *const *)argv);
+	program_run((char *const *)argv);
 	if (errno == ENOENT)
 		log_error("%s is not installed (Debian: apt install qemu-utils)", argv[0]);
-	else
+	else if (errno != EPERM)
 		log_warn("cannot execute %s", argv[0]);
 	_exit(127);
 }

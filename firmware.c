@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <jansson.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "safefile.h"
 #include "xalloc.h"
 
 /* ---- descriptors ---- */
@@ -250,32 +250,20 @@ static bool copy_bytes(int from, int to)
 	return got == 0 && fsync(to) == 0;
 }
 
-/* A file that was renamed is safe once its directory is. */
-static bool sync_directory_of(const char *path)
-{
-	char *copy = xstrdup(path);
-	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool synced = fd >= 0 && fsync(fd) == 0;
-
-	if (fd >= 0)
-		close(fd);
-	free(copy);
-	return synced;
-}
-
-static bool copy(const char *from, const char *half, const char *path)
+/* By way of HALF, both in one directory. A file that was renamed is safe once its directory is. */
+static bool copy(const char *from, int dirfd, const char *half, const char *name)
 {
 	int source = open(from, O_RDONLY | O_CLOEXEC), target = -1, error;
 	bool copied = false;
 
 	if (source >= 0)
-		target = open(half, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+		target = safefile_create(dirfd, half);
 	if (target >= 0)
-		copied = copy_bytes(source, target) && rename(half, path) == 0 &&
-			 sync_directory_of(path);
+		copied = copy_bytes(source, target) && renameat(dirfd, half, dirfd, name) == 0 &&
+			 fsync(dirfd) == 0;
 	error = errno;
 	if (target >= 0 && !copied)
-		unlink(half);
+		unlinkat(dirfd, half, 0);
 	if (target >= 0)
 		close(target);
 	if (source >= 0)
@@ -286,11 +274,17 @@ static bool copy(const char *from, const char *half, const char *path)
 
 bool firmware_copy(const char *from, const char *path, char **why)
 {
-	char *half = xasprintf("%s.new", path);
-	bool copied = copy(from, half, path);
+	const char *name = base_name(path);
+	char *half = xasprintf("%s.new", name);
+	char *home = xasprintf("%.*s", (int)(name - path), path);
+	int dirfd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool copied = dirfd >= 0 && copy(from, dirfd, half, name);
 
 	if (!copied)
 		*why = xasprintf("cannot copy %s to %s: %s", from, path, strerror(errno));
+	if (dirfd >= 0)
+		close(dirfd);
+	free(home);
 	free(half);
 	return copied;
 }

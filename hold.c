@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "safefile.h"
 #include "vmstate.h"
 
 #define NOT_HELD (-1)
@@ -19,7 +20,7 @@ static int take(const char *path)
 	struct stat ours, named;
 
 	for (;;) {
-		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		int fd = safefile_open(AT_FDCWD, path, O_RDWR | O_CREAT);
 
 		if (fd < 0)
 			return NOT_HELD;

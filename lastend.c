@@ -1,18 +1,13 @@
 #include "lastend.h"
 
-#include <fcntl.h>
 #include <jansson.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sysexits.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "log.h"
 #include "outcome.h"
-#include "paths.h"
+#include "safefile.h"
 #include "xalloc.h"
 
 /* Of the statuses that come without an outcome: there was no VM. */
@@ -35,31 +30,15 @@ static const char *words_of(int status)
 	return "";
 }
 
-static bool write_file(const char *path, const char *text)
+void lastend_write(int home, int status, const char *words)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return written;
-}
-
-void lastend_write(const char *name, int status, const char *words)
-{
-	char *state = paths_state_dir();
-	char *path = xasprintf("%s/%s/" LAST_END, state ? state : "", name);
-	char *new = xasprintf("%s/%s/" LAST_END_NEW, state ? state : "", name);
 	json_t *said = json_string(*words ? words : words_of(status));
 	json_t *end = xcheck(json_pack("{s:i, s:i, s:o*, s:I}", "version", 1, "status", status,
 				       "words", said, "ended", (json_int_t)time(NULL)));
 	char *text = xcheck(json_dumps(end, JSON_INDENT(2)));
 
-	if (!state || !write_file(new, text) || rename(new, path) < 0)
-		log_warn("cannot write %s", path);
+	if (!safefile_replace(home, LAST_END, text))
+		log_warn("cannot write " LAST_END " in the state directory");
 	json_decref(end);
 	free(text);
-	free(new);
-	free(path);
-	free(state);
 }

@@ -6,9 +6,9 @@
 #define LAST_END_NEW "last-end.json.new" /* while it is written */
 
 /*
- * Replaces the record of the VM name: the exit status of its supervisor, and words for it ("":
- * those that the status itself has). A failure is logged.
+ * Replaces the record in a VM's state directory, an open descriptor: the exit status of its
+ * supervisor, and words for it ("": those that the status itself has). A failure is logged.
  */
-void lastend_write(const char *name, int status, const char *words);
+void lastend_write(int home, int status, const char *words);
 
 #endif

@@ -86,6 +86,10 @@ static int died(const int *wait_status, char *words, size_t size)
 		snprintf(words, size,
 			 "QEMU ended without a SHUTDOWN event that anybody saw; it "
 			 "was taken over, so its status is not known");
+	else if (WIFSIGNALED(*wait_status) && WTERMSIG(*wait_status) == SIGSYS)
+		snprintf(words, size,
+			 "the sandbox refused what QEMU was to do, and QEMU died of SIGSYS "
+			 "(\"sandbox\" in vmconf(5) tells what it may)");
 	else if (WIFSIGNALED(*wait_status))
 		snprintf(words, size, "QEMU died of SIG%s%s",
 			 trigger_of_signal(WTERMSIG(*wait_status)).s,

@@ -756,7 +756,7 @@ int main(int argc, char **argv)
 			status = tell_the_end(&s);
 		}
 		if (s.options.defined)
-			lastend_write(s.options.name, status, s.words);
+			lastend_write(s.dir.home, status, s.words);
 		rundir_remove(&s.dir);
 	}
 	release(&s);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "program.h"
 #include "xalloc.h"
 
 #define VARIABLE "QEMU_SUPERVISE_REEXEC"
@@ -152,13 +153,31 @@ static _Noreturn void print_only(const char *path, char *const *words)
 	_exit(127);
 }
 
+/* Whoever may exchange the program that we execute would have root's rights. */
+static bool is_safe(const char *path)
+{
+	char *why;
+	int fd = program_open(path, &why);
+
+	if (fd >= 0)
+		close(fd);
+	else
+		log_warnx("reexec: %s is not executed: %s", path, why);
+	free(why);
+	return fd >= 0;
+}
+
 bool reexec_try(const char *path, char *const *argv)
 {
-	char **words = with_print(argv);
-	pid_t pid = fork();
+	char **words;
 	struct pollfd ended;
 	int status = -1;
+	pid_t pid;
 
+	if (geteuid() == 0 && !is_safe(path))
+		return false;
+	words = with_print(argv);
+	pid = fork();
 	if (pid == 0)
 		print_only(path, words);
 	free(words);

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "program.h"
 #include "timespan.h"
 #include "xalloc.h"
 
@@ -39,23 +39,6 @@ struct runner *runner_new(struct event_base *base, const sigset_t *mask, run_don
 
 	*runner = (struct runner){.base = base, .mask = *mask, .done = done, .arg = arg};
 	return runner;
-}
-
-const char *run_refused(const char *program)
-{
-	struct stat st;
-
-	if (stat(program, &st) < 0)
-		return strerror(errno);
-	if (!S_ISREG(st.st_mode))
-		return "not a file";
-	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return "it belongs neither to root nor to us";
-	if (st.st_mode & (S_IWGRP | S_IWOTH))
-		return "others than its owner may write it (chmod go-w)";
-	if (access(program, X_OK) < 0)
-		return strerror(errno);
-	return NULL;
 }
 
 /* A memory file with the event, to be read from its start. */
@@ -108,7 +91,8 @@ static void free_environment(char **env)
 	free(env);
 }
 
-_Noreturn static void child(const char *path, char **env, int input, const sigset_t *mask)
+_Noreturn static void child(int program, const char *path, char **env, int input,
+			    const sigset_t *mask)
 {
 	char *argv[] = {(char *)path, NULL};
 
@@ -117,7 +101,7 @@ _Noreturn static void child(const char *path, char **env, int input, const sigse
 		_exit(126);
 	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	execve(path, argv, env);
+	program_exec(program, path, argv, env);
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
@@ -157,31 +141,42 @@ static struct program *find(struct runner *runner, const void *key)
 	return program;
 }
 
+/* The program's pid, -1 and a line in the log if it is not started. */
+static pid_t start(const struct runner *runner, const char *path,
+		   const struct run_environment *environment)
+{
+	char *why, **env;
+	int file = program_open(path, &why), input = -1;
+	pid_t pid = -1;
+
+	if (file >= 0 && (input = event_file(environment->event)) < 0)
+		why = xstrdup(strerror(errno));
+	if (why) {
+		log_warnx("run:%s: not run: %s", path, why);
+	} else {
+		env = make_environment(environment);
+		pid = fork();
+		if (pid == 0)
+			child(file, path, env, input, &runner->mask);
+		if (pid < 0)
+			log_warn("run:%s: cannot fork", path);
+		free_environment(env);
+		close(input);
+	}
+	if (file >= 0)
+		close(file);
+	free(why);
+	return pid;
+}
+
 bool run_start(struct runner *runner, const void *key, const char *path, int64_t wait,
 	       const struct run_environment *environment)
 {
-	const char *refused = run_refused(path);
 	struct program *program;
-	int input = -1;
-	char **env;
-	pid_t pid;
+	pid_t pid = start(runner, path, environment);
 
-	if (!refused && (input = event_file(environment->event)) < 0)
-		refused = strerror(errno);
-	if (refused) {
-		log_warnx("run:%s: not run: %s", path, refused);
+	if (pid < 0)
 		return false;
-	}
-	env = make_environment(environment);
-	pid = fork();
-	if (pid == 0)
-		child(path, env, input, &runner->mask);
-	close(input);
-	free_environment(env);
-	if (pid < 0) {
-		log_warn("run:%s: cannot fork", path);
-		return false;
-	}
 	setpgid(pid, pid); /* here too: it must be so before anybody kills the group */
 	run_kill(runner, key);
 	program = xcalloc(1, sizeof(*program));

@@ -27,12 +27,10 @@ struct run_environment {
 	json_t *event; /* on the program's standard input */
 };
 
-/* NULL if program may be run: a file of ours or root's that nobody else may write. Else why not. */
-const char *run_refused(const char *program);
-
 /*
- * Starts program, without a shell and in its own process group, which is killed after wait ms. One
- * program for each key. False: it was not started, and the log says why.
+ * Starts program, unless others may exchange it (program.h), without a shell and in its own process
+ * group, which is killed after wait ms. One program for each key. False: it was not started, and
+ * the log says why.
  */
 bool run_start(struct runner *runner, const void *key, const char *program, int64_t wait,
 	       const struct run_environment *environment);

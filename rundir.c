@@ -16,6 +16,7 @@
 
 #include "log.h"
 #include "paths.h"
+#include "safefile.h"
 #include "timespan.h"
 #include "xalloc.h"
 
@@ -134,7 +135,7 @@ static int take_lock(int dirfd, const char *name, off_t byte, char text[LOCK_TEX
 	struct flock lock = lock_of(byte);
 
 	for (;;) {
-		int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		int fd = safefile_open(dirfd, name, O_RDWR | O_CREAT);
 		struct stat ours, named;
 		bool locked;
 		ssize_t len;
@@ -172,7 +173,7 @@ bool rundir_vm_runs(const char *name)
 	struct flock lock = lock_of(HOLDER_BYTE);
 	char *home = vm_name_is_valid(name) ? vm_home(name) : NULL;
 	char *path = xasprintf("%s/vm.lock", home ? home : "");
-	int fd = home ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	int fd = home ? safefile_open(AT_FDCWD, path, O_RDONLY) : -1;
 	bool runs = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 
 	close_fd(&fd);
@@ -286,7 +287,7 @@ static bool try_vm_lock(struct rundir *dir, char text[LOCK_TEXT])
 static struct flock blocker(const struct rundir *dir)
 {
 	struct flock lock = lock_of(SUPERVISOR_BYTE);
-	int fd = openat(vm_lock_dir(dir), "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int fd = safefile_open(vm_lock_dir(dir), "vm.lock", O_RDWR);
 
 	if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0)
 		lock.l_type = F_UNLCK;
@@ -464,7 +465,7 @@ void rundir_claim(const struct rundir *dir)
 
 void rundir_claim_for(const struct rundir *dir, pid_t pid)
 {
-	int fd = openat(vm_lock_dir(dir), "vm.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int fd = safefile_open(vm_lock_dir(dir), "vm.lock", O_RDWR);
 
 	if (fd < 0)
 		return;
@@ -618,6 +619,31 @@ static int open_dirs(struct rundir *dir, const struct options *options)
 	return opened ? 0 : EX_OSERR;
 }
 
+/* Whoever else may write there may exchange disks, and lead root to other files by links. */
+static bool is_private(const char *what, const char *path)
+{
+	struct stat st;
+	char *writers = path && stat(path, &st) == 0 ? safefile_writers(&st) : NULL;
+	bool private = !writers;
+
+	if (writers)
+		log_error("%s directory %s %s", what, path, writers);
+	free(writers);
+	return private;
+}
+
+/* With those of all VMs, in which this one's could be exchanged. */
+static bool are_private(const struct rundir *dir)
+{
+	char *runtime = paths_runtime_dir(), *state = dir->home < 0 ? NULL : paths_state_dir();
+	bool private = is_private("runtime", runtime) && is_private("state", state) &&
+		       is_private("state", dir->home_path);
+
+	free(runtime);
+	free(state);
+	return private;
+}
+
 /* A vmconf may have renamed the VM, or changed it, before we had its lock. */
 static int check_definition(const struct rundir *dir, const struct options *options)
 {
@@ -637,7 +663,9 @@ static int make_all(struct rundir *dir, const struct options *options)
 {
 	int status = check_definition(dir, options);
 
-	return status == 0 && !make_sockets(dir, options) ? EX_OSERR : status;
+	if (status == 0 && (!are_private(dir) || !make_sockets(dir, options)))
+		status = EX_OSERR;
+	return status;
 }
 
 /* A state directory that a VM has no more, or has not had yet, is not left behind. */
@@ -677,7 +705,7 @@ int rundir_open_again(struct rundir *dir, const struct options *options, int loc
 {
 	int status = open_dirs(dir, options);
 	char text[LOCK_TEXT] = "";
-	int fd = status == 0 ? openat(vm_lock_dir(dir), "vm.lock", O_RDONLY | O_CLOEXEC) : -1;
+	int fd = status == 0 ? safefile_open(vm_lock_dir(dir), "vm.lock", O_RDONLY) : -1;
 
 	dir->lock = lock;
 	dir->supervision = supervision;

@@ -18,6 +18,7 @@
 #include "ask.h"
 #include "ladder.h"
 #include "log.h"
+#include "program.h"
 #include "quote.h"
 #include "timespan.h"
 #include "users.h"
@@ -402,22 +403,25 @@ static bool check_file(const struct vm *vm, const char *key, const char *path)
 	return there;
 }
 
-/* As execvp(3) looks for it. */
+/* As the supervisor executes it, in the state directory. */
 static bool check_emulator(const struct vm *vm)
 {
-	const char *path = getenv("PATH");
-	char *copy = xstrdup(strchr(vm->emulator, '/') || !path ? "" : path), *rest = copy, *dir;
-	bool found = false;
+	bool relative = vm->emulator[0] != '/' && strchr(vm->emulator, '/');
+	char *path =
+		relative ? xasprintf("%s/%s", vm->home, vm->emulator) : program_find(vm->emulator);
+	char *why = NULL;
+	bool found = path && access(path, X_OK) == 0;
+	int fd = found && geteuid() == 0 ? program_open(path, &why) : -1;
 
-	while (!found && (dir = strsep(&rest, ":"))) {
-		char *file = *dir ? xasprintf("%s/%s", dir, vm->emulator) : xstrdup(vm->emulator);
-
-		found = access(file, X_OK) == 0;
-		free(file);
-	}
-	free(copy);
 	if (!found)
 		log_error("%s: emulator: %s is not there", vm->file, vm->emulator);
+	else if (why)
+		log_error("%s: emulator: %s is not executed: %s", vm->file, path, why);
+	if (fd >= 0)
+		close(fd);
+	found = found && !why;
+	free(why);
+	free(path);
 	return found;
 }
 

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "firmware.h"
+#include "sandbox.h"
 #include "vm.h"
+#include "vmneeds.h"
 #include "xalloc.h"
 
 /* ---- words ---- */
@@ -165,40 +167,19 @@ static void add_kernel(struct words *w, const struct vm *vm)
 
 /* ---- who may do what ---- */
 
-static bool is_word(json_t *object, const char *key, const char *word)
-{
-	const char *value = json_string_value(json_object_get(object, key));
-
-	return value && strcmp(value, word) == 0;
-}
-
-/* Whether QEMU starts a program for it. */
-static bool has_helper(const struct vm_nic *nic)
-{
-	json_t *o = nic->passed_on;
-
-	if (strcmp(nic->type, "bridge") == 0 || json_object_get(o, "helper"))
-		return true;
-	if (strcmp(nic->type, "tap") != 0 || json_object_get(o, "fd") || json_object_get(o, "fds"))
-		return false;
-	return !is_word(o, "script", "no") || !is_word(o, "downscript", "no");
-}
-
 /*
  * Under -sandbox no program gains privileges (no_new_privs), whatever is allowed: for anyone but
  * root, QEMU's setuid bridge helper and a sandbox exclude each other.
  */
 static void add_sandbox(struct words *w, const struct vm *vm)
 {
-	bool helpers = false;
+	const struct vm_needs needs = vm_needs(vm);
 
-	for (size_t i = 0; i < vm->nic_count; i++)
-		helpers = helpers || has_helper(&vm->nics[i]);
-	if (vm->sandbox && (!helpers || geteuid() == 0))
+	if (vm->sandbox && (!needs.setuid || geteuid() == 0))
 		add_made(w, "-sandbox",
-			 xasprintf("on,obsolete=deny,elevateprivileges=%s,spawn=%s,"
-				   "resourcecontrol=deny",
-				   vm->run_as ? "allow" : "deny", helpers ? "allow" : "deny"));
+			 xasprintf("on,obsolete=deny,elevateprivileges=%s,%s,resourcecontrol=deny",
+				   needs.rights ? "allow" : "deny",
+				   needs.programs ? SANDBOX_SPAWN_ALLOW : SANDBOX_SPAWN_DENY));
 	if (vm->run_as)
 		add_option(w, "-runas", vm->run_as);
 }

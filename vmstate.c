@@ -14,6 +14,9 @@
 #include "holder.h"
 #include "lastend.h"
 #include "outcome.h"
+#include "safefile.h"
+
+#define JSON_MAX (1024 * 1024)
 
 const char *vm_state_word(enum vm_state state)
 {
@@ -57,7 +60,7 @@ static void look_at_lock(const char *base, const char *name, const char *file,
 	if (!base)
 		return;
 	snprintf(path, sizeof(path), "%s/%s/%s", base, name, file);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	fd = safefile_open(AT_FDCWD, path, O_RDONLY);
 	lock->hidden = fd < 0 && errno == EACCES;
 	if (fd < 0)
 		return;
@@ -90,6 +93,24 @@ static void copy(char *to, size_t size, json_t *from)
 			*to = ' ';
 }
 
+/* An object that a supervisor has written, perhaps as another user than we; NULL: there is none. */
+static json_t *read_json(const char *path)
+{
+	int fd = safefile_open(AT_FDCWD, path, O_RDONLY);
+	struct stat st;
+	json_t *value = NULL;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size <= JSON_MAX)
+		value = json_loadfd(fd, 0, NULL);
+	if (fd >= 0)
+		close(fd);
+	if (!json_is_object(value)) {
+		json_decref(value);
+		value = NULL;
+	}
+	return value;
+}
+
 static enum vm_state state_of_phase(json_t *state)
 {
 	const char *phase = json_string_value(json_object_get(state, "phase"));
@@ -109,7 +130,7 @@ static void read_supervised(const struct store *store, const char *name, struct 
 	json_t *state;
 
 	snprintf(path, sizeof(path), "%s/%s/state.json", store->runtime, name);
-	state = store_read_json(AT_FDCWD, path);
+	state = read_json(path);
 	status->state = VM_STARTING;
 	if (json_integer_value(json_object_get(state, "supervisor")) == status->supervisor) {
 		status->state = state_of_phase(state);
@@ -130,7 +151,7 @@ static void read_end(const struct store *store, const char *name, struct vm_end 
 	json_t *value;
 
 	snprintf(path, sizeof(path), "%s/%s/" LAST_END, store->state, name);
-	value = store_read_json(AT_FDCWD, path);
+	value = read_json(path);
 	if (!value || stat(path, &st) < 0)
 		goto out;
 	end->known = true;

@@ -89,6 +89,20 @@ our @good = (
 	['{"nics": [{"type": "tap", "ifname": "tap0", "script": "no", "downscript": "no"}]}', qr/spawn=deny/],
 	['{"nics": [{"type": "tap", "fd": "5"}]}', qr/spawn=deny/],
 	['{"nics": [{"type": "tap", "helper": "/h"}]}', $helper],
+	(map { ["{\"nics\": [{\"type\": \"user\", $_}]}", qr/elevateprivileges=allow,spawn=allow/] }
+		'"smb": "/srv"', '"guestfwd": [{"str": "tcp:10.0.2.100:80-cmd:cat"}]',
+		'"guestfwd": [{"str": "tcp:10.0.2.100:80-tcp:10.0.0.1:80"}, {"str": "tcp:10.0.2.101:80-cmd:cat"}]'),
+	['{"nics": [{"type": "user", "guestfwd": [{"str": "tcp:10.0.2.100:80-tcp:10.0.0.1:80"}]}]}', qr/elevateprivileges=deny,spawn=deny/],
+	['{"nics": [{"type": "passt"}]}', qr/elevateprivileges=allow,spawn=allow/],
+	(map { ["{\"args\": [$_]}", qr/elevateprivileges=allow,spawn=allow/] }
+		'"-incoming", "exec:cat x"', '"--incoming", "{\\"addr\\":{\\"transport\\":\\"exec\\"}}"',
+		'"-nic", "user,smb=/srv"', '"-netdev", "user,id=u,guestfwd=tcp:10.0.2.100:80-cmd:cat a b"',
+		'"-net", "user,guestfwd=tcp:10.0.2.100:80-cmd:cat,guestfwd=tcp:10.0.2.101:80-tcp:10.0.0.1:80"'),
+	(map { ["{\"args\": [$_]}", $helper] }
+		'"-nic", "bridge,br=br1"', '"-netdev", "tap,id=t"', '"-netdev", "tap,id=t,script=no"', '"-netdev", "{\\"type\\":\\"bridge\\"}"'),
+	(map { ["{\"args\": [$_]}", qr/elevateprivileges=deny,spawn=deny/] }
+		'"-nic", "user,hostfwd=tcp::1-:2"', '"-netdev", "tap,id=t,script=no,downscript=no"', '"-incoming", "defer"', '"-append", "exec:x"'),
+	(map { ["{\"args\": [$_]}", qr/elevateprivileges=allow,spawn=deny/] } '"-runas", "vm"', '"-run-with", "user=vm"'),
 	['{"nics": [{"type": "user", "device": "e1000e", "properties": {"bootindex": 1}}]}', qr/"driver":"e1000e".*"bootindex":1\}/],
 	['{"console": "socket"}', qr/\n-serial\nchardev:/],
 	['{"console": "stdio"}', qr/\n-serial\nstdio\n/],

@@ -129,4 +129,41 @@ subtest 'refused' => sub {
 	}
 };
 
+# A program of ours that others could exchange, or of which they decide which one it is.
+subtest 'on its way' => sub {
+	mkdir($_) for "$work/way", "$work/way/open", "$work/way/open/sub", "$work/way/mine", "$work/way/sticky";
+	my ($program) = map { rename($_, "$work/way/open/sub/x"); "$work/way/open/sub/x" } program('');
+	chmod(0777, "$work/way/open");
+	chmod(01777, "$work/way/sticky");
+	symlink("$work/way/open/sub", "$work/way/mine/through");
+	rename(program(''), "$work/way/sticky/x");
+	symlink('../sticky/x', "$work/way/mine/x");
+	symlink('loop', "$work/way/mine/loop");
+	my $open = qr{others than its owner may write to \Q$work\E/way/open \(chmod go-w\)};
+	my %refused = (
+		$program => $open, "$work/way/mine/through/x" => $open, "$work/way/mine/../open/sub/x" => $open,
+		"$work/way/mine/loop" => qr/Too many levels/, "$work/way/mine" => qr/not a file/
+	);
+	if ($> == 0) {
+		symlink('/usr/bin/true', "$work/way/mine/theirs");
+		system('chown', '-h', '65534', "$work/way/mine/theirs");
+		$refused{"$work/way/mine/theirs"} = qr{\Q$work\E/way/mine/theirs belongs neither to root nor to us};
+	}
+	my $s = running(fake => [], options => [map { ('-o', $_) } "HUP=run:$work/way/mine/x 60s, nmi", 'RESUME=run:/usr/bin/env 60s, wakeup']);
+	$s->signal('HUP');
+	$s->wait_sent('inject-nmi');
+	like($s->log, qr{run:\Q$work\E/way/mine/x: ended with status 0}, 'links of ours, and a sticky directory');
+	$s->fake(event => 'RESUME');
+	$s->wait_sent('system_wakeup');
+	like($s->log, qr{run:/usr/bin/env: ended with status 0}, 'what is no script');
+	stop($s, 'ours');
+	for my $path (sort keys %refused) {
+		$s = running(fake => [], options => ['-o', "HUP=run:$path 60s, nmi"]);
+		$s->signal('HUP');
+		$s->wait_sent('inject-nmi');
+		like($s->log, qr/run:\Q$path\E: not run: $refused{$path}/, "$refused{$path}");
+		stop($s, 'refused');
+	}
+};
+
 done_testing;

@@ -1,0 +1,94 @@
+#include "safefile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "xalloc.h"
+
+#define ALWAYS (O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
+#define MODE   0600
+
+/* errno, or 0. A file without a name was removed a moment ago, and is nobody else's. */
+static int refuse(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return errno;
+	if (!S_ISREG(st.st_mode))
+		return EINVAL;
+	return st.st_nlink > 1 ? EMLINK : 0;
+}
+
+int safefile_open(int dirfd, const char *name, int flags)
+{
+	int fd = openat(dirfd, name, flags | ALWAYS, MODE);
+	int error = fd < 0 ? errno : refuse(fd);
+
+	if (error && fd >= 0)
+		close(fd);
+	errno = error;
+	return error ? -1 : fd;
+}
+
+int safefile_create(int dirfd, const char *name)
+{
+	if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
+		return -1;
+	return openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | ALWAYS, MODE);
+}
+
+static bool write_all(int fd, const char *text)
+{
+	size_t len = strlen(text);
+
+	while (len > 0) {
+		ssize_t written = write(fd, text, len);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return false;
+		text += written;
+		len -= (size_t)written;
+	}
+	return true;
+}
+
+bool safefile_replace(int dirfd, const char *name, const char *text)
+{
+	char *new = xasprintf("%s.new", name);
+	int fd = safefile_create(dirfd, new), error;
+	bool replaced = fd >= 0 && write_all(fd, text) && fsync(fd) == 0 &&
+			renameat(dirfd, new, dirfd, name) == 0;
+
+	error = errno;
+	if (fd >= 0)
+		close(fd);
+	if (replaced)
+		fsync(dirfd);
+	else if (fd >= 0)
+		unlinkat(dirfd, new, 0);
+	free(new);
+	errno = error;
+	return replaced;
+}
+
+/* Where a directory is sticky, each file is safe from all but its owner. */
+char *safefile_writers(const struct stat *dir)
+{
+	bool shared = dir->st_mode & (S_IWGRP | S_IWOTH);
+
+	if (dir->st_uid != 0 && dir->st_uid != geteuid())
+		return xasprintf("belongs to uid %u, neither us (%u) nor root", dir->st_uid,
+				 geteuid());
+	if (shared && !(dir->st_mode & S_ISVTX))
+		return xasprintf("has mode %04o: others than its owner may write to it (chmod "
+				 "go-w)",
+				 dir->st_mode & 07777);
+	return NULL;
+}

@@ -1,0 +1,34 @@
+/*
+ * Files in a directory that somebody else may write to, or could once: no link is followed, no FIFO
+ * waited for, and no file that has a second name elsewhere is written to.
+ */
+#ifndef SAFEFILE_H
+#define SAFEFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+/*
+ * openat(2) of a regular file that has this name alone, close-on-exec; with O_CREAT it is made with
+ * mode 0600. -1 and errno: also ELOOP, it is a link; EMLINK, it has another name; EINVAL, it is not
+ * a regular file.
+ */
+int safefile_open(int dirfd, const char *name, int flags);
+
+/* A new file, open for writing, in the place of whatever has that name. -1 and errno. */
+int safefile_create(int dirfd, const char *name);
+
+/*
+ * Replaces a file by way of NAME.new: it holds all of text (mode 0600) or what it did before, also
+ * after a power cut. False and errno.
+ */
+bool safefile_replace(int dirfd, const char *name, const char *text);
+
+/*
+ * Who else than we and root may exchange what is in a directory, as the end of a sentence,
+ * malloc'd; NULL: nobody.
+ */
+char *safefile_writers(const struct stat *dir);
+
+#endif
