@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmlock.h"
+
 #define COMMAND_LINE_MAX (256 * 1024)
 
 static bool is_monitor(enum rundir_socket socket)
@@ -62,6 +64,7 @@ _Noreturn static void child(char *const *argv, const sigset_t *mask, const struc
 {
 	int error;
 
+	vmlock_claim(dir, 0);
 	/* A copy of them would outlive the supervisor, if that is killed before the exec. */
 	close(dir->lock);
 	close(dir->supervision);
@@ -69,9 +72,8 @@ _Noreturn static void child(char *const *argv, const sigset_t *mask, const struc
 		inherit(dir->sockets[i]);
 	inherit(dir->vm_lock);
 	inherit(readconfig);
-	rundir_claim(dir);
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	if (dir->home < 0 || fchdir(dir->home) == 0)
+	if (!dir->defined || fchdir(dir->home) == 0)
 		execvp(argv[0], argv);
 	error = errno;
 	while (write(report, &error, sizeof(error)) < 0 && errno == EINTR)

@@ -9,8 +9,8 @@
 
 /*
  * Forks and executes argv (NULL-terminated; searched for in PATH) with the mask, the listening
- * sockets and vm.lock of dir, and the descriptor readconfig, in the state directory of dir if it
- * has one. report is the writing end of a
+ * sockets and vm.lock of dir, and the descriptor readconfig, in the state directory of dir if the VM
+ * has a definition. report is the writing end of a
  * close-on-exec pipe: if QEMU cannot be executed, an int with errno is written to it. Returns the
  * pid, or -1 and errno if it cannot fork.
  */
