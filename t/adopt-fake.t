@@ -32,7 +32,7 @@ subtest 'while it runs' => sub {
 	$next->wait_log(qr/status: running, QEMU's pid is $before{pid}, up \d+s, no ladder in progress/);
 	$next->signal('TERM');
 	$next->ends_with(0, qr/$off; TERM: powerdown/, 'runs');
-	ok(!-e "$work/state", 'nothing is left of its state directory');
+	ok(!-e "$work/state/runs", 'nothing is left of its state directory');
 	is(presses($next), 1, 'one press');
 };
 

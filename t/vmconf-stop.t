@@ -141,7 +141,7 @@ is($? >> 8, 83, 'QEMU ends before it is taken over: not 0');
 is(asked(), 'start db, stop db', 'who was to take it over is called off');
 spew("$work/go", '');
 wait_until('the late one', sub { log_of('db') =~ /there is no QEMU to take over, and none is to be started: the VM is being stopped\n\z/ });
-is(states('db'), 'crashed', 'and has not started it');
+ok(wait_until('its end', sub { states('db') eq 'crashed' }), 'and has not started it');
 
 # ---- what an init system starts again and again ----
 adapter(qq(exec "$top/init/none" "\$@"));
