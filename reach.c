@@ -9,6 +9,7 @@
 
 #include "lockfile.h"
 #include "log.h"
+#include "outcome.h"
 #include "paths.h"
 #include "xalloc.h"
 

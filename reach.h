@@ -4,8 +4,6 @@
 
 #include <sys/types.h>
 
-#define EXIT_NO_SUPERVISOR 3 /* of --signal; as the status of init scripts has it */
-
 /*
  * A pidfd of the VM's supervisor, and its pid: of the process that a lock names and that holds it
  * (lockfile.h). -1 and 0: there is none, or we may not look. state and runtime are the directories
