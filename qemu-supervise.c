@@ -67,6 +67,8 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	notify_watchdog();
 	timespan_arm(s->watchdog_timer, period / 2);
+	if (!s->ended && !rundir_is_there(&s->dir))
+		report_changed(s); /* that makes it anew */
 	if (!s->qmp_seen || s->gone)
 		return;
 	s->watchdog_ticks++;
