@@ -12,6 +12,7 @@
 
 #include "program.h"
 #include "sandbox.h"
+#include "vmlock.h"
 #include "xalloc.h"
 
 #define COMMAND_LINE_MAX (256 * 1024)
@@ -97,6 +98,7 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 {
 	int error;
 
+	vmlock_claim(dir, 0);
 	/* A copy of them would outlive the supervisor, if that is killed before the exec. */
 	close(dir->lock);
 	close(dir->supervision);
@@ -104,9 +106,8 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 		inherit(dir->sockets[i]);
 	inherit(dir->vm_lock);
 	inherit(readconfig);
-	rundir_claim(dir);
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	if (dir->home < 0)
+	if (!dir->defined)
 		execvp(argv[0], argv);
 	else if (fchdir(dir->home) == 0)
 		execute(argv);

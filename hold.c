@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lockfile.h"
 #include "log.h"
 #include "safefile.h"
 #include "vmstate.h"
@@ -58,14 +59,15 @@ int hold_down(const struct store *store, const char *name, const char *done)
 	return held;
 }
 
-/* An empty one we have made. One with a pid in it tells that nobody saw the VM's end. */
+/* One without QEMU's pid is nobody's. One with it tells that nobody saw the VM's end. */
 void let_go(const struct store *store, const char *name, int held)
 {
-	char *path = store_path(store, name, "vm.lock");
+	char *path = store_path(store, name, "vm.lock"), text[HOLDER_LINE + 1];
 	struct stat ours, named;
 
 	if (held >= 0) {
-		if (fstat(held, &ours) == 0 && ours.st_size == 0 && stat(path, &named) == 0 &&
+		lock_read(held, HOLDER_BYTE, text);
+		if (text[0] == '\0' && fstat(held, &ours) == 0 && stat(path, &named) == 0 &&
 		    ours.st_ino == named.st_ino)
 			unlink(path);
 		close(held);

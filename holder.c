@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define COMMAND " command"
+
 /* "" if it cannot be read. Only calls that are safe after fork. */
 static void read_file(const char *path, char *text, size_t size)
 {
@@ -50,31 +52,45 @@ struct holder holder_of(pid_t pid)
 
 int holder_format(const struct holder *holder, char line[HOLDER_LINE])
 {
-	return snprintf(line, HOLDER_LINE, "%d %llu %s\n", holder->pid, holder->start,
-			holder->boot);
+	return snprintf(line, HOLDER_LINE, "%d %llu %s%s\n", holder->pid, holder->start,
+			holder->boot, holder->command ? COMMAND : "");
 }
 
 /* scanf takes signs and spaces that nobody has written. */
-bool holder_parse(struct holder *holder, const char *text)
+static bool parse(struct holder *holder, const char *text)
 {
 	char line[HOLDER_LINE];
+	size_t len;
 
+	if (sscanf(text, "%9d %19llu %39s", &holder->pid, &holder->start, holder->boot) != 3 ||
+	    holder->pid <= 0 || holder->start == 0)
+		return false;
+	len = (size_t)holder_format(holder, line) - 1;
+	if (strncmp(text, line, len) != 0)
+		return false;
+	holder->command = strncmp(text + len, COMMAND, strlen(COMMAND)) == 0;
+	return true;
+}
+
+bool holder_parse(struct holder *holder, const char *text)
+{
 	*holder = (struct holder){0};
-	return sscanf(text, "%9d %19llu %39s", &holder->pid, &holder->start, holder->boot) == 3 &&
-	       holder->pid > 0 && holder->start > 0 &&
-	       strncmp(text, line, (size_t)holder_format(holder, line) - 1) == 0;
+	if (parse(holder, text))
+		return true;
+	*holder = (struct holder){0};
+	return false;
 }
 
 /* What is read of a process behind its pidfd is of no other one. */
 int holder_pidfd(const struct holder *holder)
 {
-	int fd = (int)syscall(SYS_pidfd_open, holder->pid, 0);
+	int fd = holder->pid > 0 ? (int)syscall(SYS_pidfd_open, holder->pid, 0) : -1;
 	struct holder now;
 
 	if (fd < 0)
 		return -1;
 	now = holder_of(holder->pid);
-	if (now.start == holder->start && strcmp(now.boot, holder->boot) == 0)
+	if (!holder->start || (now.start == holder->start && strcmp(now.boot, holder->boot) == 0))
 		return fd;
 	close(fd);
 	return -1;

@@ -1,4 +1,4 @@
-/* The process that holds vm.lock, as the file tells it: told from a later one with the same pid. */
+/* A process that holds vm.lock, as the file tells it: told from a later one with the same pid. */
 #ifndef HOLDER_H
 #define HOLDER_H
 
@@ -12,6 +12,7 @@ struct holder {
 	pid_t pid;
 	unsigned long long start; /* field 22 of /proc/PID/stat: clock ticks of CLOCK_BOOTTIME */
 	char boot[BOOT_ID];	  /* boot_id() */
+	bool command;		  /* QEMU was started by a command line, not by a definition */
 };
 
 /* Writes the id of this boot of the host, "" if it cannot be read. Safe between fork and exec. */
@@ -23,11 +24,15 @@ void boot_id(char id[BOOT_ID]);
  */
 struct holder holder_of(pid_t pid);
 
-/* Reads and writes the line "PID START BOOTID\n". holder_parse(): false if it is none. */
+/*
+ * Reads and writes the line "PID START BOOTID\n", with " command" before its end for a command
+ * line's. holder_parse(): false if it is none, and all of it is 0.
+ */
 bool holder_parse(struct holder *holder, const char *text);
 int holder_format(const struct holder *holder, char line[HOLDER_LINE]);
 
-/* A pidfd of that very process; -1 if it is not there any more. Close-on-exec. */
+/* A pidfd of that very process, or of that pid if start is 0; -1: it is not there. Close-on-exec.
+ */
 int holder_pidfd(const struct holder *holder);
 
 #endif

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "options.h"
 #include "outcome.h"
+#include "reach.h"
 #include "timespan.h"
 #include "users.h"
 #include "vmconf.h"
@@ -174,25 +175,19 @@ static bool ask_adapter(struct lifecycle *l, struct job *job, const char *verb)
 	return job->adapter > 0;
 }
 
-/* Its pidfd was opened before the lock was seen to be still held by that pid: it is no other's. */
 static void set_deadline(const struct lifecycle *l, const char *name, int seconds)
 {
-	struct vm_status before, now;
 	siginfo_t info = {.si_signo = SIGRTMIN, .si_code = SI_QUEUE};
-	int fd;
+	pid_t pid;
+	int fd = reach_supervisor(l->store->state, l->store->runtime, name, &pid);
 
-	vm_status_read(l->store, name, &before);
-	fd = before.supervisor > 0 ? (int)syscall(SYS_pidfd_open, before.supervisor, 0) : -1;
 	if (fd < 0)
 		return;
-	vm_status_read(l->store, name, &now);
 	info.si_pid = getpid();
 	info.si_uid = getuid();
 	info.si_value.sival_int = seconds;
-	if (now.supervisor == before.supervisor &&
-	    syscall(SYS_pidfd_send_signal, fd, SIGRTMIN, &info, 0) < 0)
-		log_warn("%s: cannot set a deadline for its supervisor, pid %d", name,
-			 now.supervisor);
+	if (syscall(SYS_pidfd_send_signal, fd, SIGRTMIN, &info, 0) < 0)
+		log_warn("%s: cannot set a deadline for its supervisor, pid %d", name, pid);
 	close(fd);
 }
 

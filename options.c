@@ -12,12 +12,12 @@
 
 #include "paths.h"
 #include "quote.h"
-#include "rundir.h"
 #include "timespan.h"
+#include "vmlock.h"
 #include "words.h"
 #include "xalloc.h"
 
-enum { OPT_NOTIFY_FD = 256, OPT_PRESS_INTERVAL, OPT_BOOT_TIMEOUT };
+enum { OPT_NOTIFY_FD = 256, OPT_PRESS_INTERVAL, OPT_BOOT_TIMEOUT, OPT_SIGNAL };
 
 static const struct option long_options[] = {
 	{"name", required_argument, NULL, 'n'},
@@ -28,6 +28,7 @@ static const struct option long_options[] = {
 	{"press-interval", required_argument, NULL, OPT_PRESS_INTERVAL},
 	{"boot-timeout", required_argument, NULL, OPT_BOOT_TIMEOUT},
 	{"print", no_argument, NULL, 'p'},
+	{"signal", required_argument, NULL, OPT_SIGNAL},
 	{"verbose", no_argument, NULL, 'v'},
 	{"quiet", no_argument, NULL, 'q'},
 	{"version", no_argument, NULL, 'V'},
@@ -50,6 +51,7 @@ static const char usage[] =
 	"      --press-interval TIME  press the power button again after TIME (10s)\n"
 	"      --boot-timeout TIME    how long a booting guest may be deaf (120s)\n"
 	"  -p, --print                print the policy and the command; start nothing\n"
+	"      --signal SIGNAL        send it to the VM's supervisor; print the pid of that\n"
 	"  -v, --verbose  -q, --quiet  -V, --version  -h, --help\n"
 	"\n"
 	"TIME is " TIMESPAN_IS ".\n"
@@ -205,6 +207,19 @@ static int need_fd(const char *text)
 	return (int)fd;
 }
 
+/* 0 as kill(1) has it: nothing is sent. */
+static int need_signal(const char *text)
+{
+	struct trigger_name name;
+	const char *hint;
+
+	if (strcmp(text, "0") == 0)
+		return 0;
+	if (trigger_parse(text, &name, &hint) == TRIGGER_SIGNAL)
+		return trigger_signal(name.s);
+	fatalx(EX_USAGE, "--signal: \"%s\" is not a signal that qemu-supervise takes", text);
+}
+
 static void add_row(struct given *given, const char *row)
 {
 	given->rows = xreallocarray(given->rows, given->row_count + 1, sizeof(given->rows[0]));
@@ -270,6 +285,9 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 		break;
 	case 'p':
 		o->print = true;
+		break;
+	case OPT_SIGNAL:
+		o->signal = need_signal(optarg);
 		break;
 	case 'v':
 		o->level = LEVEL_DEBUG;
@@ -366,7 +384,7 @@ static struct vm *stand_in(struct options *o, const char *name)
 	struct vm_problems problems = {0};
 	struct vm *vm = NULL;
 
-	if (!o->print && rundir_vm_runs(name))
+	if (!o->print && vmlock_runs(name))
 		vm = vm_from_text(name, "{\"agent\": true}", strlen("{\"agent\": true}"),
 				  &problems);
 	vm_problems_free(&problems);
@@ -375,6 +393,13 @@ static struct vm *stand_in(struct options *o, const char *name)
 	log_warnx("%s: it runs, and is taken over all the same, with the default ladders", name);
 	o->stands_in = true;
 	return with_command(o, vm);
+}
+
+/* Of --signal: it need not have a definition. */
+static void take_name(struct options *o, const char *name)
+{
+	free(o->name);
+	o->name = xstrdup(name);
 }
 
 /* The first form: a VM that has a definition. */
@@ -425,6 +450,7 @@ void options_parse(struct options *o, int argc, char **argv)
 	*o = (struct options){.press_interval = 10000,
 			      .boot_timeout = 120000,
 			      .notify_fd = -1,
+			      .signal = -1,
 			      .level = LEVEL_INFO};
 	policy_init(&o->policy);
 	o->only_adopt = getenv(ONLY_ADOPT) != NULL;
@@ -435,13 +461,16 @@ void options_parse(struct options *o, int argc, char **argv)
 	dashes = optind > 1 && strcmp(argv[optind - 1], "--") == 0;
 	if (dashes && optind < argc)
 		take_command(o, argv + optind);
+	else if (!dashes && optind + 1 == argc && vm_name_is_valid(argv[optind]) && o->signal >= 0)
+		take_name(o, argv[optind]);
 	else if (!dashes && optind + 1 == argc && vm_name_is_valid(argv[optind]))
 		take_definition(o, argv[optind]);
 	else
 		refuse_operands(argv[optind], optind < argc ? argv[optind + 1] : NULL);
 	take_given(o, &given);
 	free(given.rows);
-	o->actions = find_actions(o->command);
+	if (o->command)
+		o->actions = find_actions(o->command);
 }
 
 void options_free(struct options *o)

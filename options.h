@@ -26,6 +26,7 @@ struct options {
 	int notify_fd;	     /* -1: none */
 	bool console, agent; /* sockets in the runtime directory that the definition asks for */
 	bool print;
+	int signal; /* to be sent to the supervisor of the VM, 0: none; -1: there is to be one */
 	enum log_level level;
 	char **command;	 /* QEMU and its arguments, NULL-terminated */
 	bool defined;	 /* by a definition, vm */

@@ -7,6 +7,8 @@
 
 /* Exit statuses beside those of <sysexits.h>; the table is in qemu-supervise(8). */
 enum {
+	/* Of --signal; as the status of init scripts has it. */
+	EXIT_NO_SUPERVISOR = 3,
 	EXIT_NOT_SHUT_DOWN = 80,
 	EXIT_KILLED = 81,
 	EXIT_PANICKED = 82,

@@ -24,11 +24,13 @@
 #include "options.h"
 #include "outcome.h"
 #include "qmp.h"
+#include "reach.h"
 #include "reexec.h"
 #include "run.h"
 #include "rundir.h"
 #include "signals.h"
 #include "timespan.h"
+#include "vmlock.h"
 #include "xalloc.h"
 
 #define DRAIN_MS      1000 /* for QEMU's last words, after its end */
@@ -66,6 +68,8 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	notify_watchdog();
 	timespan_arm(s->watchdog_timer, period / 2);
+	if (!s->ended && !rundir_is_there(&s->dir))
+		report_changed(s); /* that makes it anew */
 	if (!s->qmp_seen || s->gone)
 		return;
 	s->watchdog_ticks++;
@@ -186,6 +190,8 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 			take_deadline(s, &infos[i]);
 	if (child)
 		reap(s);
+	if (!s->ended && !rundir_is_there(&s->dir))
+		report_changed(s); /* that makes it anew */
 }
 
 /* ---- the start ---- */
@@ -218,7 +224,7 @@ static bool take_orphan(struct supervisor *s)
 		  s->options.command[0], orphan);
 	s->qemu = orphan;
 	s->gone = s->waited = false;
-	rundir_claim_for(&s->dir, orphan);
+	vmlock_claim(&s->dir, orphan);
 	if (s->outcome.killed)
 		actions_kill_qemu(s);
 	report_changed(s);
@@ -344,6 +350,7 @@ static void reexec(struct supervisor *s, int qmp, json_int_t qmp_id)
 			      .terminal = s->terminal.saved,
 			      .modes = s->terminal.modes};
 
+	memcpy(with.names, s->dir.names, sizeof(with.names));
 	log_notice("reexec: executing %s", s->path);
 	log_flush();
 	report_write_state(s);
@@ -364,6 +371,7 @@ static void on_reexec(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	climber_tick(&s->climber);
+	report_write_state(s); /* in a directory that is there */
 	why = not_now(s);
 	if (why) {
 		log_notice("reexec: not now: %s", why);
@@ -483,6 +491,7 @@ static void prepare(struct supervisor *s)
 	s->back_timer = new_timer(s, actions_on_back_timer);
 	s->reconnect_timer = new_timer(s, events_on_reconnect);
 	s->reexec_timer = new_timer(s, on_reexec);
+	s->state_timer = new_timer(s, report_on_state_timer);
 	s->guest = guest_new(s->base, s->options.press_interval, s->options.boot_timeout,
 			     &events_guest, s);
 	if (s->options.agent)
@@ -698,7 +707,7 @@ static void release(struct supervisor *s)
 				  s->pulse_timer,      s->watchdog_timer, s->drain_timer,
 				  s->kill_timer,       s->back_timer,	  s->reconnect_timer,
 				  s->unanswered_timer, s->exec_event,	  s->gone_event,
-				  s->reexec_timer};
+				  s->reexec_timer,     s->state_timer};
 
 	qmp_free(s->qmp);
 	guest_free(s->guest);
@@ -716,9 +725,15 @@ static void release(struct supervisor *s)
 /* The directory, and what runs in it already. */
 static int open_directory(struct supervisor *s)
 {
-	return s->reexec.done ? rundir_open_again(&s->dir, &s->options, s->reexec.lock,
-						  s->reexec.supervision, s->reexec.running)
-			      : rundir_open(&s->dir, &s->options);
+	struct rundir before = RUNDIR_NONE;
+
+	if (!s->reexec.done)
+		return rundir_open(&s->dir, &s->options);
+	before.lock = s->reexec.lock;
+	before.supervision = s->reexec.supervision;
+	before.running = s->reexec.running;
+	memcpy(before.names, s->reexec.names, sizeof(before.names));
+	return rundir_open_again(&s->dir, &s->options, &before);
 }
 
 int main(int argc, char **argv)
@@ -736,6 +751,12 @@ int main(int argc, char **argv)
 	options_parse(&s.options, argc, argv);
 	log_open("qemu-supervise", s.options.level);
 	log_vm(s.options.name);
+	if (s.options.signal >= 0) {
+		status = reach_and_signal(s.options.name, s.options.signal);
+		options_free(&s.options);
+		log_flush();
+		return status;
+	}
 	if (s.options.print) {
 		options_print(&s.options);
 		options_free(&s.options);

@@ -61,6 +61,15 @@ static int descriptor_from_json(json_t *value)
 	return fd >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? fd : -1;
 }
 
+static json_t *names_to_json(const struct reexec *r)
+{
+	json_t *list = xcheck(json_array());
+
+	for (size_t i = 0; i < SOCKET_COUNT; i++)
+		json_array_append_new(list, xcheck(json_integer(r->names[i])));
+	return list;
+}
+
 struct reexec reexec_take(void)
 {
 	struct reexec r = {.lock = -1, .supervision = -1, .running = -1, .qmp = -1, .notify = -1};
@@ -73,6 +82,9 @@ struct reexec reexec_take(void)
 		r.lock = descriptor_from_json(json_object_get(value, "lock"));
 		r.supervision = descriptor_from_json(json_object_get(value, "supervision"));
 		r.running = descriptor_from_json(json_object_get(value, "running"));
+		for (size_t i = 0; i < SOCKET_COUNT; i++)
+			r.names[i] = descriptor_from_json(
+				json_array_get(json_object_get(value, "names"), i));
 		r.qmp = descriptor_from_json(json_object_get(value, "qmp"));
 		r.qmp_id = json_integer_value(json_object_get(value, "qmp-id"));
 		r.notify = descriptor_from_json(json_object_get(value, "notify"));
@@ -87,11 +99,11 @@ struct reexec reexec_take(void)
 
 static void pass_on(const struct reexec *r)
 {
-	json_t *value = xcheck(json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:i, s:o}", "pid",
-					 (int)getpid(), "qemu", (int)r->qemu, "lock", r->lock,
-					 "supervision", r->supervision, "running", r->running,
-					 "qmp", r->qmp, "qmp-id", r->qmp_id, "notify", r->notify,
-					 "mask", bytes_to_json(&r->mask, sizeof(r->mask))));
+	json_t *value = xcheck(json_pack(
+		"{s:i, s:i, s:i, s:i, s:o, s:i, s:i, s:I, s:i, s:o}", "pid", (int)getpid(), "qemu",
+		(int)r->qemu, "lock", r->lock, "supervision", r->supervision, "names",
+		names_to_json(r), "running", r->running, "qmp", r->qmp, "qmp-id", r->qmp_id,
+		"notify", r->notify, "mask", bytes_to_json(&r->mask, sizeof(r->mask))));
 	char *text;
 
 	if (r->terminal)
@@ -111,6 +123,9 @@ static void set_inherited(const struct reexec *r, bool inherited)
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			fcntl(fds[i], F_SETFD, inherited ? 0 : FD_CLOEXEC);
+	for (size_t i = 0; i < SOCKET_COUNT; i++)
+		if (r->names[i] >= 0)
+			fcntl(r->names[i], F_SETFD, inherited ? 0 : FD_CLOEXEC);
 }
 
 void reexec_now(const char *path, char *const *argv, const struct reexec *with)

@@ -8,13 +8,16 @@
 #include <sys/types.h>
 #include <termios.h>
 
+#include "rundir.h"
+
 /* What is passed on, in the environment. Descriptors are -1 where there is none. */
 struct reexec {
-	bool done;	   /* we are the one that was executed */
-	pid_t qemu;	   /* our child */
-	int lock;	   /* of the runtime directory */
-	int supervision;   /* the supervisor's part of vm.lock */
-	int running;	   /* a pidfd of a QEMU that is no child, or was taken over */
+	bool done;		 /* we are the one that was executed */
+	pid_t qemu;		 /* our child */
+	int lock;		 /* of the runtime directory */
+	int supervision;	 /* the supervisor's part of vm.lock */
+	int names[SOCKET_COUNT]; /* of the runtime directory's sockets: links may lead there */
+	int running;		 /* a pidfd of a QEMU that is no child, or was taken over */
 	int qmp;	   /* a connection past its greeting, of which nothing was read ahead */
 	json_int_t qmp_id; /* the last one that a command of it had */
 	int notify;	   /* where readiness is still to be reported with a newline */

@@ -10,6 +10,7 @@
 #include "xalloc.h"
 
 #define PULSE_MS       5000 /* between two extensions */
+#define STATE_AGAIN_MS 5000 /* between two tries to write state.json */
 #define EXTENSION_MS   30000
 #define READY_AGAIN_MS 250 /* between tries to tell a busy init system */
 
@@ -50,8 +51,20 @@ void report_write_state(struct supervisor *s)
 
 	snprintf(handover.run_state, sizeof(handover.run_state), "%s", s->run_state);
 	handover_write(state, &handover, &s->climber);
-	rundir_write_state(&s->dir, state);
+	if (rundir_write_state(&s->dir, state))
+		evtimer_del(s->state_timer);
+	else
+		timespan_arm(s->state_timer, STATE_AGAIN_MS);
 	json_decref(state);
+}
+
+void report_on_state_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+
+	(void)fd, (void)what;
+	if (!s->ended)
+		report_write_state(s);
 }
 
 void report_on_changed(evutil_socket_t fd, short what, void *arg)

@@ -24,15 +24,18 @@ const char *rundir_socket_name(enum rundir_socket socket);
 struct rundir {
 	char *path;
 	char *home_path;	   /* or NULL */
+	bool defined;		   /* the VM has a definition */
 	int fd;			   /* of the directory */
 	int lock;		   /* held by the supervisor */
 	int supervision;	   /* the supervisor's part of vm.lock */
 	int vm_lock;		   /* inherited and held by QEMU */
-	int home;		   /* the state directory of a VM with a definition, or -1 */
+	int home;		   /* the VM's state directory; -1: a command line has none */
 	int sockets[SOCKET_COUNT]; /* listening, for QEMU; -1: not made, or handed over */
+	int names[SOCKET_COUNT];   /* the same as files (O_PATH), also when those are removed */
 	int running;		   /* a pidfd of the QEMU that runs already; -1: there is none */
 	struct holder holder;	   /* and who that is */
 	bool made, home_made;	   /* they were not there before */
+	bool base_made;		   /* nor was the directory of all state directories */
 	bool full_told;
 };
 
@@ -41,7 +44,7 @@ struct rundir {
 	(struct rundir)                                                                            \
 	{                                                                                          \
 		.fd = -1, .lock = -1, .supervision = -1, .vm_lock = -1, .home = -1, .running = -1, \
-		.sockets = {                                                                       \
+		.sockets = {-1, -1, -1, -1}, .names = {                                            \
 			-1,                                                                        \
 			-1,                                                                        \
 			-1,                                                                        \
@@ -51,9 +54,10 @@ struct rundir {
 
 /*
  * Makes the directory of the VM that the options name (mode 0700) where needed, and its state
- * directory if it has a definition, takes both locks (vm.lock is in the state directory then: a
- * logout may remove the other one under a running VM), and makes the listening sockets: "control"
- * and "qmp", and those of the others that are asked for. All descriptors are close-on-exec.
+ * directory, takes both locks (vm.lock is in the state directory: a logout may remove the other one
+ * under a running VM; only a command line without one has it in the other), and makes the listening
+ * sockets: "control" and "qmp", and those of the others that are asked for. All descriptors are
+ * close-on-exec.
  *
  * If vm.lock is held by a QEMU whose supervisor has died, nothing is made: running and holder tell
  * of it, and it listens on the sockets that are there.
@@ -67,36 +71,29 @@ struct rundir {
  */
 int rundir_open(struct rundir *dir, const struct options *options);
 
-/* Whether that VM, which has or had a definition, runs: its vm.lock is held. It only looks. */
-bool rundir_vm_runs(const char *name);
-
 /*
  * The same where we have been executed again, and have the supervisor's locks: nothing is taken or
- * made. running is -1 if QEMU has ended meanwhile.
+ * made. running is -1 if QEMU has ended meanwhile. lock, supervision, running and names are those
+ * of before.
  */
-int rundir_open_again(struct rundir *dir, const struct options *options, int lock, int supervision,
-		      int running);
+int rundir_open_again(struct rundir *dir, const struct options *options,
+		      const struct rundir *before);
 
 /* Connects to one of the directory's sockets, non-blocking. -1 and errno on failure. */
 int rundir_connect(const struct rundir *dir, enum rundir_socket socket);
 
-/*
- * Writes pid, start time (field 22 of /proc/PID/stat, clock ticks) and boot id of the calling
- * process to vm.lock. For the child, before exec: it is safe between fork and exec.
- */
-void rundir_claim(const struct rundir *dir);
-
-/* QEMU turned out to be another process than the one that has claimed vm.lock: names that. */
-void rundir_claim_for(const struct rundir *dir, pid_t pid);
-
 /* Closes what QEMU has inherited. */
 void rundir_handed_over(struct rundir *dir);
 
-/* Whether its path still leads to it: a logout or a cleaner may have removed it. */
+/* Whether it is whole: a logout or a cleaner may have removed it, or files of it. */
 bool rundir_is_there(const struct rundir *dir);
 
-/* Replaces state.json (borrowed). A failure is logged once; the VM goes on without. */
-void rundir_write_state(struct rundir *dir, json_t *state);
+/*
+ * Replaces state.json (borrowed), in a directory that is made anew where it was removed: lock is
+ * another one then, and the sockets are links to our descriptors of the old ones, on which QEMU
+ * listens. False: it could not be written, which is logged once; it is to be tried again.
+ */
+bool rundir_write_state(struct rundir *dir, json_t *state);
 
 /* What state.json holds, a new reference; NULL: nothing that can be read. */
 json_t *rundir_read_state(const struct rundir *dir);

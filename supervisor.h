@@ -98,7 +98,8 @@ struct supervisor {
 	struct event *unanswered_timer;
 	struct event *back_timer;
 	struct event *reexec_timer;
-	struct event *gone_event; /* of one that was adopted */
+	struct event *state_timer; /* while state.json cannot be written */
+	struct event *gone_event;  /* of one that was adopted */
 };
 
 /* ---- qemu-supervise.c ---- */
@@ -164,8 +165,9 @@ bool report_stopping(const struct supervisor *s);
 void report_changed(void *supervisor);
 void report_on_changed(evutil_socket_t fd, short what, void *arg);
 
-/* state.json, now. */
+/* state.json, now; and again from time to time, as long as it cannot be written. */
 void report_write_state(struct supervisor *s);
+void report_on_state_timer(evutil_socket_t fd, short what, void *arg);
 
 /* The init system's time limit is extended, now and every few seconds, as long as it is waiting. */
 void report_pulse(struct supervisor *s);

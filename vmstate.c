@@ -11,9 +11,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "holder.h"
 #include "lastend.h"
+#include "lockfile.h"
 #include "outcome.h"
+#include "reach.h"
 #include "safefile.h"
 
 #define JSON_MAX (1024 * 1024)
@@ -38,11 +39,24 @@ bool vm_state_is_up(enum vm_state state)
 /* ---- locks ---- */
 
 struct lock_file {
-	bool held;
-	bool whole;	/* by a vmconf: QEMU and its supervisor have a byte each */
-	bool hidden;	/* we may not look */
-	char text[256]; /* what its last holder has written; "" if there is no such file */
+	bool held; /* by QEMU; "lock": by the supervisor */
+	bool supervised;
+	bool whole;		    /* by a vmconf: QEMU and its supervisor have a byte each */
+	bool hidden;		    /* we may not look */
+	char text[HOLDER_LINE + 1]; /* what its last holder has written; "": nothing */
+	char supervisor[HOLDER_LINE + 1]; /* and the last supervisor */
 };
+
+static void look_at_bytes(int fd, struct lock_file *lock)
+{
+	struct flock qemu, supervisor;
+
+	if (!lock_look(fd, HOLDER_BYTE, &qemu) || !lock_look(fd, SUPERVISOR_BYTE, &supervisor))
+		return;
+	lock->whole = qemu.l_type != F_UNLCK && lock_is_whole(&qemu);
+	lock->held = qemu.l_type != F_UNLCK && !lock->whole;
+	lock->supervised = supervisor.l_type == F_WRLCK && !lock_is_whole(&supervisor);
+}
 
 /*
  * Looks without taking: the lock of somebody who is just coming must not fail. By its path, since
@@ -51,9 +65,8 @@ struct lock_file {
 static void look_at_lock(const char *base, const char *name, const char *file,
 			 struct lock_file *lock)
 {
-	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct holder qemu;
 	char path[PATH_MAX];
-	ssize_t len;
 	int fd;
 
 	*lock = (struct lock_file){0};
@@ -64,11 +77,12 @@ static void look_at_lock(const char *base, const char *name, const char *file,
 	lock->hidden = fd < 0 && errno == EACCES;
 	if (fd < 0)
 		return;
-	lock->held = fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
-	lock->whole = lock->held && range.l_len == 0;
-	len = read(fd, lock->text, sizeof(lock->text) - 1);
-	lock->text[len > 0 ? len : 0] = '\0';
+	look_at_bytes(fd, lock);
+	lock_read(fd, HOLDER_BYTE, lock->text);
+	lock_read(fd, SUPERVISOR_BYTE, lock->supervisor);
 	close(fd);
+	if (holder_parse(&qemu, lock->text) && qemu.command) /* of a command line: another VM */
+		*lock = (struct lock_file){0};
 }
 
 static pid_t pid_from(long long number)
@@ -192,19 +206,51 @@ static bool is_hidden(const struct lock_file *lock, const struct lock_file *vm_l
 }
 
 /*
- * A supervisor takes lock before vm.lock and gives it back after it. So QEMU has none if lock is
- * free while vm.lock is held, by the same QEMU, before and after: *vm_lock.
+ * A supervisor takes lock before vm.lock and gives it back after it. So if lock is free while
+ * vm.lock is held, before and after (*vm_lock), by the same ones, then QEMU has no supervisor, or
+ * has one whose runtime directory is another one or gone.
  */
-static bool is_unmanaged(const struct store *store, const char *name, struct lock_file *vm_lock)
+static bool is_without_lock(const struct store *store, const char *name, struct lock_file *vm_lock)
 {
 	struct lock_file lock, before = *vm_lock;
 
-	if (!before.held)
-		return false;
 	look_at_lock(store->runtime, name, "lock", &lock);
 	look_at_lock(store->state, name, "vm.lock", vm_lock);
-	return !lock.held && vm_lock->held && !vm_lock->whole && vm_lock->text[0] &&
-	       strcmp(vm_lock->text, before.text) == 0;
+	return !lock.held && vm_lock->held == before.held &&
+	       vm_lock->supervised == before.supervised &&
+	       strcmp(vm_lock->text, before.text) == 0 &&
+	       strcmp(vm_lock->supervisor, before.supervisor) == 0;
+}
+
+/* What is known without state.json. */
+static void read_elsewhere(const struct store *store, const char *name,
+			   const struct lock_file *vm_lock, struct vm_status *status)
+{
+	int process = reach_supervisor(store->state, store->runtime, name, &status->supervisor);
+
+	if (process >= 0)
+		close(process);
+	status->state = vm_lock->held ? VM_RUNNING : VM_STARTING;
+	status->pid = pid_of(vm_lock);
+	snprintf(status->reason, sizeof(status->reason),
+		 "its runtime directory in %.100s is gone, or elsewhere",
+		 store->runtime ? store->runtime : "XDG_RUNTIME_DIR");
+}
+
+/* Nobody holds lock. */
+static void read_unsupervised(const struct store *store, const char *name,
+			      struct lock_file *vm_lock, struct vm_status *status)
+{
+	bool known = is_without_lock(store, name, vm_lock) && vm_lock->text[0];
+
+	if (known && vm_lock->supervised) {
+		read_elsewhere(store, name, vm_lock, status);
+	} else if (known) {
+		status->state = VM_UNMANAGED;
+		status->pid = pid_of(vm_lock);
+	} else if (vm_lock->held || vm_lock->supervised) { /* by one that has only just come */
+		status->state = VM_STARTING;
+	}
 }
 
 void vm_status_read(const struct store *store, const char *name, struct vm_status *status)
@@ -217,7 +263,6 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 	if (!lock.held && !vm_lock.held && vm_lock.text[0]) /* it may just have been removed */
 		look_at_lock(store->state, name, "vm.lock", &vm_lock);
 	status->changing = vm_lock.whole;
-	vm_lock.held = vm_lock.held && !vm_lock.whole;
 	if (lock.held) {
 		status->supervisor = pid_of(&lock);
 		read_supervised(store, name, status);
@@ -226,11 +271,8 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 		snprintf(status->reason, sizeof(status->reason),
 			 "its files in %s may not be read by us",
 			 vm_lock.hidden ? store->state : store->runtime);
-	} else if (is_unmanaged(store, name, &vm_lock)) {
-		status->state = VM_UNMANAGED;
-		status->pid = pid_of(&vm_lock);
-	} else if (vm_lock.held) { /* by one that has only just come */
-		status->state = VM_STARTING;
+	} else if (vm_lock.held || vm_lock.supervised) {
+		read_unsupervised(store, name, &vm_lock, status);
 	}
 	read_end(store, name, &status->end);
 	if (status->state == VM_STOPPED)
@@ -241,11 +283,18 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 
 int vm_status_pidfd(const struct store *store, const char *name, const struct vm_status *status)
 {
+	char *path = store_path(store, name, "vm.lock");
+	int fd = safefile_open(AT_FDCWD, path, O_RDONLY), process = -1;
 	struct holder holder;
-	struct lock_file lock;
 
-	look_at_lock(store->state, name, "vm.lock", &lock);
-	if (!lock.held || !holder_parse(&holder, lock.text) || holder.pid != status->pid)
-		return -1;
-	return holder_pidfd(&holder);
+	if (fd >= 0) {
+		process = lock_holder(fd, HOLDER_BYTE, &holder);
+		close(fd);
+	}
+	if (process >= 0 && holder.pid != status->pid) {
+		close(process);
+		process = -1;
+	}
+	free(path);
+	return process;
 }

@@ -32,7 +32,7 @@ struct vm_end {
 
 struct vm_status {
 	enum vm_state state;
-	pid_t supervisor; /* 0: none; it holds the lock at the time of asking */
+	pid_t supervisor; /* 0: none, or not known; it holds the lock at the time of asking */
 	pid_t pid;	  /* QEMU's; 0: none, or not known */
 	time_t started;	  /* CLOCK_REALTIME; 0: not known */
 	int64_t memory;	  /* MiB, as it was started with; 0: not known */
@@ -40,7 +40,7 @@ struct vm_status {
 	bool changing;	  /* it is down, and a vmconf has its files in hand */
 	bool unseen;	  /* it is down, and nobody saw its end */
 	char doing[32];	  /* the action of the ladder in progress, or "" */
-	char reason[160]; /* of VM_CRASHED, VM_UNKNOWN and a start that failed, or "" */
+	char reason[160]; /* of VM_CRASHED, VM_UNKNOWN, a start that failed, a lost directory */
 	struct vm_end end;
 };
 
@@ -51,10 +51,7 @@ bool vm_state_is_up(enum vm_state state);
 
 void vm_status_read(const struct store *store, const char *name, struct vm_status *status);
 
-/*
- * A pidfd of the QEMU that holds the VM's vm.lock, if it is the process that wrote its pid there
- * (pids are used again); else -1.
- */
+/* A pidfd of the QEMU that vm.lock names, if that holds it (lockfile.h); else -1. */
 int vm_status_pidfd(const struct store *store, const char *name, const struct vm_status *status);
 
 #endif

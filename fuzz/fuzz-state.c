@@ -121,7 +121,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				   data[0] & 4 && i == 0);
 		at = behind < end ? behind + 1 : end;
 	}
-	check(&store, (data[0] & 5) == 1, data[0] & 2);
+	/* One of a command line is another VM. */
+	if (!memmem(data, size, " command", strlen(" command")))
+		check(&store, (data[0] & 5) == 1, data[0] & 2);
 	for (size_t i = 0; i < COUNT(files); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);

@@ -17,19 +17,22 @@ subtest 'while it runs' => sub {
 	my $s = running(fake => ['-no-reboot'], name => 'runs');
 	wait_until('ready', sub { $s->state->{ready} });
 	my %before = %{ $s->state };
-	my @files = map { [$_, (stat($s->dir . "/$_"))[1]] } qw(control qmp vm.lock);
+	my @files = map { [$_, (stat($s->dir . "/$_"))[1]] } qw(control qmp);
+	my $lock = (stat("$work/state/runs/vm.lock"))[1];
 	my $next = $s->taken_over;
 	$next->wait_log(qr/QEMU runs, pid $before{pid}: running/);
 	wait_until('its state.json', sub { $next->state->{supervisor} == $next->{pid} && $next->state->{'run-state'} });
 	is($next->state->{$_}, $before{$_}, "state.json: $_") for qw(name pid ready phase run-state memory);
 	cmp_ok(abs($next->state->{started} - $before{started}), '<=', 1, 'state.json: started');
 	is((stat($next->dir . "/$_->[0]"))[1], $_->[1], "$_->[0] is the same file") for @files;
+	is((stat("$work/state/runs/vm.lock"))[1], $lock, 'vm.lock is the same file');
 	is_deeply($next->state->{'set-action'}, { reboot => 'shutdown', shutdown => 'poweroff' }, 'what is set in QEMU');
 	is(slurp($next->dir . '/lock'), "$next->{pid}\n", 'lock names the new one');
 	$next->signal('USR1');
 	$next->wait_log(qr/status: running, QEMU's pid is $before{pid}, up \d+s, no ladder in progress/);
 	$next->signal('TERM');
 	$next->ends_with(0, qr/$off; TERM: powerdown/, 'runs');
+	ok(!-e "$work/state/runs", 'nothing is left of its state directory');
 	is(presses($next), 1, 'one press');
 };
 
@@ -357,22 +360,22 @@ subtest 'ten at once' => sub {
 	$one->ends_with(0, $off, 'ten');
 };
 
-# A definition and a command line have vm.lock in different places, but one runtime directory.
+# A definition and a command line of one name have the same directories.
 subtest 'another VM of that name' => sub {
 	my @kinds = (['a definition', agent => 1], ['a command line']);
 	for ([@kinds], [reverse @kinds]) {
 		my ($one, $other) = @$_;
 		my $s = running(fake => [], name => 'clash', @$one[1 .. $#$one]);
-		my $files = sub { map { [$_, (stat)[1]] } glob($s->dir . '/{control,qmp,agent,state.json,vm.lock}') };
+		my $files = sub { map { [$_, (stat)[1]] } glob($s->dir . '/{control,qmp,agent,state.json,vm.lock}'), "$work/state/clash/vm.lock" };
 		wait_until('ready', sub { $s->state->{ready} });
 		$s->lost;
 		my @before = $files->();
 		my $second = supervise(fake => [], name => 'clash', @$other[1 .. $#$other]);
 		is($second->end, 75, "$one->[0] runs without a supervisor: $other->[0] is refused");
-		like($second->log, qr{VM clash: another QEMU of that name listens on \S+/clash/control}, 'and says why');
+		my $how = @$one > 1 ? 'from a definition' : 'by a command line';
+		like($second->log, qr{VM clash: another QEMU of that name, pid \d+, was started $how; end that one first}, 'and says why');
 		is(slurp($second->{record}), '', 'no QEMU was started');
 		is_deeply([$files->()], \@before, 'its files are left alone, and none is added');
-		ok(!-e "$ENV{QEMU_SUPERVISE_STATE_DIR}/clash/vm.lock", 'nor in the state directory') if !@$one[1 .. $#$one];
 		my $next = $s->successor;
 		$next->wait_log(qr/taking over QEMU/);
 		$next->signal('TERM');

@@ -48,6 +48,8 @@ is_deeply([sort @{ offers('vmconf', 'set', 'web1', '') }], ['cpus=', 'memory='],
 
 is_deeply(offers('qemu-supervise', '--boot'), ['--boot-timeout'], 'qemu-supervise: an option');
 is_deeply(offers('qemu-supervise', 'ma'), ['mail'], 'a VM');
+is_deeply(offers('qemu-supervise', '--signal', 'TE'), ['TERM'], 'a signal');
+is_deeply(offers('qemu-supervise', '--signal', 'TERM', 'ma'), ['mail'], 'and its VM');
 is_deeply(offers('qemu-supervise', '--ready', 'l'), ['listening'], 'a word');
 is_deeply(offers('qemu-supervise', '-o', 'TE'), ['TERM='], 'a trigger');
 ok((grep { $_ eq 'bash' } @{ offers('qemu-supervise', '--', 'bash') }), 'a command behind --');

@@ -226,8 +226,10 @@ subtest 'an answer that never comes is no hindrance' => sub {
 subtest 'not without the runtime directory' => sub {
 	my $s = running(fake => [], name => 'away');
 	rename("$work/run", "$work/run.away");
+	spew("$work/run", 'no directory: it cannot be made anew');
 	$s->signal('USR2');
 	$s->wait_log(qr/reexec: not now: the runtime directory was removed or replaced/);
+	unlink("$work/run");
 	rename("$work/run.away", "$work/run");
 	$s->signal('TERM');
 	$s->ends_with(0, $off, 'away');

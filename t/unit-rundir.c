@@ -33,6 +33,7 @@ static int begin_test(void **state)
 	snprintf(p->base, sizeof(p->base), "%s/qs-unit-XXXXXX", tmp ? tmp : "/tmp");
 	assert_non_null(mkdtemp(p->base));
 	setenv("QEMU_SUPERVISE_RUNTIME_DIR", p->base, 1);
+	setenv("QEMU_SUPERVISE_STATE_DIR", "/dev/null/none", 1); /* vm.lock is in the other one */
 	p->options.name = NAME;
 	p->dir = RUNDIR_NONE;
 	*state = p;
@@ -137,6 +138,22 @@ static void left_over(void **state)
 	rundir_remove(&p->dir);
 }
 
+/* A command line leaves nothing in the state directory, where its vm.lock was. */
+static void with_a_state_directory(void **state)
+{
+	struct place *p = *state;
+	char states[128], lock[160];
+
+	snprintf(states, sizeof(states), "%s/state", p->base);
+	snprintf(lock, sizeof(lock), "%s/" NAME "/vm.lock", states);
+	setenv("QEMU_SUPERVISE_STATE_DIR", states, 1);
+	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	assert_int_equal(access(lock, F_OK), 0);
+	assert_false(is_there(p, "vm.lock"));
+	rundir_remove(&p->dir);
+	assert_int_equal(access(states, F_OK), -1);
+}
+
 /* Of a VM that is deleted: nothing of one that runs, and all of one that was killed. */
 static void of_no_vm(void **state)
 {
@@ -229,6 +246,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(two_by_default, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(as_the_options_ask, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(left_over, begin_test, end_test),
+		cmocka_unit_test_setup_teardown(with_a_state_directory, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(of_no_vm, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(definition_of_before, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(path_too_long, begin_test, end_test),

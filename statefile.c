@@ -1,0 +1,111 @@
+#include "statefile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "xalloc.h"
+
+#define ROOM 4096 /* for all of it, written compactly */
+
+static int open_file(int dirfd, const char *name, int how)
+{
+	return openat(dirfd, name, how | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+}
+
+static bool reserve(int dirfd, const char *name)
+{
+	int fd = open_file(dirfd, name, O_WRONLY | O_CREAT);
+	bool reserved = fd >= 0 &&
+			(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, ROOM) == 0 || errno == EOPNOTSUPP);
+	int error = errno;
+
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return reserved;
+}
+
+bool statefile_make(int dirfd)
+{
+	unlinkat(dirfd, STATE_FILE, 0); /* of one that was killed */
+	unlinkat(dirfd, STATE_NEW, 0);
+	return reserve(dirfd, STATE_FILE) && reserve(dirfd, STATE_SPARE);
+}
+
+void statefile_reserve(int dirfd)
+{
+	reserve(dirfd, STATE_SPARE);
+}
+
+/* Over what is there, if anything: a write that fails leaves nothing that counts. */
+static bool write_over(int dirfd, const char *name, const char *text)
+{
+	int fd = open_file(dirfd, name, O_WRONLY | O_CREAT);
+	ssize_t len = (ssize_t)strlen(text), written = -1;
+	bool whole;
+	int error;
+
+	if (fd >= 0)
+		written = pwrite(fd, text, (size_t)len, 0);
+	if (written >= 0 && written < len)
+		errno = ENOSPC;
+	whole = written == len && ftruncate(fd, len) == 0;
+	error = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return whole;
+}
+
+static bool write_new(int dirfd, const json_t *state)
+{
+	char *text = xcheck(json_dumps(state, JSON_INDENT(2)));
+	bool written = write_over(dirfd, STATE_NEW, text) &&
+		       renameat(dirfd, STATE_NEW, dirfd, STATE_FILE) == 0;
+	int error = errno;
+
+	if (!written)
+		unlinkat(dirfd, STATE_NEW, 0);
+	free(text);
+	errno = error;
+	return written;
+}
+
+/* Some file systems cannot exchange: then the next spare needs room of its own. */
+static bool exchange(int dirfd)
+{
+	return renameat2(dirfd, STATE_SPARE, dirfd, STATE_FILE, RENAME_EXCHANGE) == 0 ||
+	       renameat(dirfd, STATE_SPARE, dirfd, STATE_FILE) == 0;
+}
+
+/* Whoever reads the old one meanwhile reads on: only the next time it is written over. */
+static bool write_spare(int dirfd, const json_t *state)
+{
+	char *text = xcheck(json_dumps(state, JSON_COMPACT));
+	bool written = write_over(dirfd, STATE_SPARE, text) && exchange(dirfd);
+	int error = errno;
+
+	statefile_reserve(dirfd);
+	free(text);
+	errno = error;
+	return written;
+}
+
+bool statefile_write(int dirfd, const json_t *state)
+{
+	return write_new(dirfd, state) || write_spare(dirfd, state);
+}
+
+json_t *statefile_read(int dirfd)
+{
+	int fd = open_file(dirfd, STATE_FILE, O_RDONLY);
+	json_t *state = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
+
+	if (fd >= 0)
+		close(fd);
+	return state;
+}

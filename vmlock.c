@@ -1,0 +1,290 @@
+#include "vmlock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "lockfile.h"
+#include "log.h"
+#include "paths.h"
+#include "safefile.h"
+#include "timespan.h"
+#include "xalloc.h"
+
+#define CLAIM_MS      2000 /* for a QEMU that is just being started to name itself in vm.lock */
+#define CLAIM_LOOK_MS 10
+
+int vmlock_dir(const struct rundir *dir)
+{
+	return dir->home >= 0 ? dir->home : dir->fd;
+}
+
+const char *vmlock_path(const struct rundir *dir)
+{
+	return dir->home >= 0 ? dir->home_path : dir->path;
+}
+
+bool vmlock_lives(const struct rundir *dir)
+{
+	return lock_is_held(dir->supervision, HOLDER_BYTE);
+}
+
+bool vmlock_is_blank(const struct rundir *dir)
+{
+	char text[HOLDER_LINE + 1];
+
+	lock_read(dir->supervision, HOLDER_BYTE, text);
+	return dir->supervision >= 0 && text[0] == '\0';
+}
+
+static bool is_of_definition(int fd)
+{
+	char text[HOLDER_LINE + 1];
+	struct holder holder;
+
+	lock_read(fd, HOLDER_BYTE, text);
+	return !holder_parse(&holder, text) || !holder.command;
+}
+
+bool vmlock_runs(const char *name)
+{
+	char *home = vm_name_is_valid(name) ? vm_home(name) : NULL;
+	char *path = xasprintf("%s/vm.lock", home ? home : "");
+	int fd = home ? safefile_open(AT_FDCWD, path, O_RDONLY) : -1;
+	bool runs = fd >= 0 && lock_is_held(fd, HOLDER_BYTE) && is_of_definition(fd);
+
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	free(home);
+	return runs;
+}
+
+/* ---- the lock of the directory ---- */
+
+/* The pid in it, as text: of its holder, or of the last one. */
+static void read_pid(const struct rundir *dir, char text[HOLDER_LINE + 1])
+{
+	int fd = safefile_open(dir->fd, "lock", O_RDONLY);
+
+	text[0] = '\0';
+	if (fd < 0)
+		return;
+	lock_read(fd, HOLDER_BYTE, text);
+	text[strcspn(text, " \n")] = '\0';
+	close(fd);
+}
+
+static bool is_gone(const char *pid)
+{
+	return atoi(pid) > 0 && kill(atoi(pid), 0) < 0 && errno == ESRCH;
+}
+
+/* What a supervisor that was killed had just forked may hold a copy for a moment. */
+static void wait_directory(struct rundir *dir, char text[HOLDER_LINE + 1])
+{
+	int64_t until = monotonic_ms() + CLAIM_MS;
+	int error;
+
+	for (;;) {
+		dir->lock = lock_take(dir->fd, "lock", HOLDER_BYTE);
+		error = errno;
+		read_pid(dir, text);
+		if (dir->lock >= 0 || error != EAGAIN || !is_gone(text) || monotonic_ms() >= until)
+			break;
+		poll(NULL, 0, CLAIM_LOOK_MS);
+	}
+	errno = error;
+}
+
+int vmlock_take_directory(struct rundir *dir, const char *name)
+{
+	char text[HOLDER_LINE + 1], pid[32];
+
+	wait_directory(dir, text);
+	if (dir->lock < 0 && errno == EAGAIN) {
+		log_error("VM %s already has a supervisor, pid %s; stop that one first%s", name,
+			  text[0] ? text : "unknown",
+			  dir->defined ? "" : ", or name this VM otherwise with --name");
+		return EX_TEMPFAIL;
+	}
+	if (dir->lock < 0) {
+		log_warn("cannot lock %s/lock", dir->path);
+		return EX_OSERR;
+	}
+	snprintf(pid, sizeof(pid), "%d\n", getpid());
+	if (ftruncate(dir->lock, 0) < 0 || pwrite(dir->lock, pid, strlen(pid), 0) < 0)
+		log_warn("cannot write our pid to %s/lock", dir->path);
+	return 0;
+}
+
+/* ---- vm.lock ---- */
+
+/* In the state directory it may be that of a command line and a definition with one name. */
+static bool is_anothers(const struct rundir *dir)
+{
+	return dir->home >= 0 && dir->holder.pid > 0 && dir->holder.command == dir->defined;
+}
+
+void vmlock_find_running(struct rundir *dir)
+{
+	int process = lock_holder(dir->supervision, HOLDER_BYTE, &dir->holder);
+
+	if (dir->running < 0 && !is_anothers(dir))
+		dir->running = process;
+	else if (process >= 0)
+		close(process);
+}
+
+/* A vm.lock with a name in it was not removed by a supervisor. */
+static void tell_unseen_end(const struct rundir *dir)
+{
+	char text[HOLDER_LINE + 1], boot[BOOT_ID];
+	struct holder last;
+
+	lock_read(dir->supervision, HOLDER_BYTE, text);
+	if (text[0] == '\0')
+		return;
+	boot_id(boot);
+	log_notice("nobody saw the last end of this VM: %s",
+		   holder_parse(&last, text) && strcmp(last.boot, boot) == 0
+			   ? "QEMU ended while it had no supervisor"
+			   : "the host went down with it");
+}
+
+bool vmlock_sign(const struct rundir *dir)
+{
+	struct holder us = holder_of(0);
+	bool signed_ = lock_write(dir->supervision, SUPERVISOR_BYTE, &us);
+
+	if (!signed_)
+		log_warn("cannot write our pid to %s/vm.lock", vmlock_path(dir));
+	return signed_;
+}
+
+/*
+ * Without a name in vm.lock a QEMU that loses its supervisor could never be taken over: the room
+ * for it is there before QEMU is, however full the disk.
+ */
+static bool prepare(struct rundir *dir)
+{
+	tell_unseen_end(dir);
+	if (!lock_reserve(dir->supervision) || !vmlock_sign(dir))
+		return false;
+	dir->vm_lock = lock_for_qemu(vmlock_dir(dir), "vm.lock", dir->supervision);
+	return dir->vm_lock >= 0;
+}
+
+/*
+ * Takes our part of vm.lock, and QEMU's or finds the QEMU that holds that. False and errno, EAGAIN:
+ * somebody else has one of them.
+ */
+static bool try_vm_lock(struct rundir *dir)
+{
+	struct flock qemu;
+
+	if (dir->supervision < 0)
+		dir->supervision = lock_take(vmlock_dir(dir), "vm.lock", SUPERVISOR_BYTE);
+	if (dir->supervision < 0 || !lock_look(dir->supervision, HOLDER_BYTE, &qemu))
+		return false;
+	if (qemu.l_type == F_UNLCK)
+		return prepare(dir);
+	vmlock_find_running(dir);
+	if (dir->running >= 0) {
+		vmlock_sign(dir); /* else we go on without: it needs a supervisor */
+		return true;
+	}
+	errno = EAGAIN;
+	return false;
+}
+
+/* Whose lock keeps us from taking our part. */
+static struct flock blocker(const struct rundir *dir)
+{
+	int fd = safefile_open(vmlock_dir(dir), "vm.lock", O_RDONLY);
+	struct flock lock;
+
+	if (fd < 0 || !lock_look(fd, SUPERVISOR_BYTE, &lock))
+		lock.l_type = F_UNLCK;
+	if (fd >= 0)
+		close(fd);
+	return lock;
+}
+
+/* A supervisor is there, or a vmconf: what that works on can be started when it is done. */
+static int tell_blocked(const struct rundir *dir, const char *name, const struct flock *lock,
+			const char *pid)
+{
+	if (lock_is_whole(lock)) {
+		log_error("VM %s is being changed: a vmconf holds %s/vm.lock; start it again when "
+			  "that is done",
+			  name, vmlock_path(dir));
+		return EX_OSERR;
+	}
+	log_error("VM %s still runs under a supervisor with another runtime directory than %s; "
+		  "QEMU's pid is %s",
+		  name, dir->path, pid);
+	return EX_TEMPFAIL;
+}
+
+static int tell_held(const struct rundir *dir, const char *name)
+{
+	struct flock lock = blocker(dir);
+	char text[HOLDER_LINE + 1] = "";
+	int fd = safefile_open(vmlock_dir(dir), "vm.lock", O_RDONLY);
+
+	if (fd >= 0) {
+		lock_read(fd, HOLDER_BYTE, text);
+		close(fd);
+	}
+	text[strcspn(text, " \n")] = '\0';
+	if (text[0] == '\0')
+		snprintf(text, sizeof(text), "unknown");
+	if (dir->supervision < 0 && lock.l_type != F_UNLCK)
+		return tell_blocked(dir, name, &lock, text);
+	if (is_anothers(dir))
+		log_error("VM %s: another QEMU of that name, pid %s, was started %s; end that one "
+			  "first%s",
+			  name, text, dir->defined ? "by a command line" : "from a definition",
+			  dir->defined ? "" : ", or name this VM otherwise with --name");
+	else
+		log_error("VM %s: %s/vm.lock is held, but not by pid %s that is named in it, so "
+			  "QEMU cannot be taken over; find its process (fuser) and end it",
+			  name, vmlock_path(dir), text);
+	return EX_TEMPFAIL;
+}
+
+/*
+ * While a supervisor dies, its copies may be closed later than its own lock; and a QEMU that it has
+ * just forked names itself a moment later.
+ */
+int vmlock_take(struct rundir *dir, const char *name)
+{
+	int64_t until = monotonic_ms() + CLAIM_MS;
+
+	while (!try_vm_lock(dir)) {
+		if (errno != EAGAIN) {
+			log_warn("cannot lock %s/vm.lock", vmlock_path(dir));
+			return EX_OSERR;
+		}
+		if (monotonic_ms() >= until)
+			return tell_held(dir, name);
+		poll(NULL, 0, CLAIM_LOOK_MS);
+	}
+	return 0;
+}
+
+void vmlock_claim(const struct rundir *dir, pid_t pid)
+{
+	struct holder holder = holder_of(pid);
+
+	holder.command = !dir->defined;
+	if (!lock_write(dir->supervision, HOLDER_BYTE, &holder))
+		return; /* there is room for it: lock_reserve(); else the lock itself counts */
+}
