@@ -30,7 +30,7 @@ FUZZ_OBJS = $(OBJS) store.o vmstate.o
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
 HOSTS = $(addprefix t/,apcupsd.t check.t daemontools.t monit.t nut.t openrc.t runit.t s6.t supervisord.t systemd.t \
-	systemd-boot.t sysvinit.t)
+	systemd-boot.t systemd-reload.t sysvinit.t)
 # Those that take longest begin first.
 LONG = $(addprefix t/,boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t soak.t)
 TESTS ?= $(LONG) $(filter-out $(LONG) $(HOSTS),$(wildcard t/*.t)) $(UNITS)

@@ -342,6 +342,26 @@ static void await_readiness(struct supervisor *s)
 	}
 }
 
+const char *events_awaited(const struct supervisor *s)
+{
+	switch (s->options.ready) {
+	case READY_STARTED:
+		return "QEMU has not told its run state";
+	case READY_LISTENING:
+		return "the guest has not listened to its power button";
+	case READY_AGENT:
+		return "the guest agent has not answered";
+	}
+	return NULL;
+}
+
+void events_await_no_longer(struct supervisor *s)
+{
+	guest_await_no_longer(s->guest);
+	if (s->agentport)
+		agentport_await_no_longer(s->agentport);
+}
+
 /* What QEMU may have told while it had no supervisor: a guest has gone down, or round. */
 static void see_what_was_missed(struct supervisor *s)
 {
@@ -401,7 +421,8 @@ void events_on_qmp_ready(void *arg)
 		actions_send(s, NULL, NULL); /* it may have been lost with the connection */
 	s->outcome.answered = s->qmp_seen = true;
 	s->watchdog_ticks = 0;
-	evtimer_del(s->unanswered_timer);
+	if (s->ready)
+		evtimer_del(s->unanswered_timer);
 	if (s->lost_told)
 		log_notice("QMP is there again");
 	s->lost_told = false;

@@ -475,13 +475,19 @@ static void look_absent(struct lifecycle *l, struct job *job)
 	}
 }
 
+/* One whose QEMU has never answered counts as started for the init system, not for us. */
+static bool is_ready(const struct vm_status *now)
+{
+	return now->ready && now->state != VM_STARTING && now->state != VM_STOPPING;
+}
+
 static void look_start(struct lifecycle *l, struct job *job)
 {
 	int64_t now = monotonic_ms(), within = patience(l);
 
 	if (!vm_state_is_up(job->now.state)) {
 		look_absent(l, job);
-	} else if (job->now.ready && job->now.state != VM_STOPPING) {
+	} else if (is_ready(&job->now)) {
 		over(l, job, 0);
 		printf("%s: %s (pid %d, %s)\n", job->name, vm_state_word(job->now.state),
 		       job->now.pid, took(job->asked).s);

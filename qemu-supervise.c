@@ -78,15 +78,26 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+/* Whoever waits for the VM to be ready waits no longer than a boot may take. */
 static void on_unanswered_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
+	bool counts = !s->ready && !report_stopping(s);
+	char *silent = s->qmp_seen ? xstrdup(events_awaited(s))
+				   : xasprintf("QEMU, pid %d, has not answered", s->qemu);
 
 	(void)fd, (void)what;
-	log_warnx("QEMU, pid %d, has not answered for %s since %s", s->qemu,
-		  timespan_about(s->options.boot_timeout).s,
-		  s->adopted ? "it was taken over" : "its start");
-	notify_status("QEMU does not answer");
+	log_warnx("%s for %s since %s%s", silent, timespan_about(s->options.boot_timeout).s,
+		  s->adopted ? "it was taken over" : "its start",
+		  counts ? "; the VM counts as started" : "");
+	if (!s->qmp_seen)
+		notify_status("QEMU does not answer");
+	else if (counts)
+		notify_status("Started; %s", silent);
+	free(silent);
+	events_await_no_longer(s);
+	if (counts)
+		report_ready(s);
 }
 
 /* ---- signals ---- */
@@ -680,7 +691,7 @@ static void dispatch(struct supervisor *s)
 static void supervise(struct supervisor *s)
 {
 	notify_status(s->adopted ? "Taking over" : "Starting");
-	if (s->options.boot_timeout != FOREVER && !s->qmp_seen)
+	if (s->options.boot_timeout != FOREVER && !(s->qmp_seen && s->ready))
 		timespan_arm(s->unanswered_timer, s->options.boot_timeout);
 	report_pulse(s);
 	if (notify_watchdog_period() > 0)

@@ -25,9 +25,10 @@
 #include "vmstate.h"
 #include "xalloc.h"
 
-#define QMP_MS	 2000
-#define AGENT_MS 2000
-#define MANY	 500 /* VMs, for which a second process pays off in a list */
+#define QMP_MS	       2000
+#define AGENT_MS       2000
+#define BEFORE_QEMU_MS 10000 /* of a start, at most */
+#define MANY	       500   /* VMs, for which a second process pays off in a list */
 
 static const struct option json_option[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
 
@@ -465,27 +466,31 @@ static bool check_files(const struct vm *vm)
 	return good;
 }
 
-/* How long its ladder may take is told to the adapter: in whole seconds, or "forever". */
-static void set_stop_time(const struct vm *vm)
+static void set_time(const char *variable, int64_t ms)
+{
+	char *text = ms == FOREVER ? xstrdup("forever")
+				   : xasprintf("%lld", (long long)(ms + 999) / 1000);
+
+	setenv(variable, text, 1);
+	free(text);
+}
+
+/* How long it may take until it is ready, and its ladder, is told to the adapter. */
+static void set_times(const struct vm *vm)
 {
 	struct policy policy;
-	int64_t longest;
-	char *text;
 
 	policy_init(&policy);
 	vm_take_ladders(vm, &policy);
-	longest = policy_longest_stop(&policy, vm->boot_timeout);
-	text = longest == FOREVER ? xstrdup("forever")
-				  : xasprintf("%lld", (long long)(longest + 999) / 1000);
-	setenv("QEMU_SUPERVISE_STOP_TIME", text, 1);
-	free(text);
+	set_time("QEMU_SUPERVISE_START_TIME", timespan_add(vm->boot_timeout, BEFORE_QEMU_MS));
+	set_time("QEMU_SUPERVISE_STOP_TIME", policy_longest_stop(&policy, vm->boot_timeout));
 	policy_free(&policy);
 }
 
 /* How it is run: the adapter knows what would cut a ladder short. */
 static bool check_service(const struct store *store, const struct vm *vm)
 {
-	set_stop_time(vm);
+	set_times(vm);
 	return adapter_run(store, "check", vm->name, NULL) != EXIT_CUTS_SHORT;
 }
 

@@ -95,7 +95,7 @@ struct supervisor {
 	struct event *watchdog_timer;
 	struct event *drain_timer;
 	struct event *kill_timer;
-	struct event *unanswered_timer;
+	struct event *unanswered_timer; /* until QEMU has answered and the VM is ready */
 	struct event *back_timer;
 	struct event *reexec_timer;
 	struct event *gone_event; /* of one that was adopted */
@@ -148,6 +148,10 @@ void events_on_run_state(void *arg, enum qmp_result result, json_t *value);
 
 /* Raises a trigger that is no signal, if there is a ladder for it. event is borrowed. */
 void events_trigger(struct supervisor *s, const char *name, json_t *event);
+
+/* What the VM's readiness waits for, as a sentence; and it does so no longer. */
+const char *events_awaited(const struct supervisor *s);
+void events_await_no_longer(struct supervisor *s);
 
 /* Another connection, or NULL. */
 void events_set_qmp(struct supervisor *s, struct qmp *qmp);
