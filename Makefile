@@ -7,6 +7,7 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 LIBEXECDIR ?= $(PREFIX)/libexec
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
 DOCDIR ?= $(PREFIX)/share/doc/qemu-supervise
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 PKG_CONFIG ?= pkg-config
 # Much of a test is waiting.
 PROVE ?= prove -j$$((2 * $$(nproc)))
@@ -29,7 +30,7 @@ UNITS = $(basename $(wildcard t/unit-*.c))
 FUZZ_OBJS = $(OBJS) store.o vmstate.o
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
-HOSTS = $(addprefix t/,apcupsd.t check.t daemontools.t monit.t nut.t openrc.t runit.t s6.t supervisord.t systemd.t \
+HOSTS = $(addprefix t/,apcupsd.t check.t daemontools.t monit.t needrestart.t nut.t openrc.t runit.t s6.t supervisord.t systemd.t \
 	systemd-boot.t systemd-reload.t sysvinit.t)
 # Those that take longest begin first.
 LONG = $(addprefix t/,boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t soak.t)
@@ -128,6 +129,7 @@ INSTALLED = 755 qemu-supervise $(SBINDIR) \
 	644 examples/systemd/qemu-supervise-guests.service $(SYSTEMDDIR)/system \
 	644 examples/systemd/user/qemu-supervise@.service $(SYSTEMDDIR)/user \
 	644 examples/systemd/user/qemu-supervise-guests.service $(SYSTEMDDIR)/user \
+	644 examples/needrestart/qemu-supervise.conf $(SYSCONFDIR)/needrestart/conf.d \
 	644 examples/systemd/needs-db.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
@@ -177,7 +179,7 @@ INSTALLED = 755 qemu-supervise $(SBINDIR) \
 OURS = $(addprefix $(SERVICEDIR)/,openrc runit/control runit/log runit s6/log s6 s6-rc) $(SERVICEDIR) $(LIBEXECDIR)/qemu-supervise/init \
 	$(LIBEXECDIR)/qemu-supervise $(DATADIR) \
 	$(addprefix $(DOCDIR)/examples/,container daemontools/log daemontools monit runit supervisord systemd sysvinit ups) \
-	$(DOCDIR)/examples $(DOCDIR)
+	$(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/needrestart/conf.d $(SYSCONFDIR)/needrestart
 
 install: all
 	@set -e; set -- $(INSTALLED); while [ $$# -gt 0 ]; do \

@@ -23,6 +23,7 @@ my @make = ('make', '-C', $top, '-o', 'all', '--no-print-directory', "DESTDIR=$w
 my ($status, undef, $errors) = run_command(@make, 'install');
 is($status, 0, 'make install') or diag($errors);
 is_deeply([files("$work/root")], [map { "/opt/qs/$_" } qw(
+	etc/needrestart/conf.d/qemu-supervise.conf
 	lib/systemd/system/qemu-supervise-guests.service
 	lib/systemd/system/qemu-supervise@.service
 	lib/systemd/user/qemu-supervise-guests.service
