@@ -139,6 +139,7 @@ static void on_stays(struct supervisor *s)
 	struct climb *climb = s->presser ? s->presser : s->asker;
 
 	events_tell_ending(s, false);
+	s->down_since = 0;
 	if (climb && climb == s->climber.ending)
 		climb_failed(&s->climber, climb, "the guest is down already");
 }
@@ -230,6 +231,8 @@ static void on_event_shutdown(struct supervisor *s, json_t *data)
 			ask_run_state(s);
 		return;
 	}
+	if (s->down_since == 0)
+		s->down_since = monotonic_ms();
 	events_tell_ending(s, true);
 	guest_release(s->guest);
 	if (s->asker)

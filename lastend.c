@@ -45,7 +45,24 @@ static bool write_file(const char *path, const char *text)
 	return written;
 }
 
-void lastend_write(const char *name, int status, const char *words)
+int64_t lastend_flush(const char *name)
+{
+	char *state = paths_state_dir();
+	char *path = xasprintf("%s/%s/" LAST_END, state ? state : "", name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	json_t *end = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
+	json_t *flush = json_object_get(end, "flush-ms");
+	int64_t ms = json_is_integer(flush) ? json_integer_value(flush) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	json_decref(end);
+	free(path);
+	free(state);
+	return ms;
+}
+
+void lastend_write(const char *name, int status, const char *words, int64_t flush)
 {
 	char *state = paths_state_dir();
 	char *path = xasprintf("%s/%s/" LAST_END, state ? state : "", name);
@@ -53,8 +70,11 @@ void lastend_write(const char *name, int status, const char *words)
 	json_t *said = json_string(*words ? words : words_of(status));
 	json_t *end = xcheck(json_pack("{s:i, s:i, s:o*, s:I}", "version", 1, "status", status,
 				       "words", said, "ended", (json_int_t)time(NULL)));
-	char *text = xcheck(json_dumps(end, JSON_INDENT(2)));
+	char *text;
 
+	if (flush >= 0)
+		json_object_set_new(end, "flush-ms", json_integer(flush));
+	text = xcheck(json_dumps(end, JSON_INDENT(2)));
 	if (!state || !write_file(new, text) || rename(new, path) < 0)
 		log_warn("cannot write %s", path);
 	json_decref(end);

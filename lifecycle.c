@@ -611,19 +611,24 @@ static size_t begin_order(struct lifecycle *l, size_t first)
 	return end;
 }
 
-/* One order after the other. */
+/* One order after the other: an earlier one that has had its turn, and is not down, holds none up.
+ */
 static void run_orders(struct lifecycle *l)
 {
-	size_t end = 0, done = 0;
+	size_t first = 0, end = 0, done = 0;
+	bool next = true;
 
 	while (done < l->count) {
-		if (end < l->count && (done == end || monotonic_ms() >= l->turn))
-			end = begin_order(l, end);
+		if (end < l->count && (next || monotonic_ms() >= l->turn)) {
+			first = end;
+			end = begin_order(l, first);
+		}
 		step(l, end);
 		done = count_phase(l, end, PHASE_OVER);
+		next = done - count_phase(l, first, PHASE_OVER) == end - first;
 		fflush(stdout);
 		show_progress(l);
-		if (done < end)
+		if (done < end && !(next && end < l->count))
 			poll(NULL, 0, LOOK_MS);
 	}
 }

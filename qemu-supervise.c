@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -228,6 +229,7 @@ static bool take_orphan(struct supervisor *s)
 		  s->options.command[0], orphan);
 	s->qemu = orphan;
 	s->gone = s->waited = false;
+	s->gone_since = 0;
 	rundir_claim_for(&s->dir, orphan);
 	if (s->outcome.killed)
 		actions_kill_qemu(s);
@@ -253,6 +255,8 @@ void supervisor_finish_if_over(struct supervisor *s)
 {
 	if (!s->gone)
 		return;
+	if (s->gone_since == 0)
+		s->gone_since = monotonic_ms();
 	evtimer_del(s->reconnect_timer);
 	if (s->qmp) {
 		if (!evtimer_pending(s->drain_timer, NULL))
@@ -286,6 +290,14 @@ static char *history_text(const struct supervisor *s)
 		text = longer;
 	}
 	return text;
+}
+
+/* How long QEMU took to end by itself; -1: that was not seen. CHLD may overtake SHUTDOWN. */
+static int64_t flush_time(const struct supervisor *s)
+{
+	bool seen = s->down_since > 0 && s->gone_since > 0 && !s->outcome.killed;
+
+	return seen ? MAX(s->gone_since - s->down_since, 0) : -1;
 }
 
 static int exec_status(int error)
@@ -499,6 +511,8 @@ static void prepare(struct supervisor *s)
 		s->agentport = agentport_new(s->base, &s->dir, &events_agentport, s);
 	s->runner = runner_new(s->base, &s->signals.inherited, actions_on_program_done, s);
 	climber_init(&s->climber, &s->options.policy, &actions_ops, s);
+	if (s->options.defined)
+		climber_set_flush(&s->climber, lastend_flush(s->options.name));
 	s->actions = s->options.actions;
 	if (event_add(s->signal_event, NULL) < 0)
 		fatal(EX_OSERR, "cannot wait for signals");
@@ -764,7 +778,7 @@ int main(int argc, char **argv)
 			status = tell_the_end(&s);
 		}
 		if (s.options.defined)
-			lastend_write(s.options.name, status, s.words);
+			lastend_write(s.options.name, status, s.words, flush_time(&s));
 		rundir_remove(&s.dir);
 	}
 	release(&s);

@@ -47,8 +47,9 @@ struct supervisor {
 	bool adopted; /* another supervisor started it: it is no child of ours */
 	bool waited;  /* waitpid(2) told wait_status */
 	int wait_status;
-	bool gone;  /* QEMU has ended */
-	bool ended; /* and all that it said was heard */
+	bool gone;			/* QEMU has ended */
+	bool ended;			/* and all that it said was heard */
+	int64_t down_since, gone_since; /* ms: its SHUTDOWN, its end; 0: not seen */
 	int exec_pipe, exec_error;
 	int readconfig; /* its number in QEMU's command line */
 	time_t started; /* CLOCK_REALTIME, for people */
