@@ -37,6 +37,41 @@ is($h->qemu('hangs'), $qemu, 'a supervisor that hangs is killed, and the next on
 $h->ok_does('systemctl', 'stop', 'qemu-supervise@hangs');
 $h->is_clean('hangs', 'after a stop by the next one');
 
+# ---- meanwhile: units that are shown, of VMs without a definition; each says that the VM outlives its supervisor ----
+my %shown = (
+	'README.md' => slurp("$top/README.md") =~ /^A whole systemd unit:\n\n(.*?)^\S/ms,
+	'qemu-supervise(8)' => slurp("$top/man/qemu-supervise.8") =~ /^A unit for a command line.*?indent\n(.*?)^\.Ed/ms,
+	'web.service' => slurp("$top/examples/web.service"),
+);
+
+sub shown {
+	my ($property) = @_;
+	my (undef, $value) = $h->does('systemctl', 'show', '--value', "--property=$property", 'web');
+	return $value =~ s/\n//r;
+}
+
+for my $where (sort keys %shown) {
+	make_disk("$work/srv/web.disk");
+	unlink("$work/srv/web.console");
+	my $unit = $shown{$where} =~ s/\\e$/\\/gmr =~ s/^ {4}//gmr;
+	ok($unit =~ s{(^ExecStart=\S+ [^\n]*?-- ).*?[^\\]$}{$1qemu-system-x86_64 -machine q35 -accel tcg -m 128 -display none}ms, "$where: its command");
+	my $guest = '-kernel /guest/vmlinuz -initrd /guest/initrd -append "' . T::guest_append('normal')
+		. '" -drive file=/srv/web.disk,format=raw,if=virtio -serial file:/srv/web.console';
+	spew("$work/units/web.service", $unit =~ s/-display none/-display none $guest/r);
+	$h->ok_does('systemctl', 'daemon-reload');
+	$h->ok_does('systemctl', 'start', 'web');
+	wait_until('the guest', sub { $h->console('web') =~ /guest: listening/ });
+	my $vm_lock = $h->ok_does('cat', '/run/qemu-supervise/web/vm.lock');
+	$h->ok_does('systemctl', 'kill', '-s', 'KILL', '--kill-whom=main', 'web');
+	wait_until('another supervisor', sub { shown('NRestarts') eq 1 && shown('ActiveState') eq 'active' });
+	is($h->ok_does('cat', '/run/qemu-supervise/web/vm.lock'), $vm_lock, "$where: the VM outlives its supervisor");
+	is(shown('TimeoutStartUSec') . ' ' . shown('TimeoutStopUSec'), 'infinity infinity', "$where: nothing cuts its ladder");
+	$h->ok_does('systemctl', 'stop', 'web');
+	is(shown('Result'), 'success', "$where: a stop");
+	$h->is_clean('web', 'after it');
+	$h->does('systemctl', 'reset-failed', 'web');
+}
+
 # ---- the reload ----
 wait_until('what would be more than 60 s of the stop', sub { now() > $at{slow} + 66 || $h->unit('slow', 'ActiveState') ne 'deactivating' });
 $h->ok_does('systemctl', 'daemon-reload');
