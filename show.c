@@ -17,6 +17,7 @@
 #include "adapter.h"
 #include "ask.h"
 #include "ladder.h"
+#include "lifecycle.h"
 #include "log.h"
 #include "quote.h"
 #include "timespan.h"
@@ -28,7 +29,8 @@
 #define QMP_MS	       2000
 #define AGENT_MS       2000
 #define BEFORE_QEMU_MS 10000 /* of a start, at most */
-#define MANY	       500   /* VMs, for which a second process pays off in a list */
+#define GOES_ON	       "; the init system tries again and again"
+#define MANY	       500 /* VMs, for which a second process pays off in a list */
 
 static const struct option json_option[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
 
@@ -63,6 +65,12 @@ static void print_json(json_t *value)
 static int64_t uptime(const struct vm_status *status)
 {
 	return status->started && status->pid ? MAX(time(NULL) - status->started, 0) : 0;
+}
+
+static void read_status(const struct store *store, const char *name, struct vm_status *status)
+{
+	vm_status_read(store, name, status);
+	status->failing = comes_back(store, name, status);
 }
 
 /* ---- list ---- */
@@ -134,11 +142,12 @@ static void read_line(const struct overview *o, const char *name, struct line *l
 
 	*line = (struct line){.name = name, .broken = !vm};
 	if (has_entry(&o->homes, name) || has_entry(&o->runtimes, name))
-		vm_status_read(o->store, name, &line->status);
+		read_status(o->store, name, &line->status);
 	line->memory = line->status.memory;
 	if (!line->memory && vm)
 		line->memory = vm->memory;
-	snprintf(line->note, sizeof(line->note), "%s", line->status.reason);
+	snprintf(line->note, sizeof(line->note), "%s%s", line->status.reason,
+		 line->status.failing ? GOES_ON : "");
 	if (!vm)
 		snprintf(line->note, sizeof(line->note), "broken definition: vmconf check %s",
 			 name);
@@ -248,12 +257,13 @@ static json_t *status_json(const char *name, const struct vm_status *status)
 	bool up = vm_state_is_up(status->state);
 
 	return xcheck(json_pack(
-		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b}", "name", name, "state",
+		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "name", name, "state",
 		vm_state_word(status->state), "pid", number_or_null(status->pid), "supervisor",
 		number_or_null(status->supervisor), "uptime",
 		up && status->pid && status->started ? json_integer(uptime(status)) : json_null(),
 		"last-status", status->end.known ? json_integer(status->end.status) : json_null(),
-		"reason", text_or_null(status->reason), "ready", up && status->ready));
+		"reason", text_or_null(status->reason), "ready", up && status->ready, "failing",
+		status->failing));
 }
 
 static void print_list_json(const struct line *lines, size_t count)
@@ -605,6 +615,7 @@ static void print_status(const char *name, const struct vm_status *status, json_
 	print_field("name", name);
 	print_field("state", vm_state_word(status->state));
 	print_field("reason", status->reason);
+	print_field("failing", status->failing ? GOES_ON + 2 : "");
 	print_field("run state", run_state ? run_state : "");
 	print_field("doing", status->doing);
 	if (status->pid)
@@ -638,7 +649,7 @@ int cmd_status(struct call *call)
 
 	if (known != 0)
 		return known;
-	vm_status_read(&call->store, name, &status);
+	read_status(&call->store, name, &status);
 	all = status_json(name, &status);
 	json_object_set_new(all, "version", json_integer(1));
 	json_object_set_new(all, "memory", number_or_null(status.memory));
