@@ -161,7 +161,7 @@ INSTALLED = 755 qemu-supervise $(SBINDIR) \
 	644 examples/container/Containerfile $(DOCDIR)/examples/container \
 	644 examples/container/compose.yaml $(DOCDIR)/examples/container \
 	644 examples/container/pod.yaml $(DOCDIR)/examples/container \
-	644 examples/container/vm.json $(DOCDIR)/examples/container \
+	755 examples/container/vm $(DOCDIR)/examples/container \
 	755 examples/ups/ups-vms $(DOCDIR)/examples/ups \
 	644 examples/ups/upsmon.conf $(DOCDIR)/examples/ups \
 	644 examples/ups/upssched.conf $(DOCDIR)/examples/ups \

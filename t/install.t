@@ -55,7 +55,7 @@ is_deeply([files("$work/root")], [map { "/opt/qs/$_" } qw(
 	share/doc/qemu-supervise/examples/container/Containerfile
 	share/doc/qemu-supervise/examples/container/compose.yaml
 	share/doc/qemu-supervise/examples/container/pod.yaml
-	share/doc/qemu-supervise/examples/container/vm.json
+	share/doc/qemu-supervise/examples/container/vm
 	share/doc/qemu-supervise/examples/daemontools/log/run
 	share/doc/qemu-supervise/examples/daemontools/run
 	share/doc/qemu-supervise/examples/monit/again
