@@ -7,6 +7,7 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 LIBEXECDIR ?= $(PREFIX)/libexec
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
 DOCDIR ?= $(PREFIX)/share/doc/qemu-supervise
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 PKG_CONFIG ?= pkg-config
 # Much of a test is waiting.
 PROVE ?= prove -j$$((2 * $$(nproc)))
@@ -31,8 +32,8 @@ UNITS = $(basename $(wildcard t/unit-*.c))
 FUZZ_OBJS = $(OBJS)
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
-HOSTS = $(addprefix t/,apcupsd.t check.t daemontools.t monit.t nut.t openrc.t runit.t s6.t supervisord.t systemd.t \
-	systemd-boot.t sysvinit.t)
+HOSTS = $(addprefix t/,apcupsd.t check.t daemontools.t monit.t needrestart.t nut.t openrc.t runit.t s6.t supervisord.t systemd.t \
+	systemd-boot.t systemd-order.t systemd-reload.t sysvinit.t)
 # Those that take longest begin first.
 LONG = $(addprefix t/,boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t soak.t)
 TESTS ?= $(LONG) $(filter-out $(LONG) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
@@ -121,6 +122,12 @@ lint:
 # Of which the adapters make the services of VMs: ../examples as they see it, here and where they are installed.
 SERVICEDIR = $(LIBEXECDIR)/qemu-supervise/examples
 
+# systemd 254 and later can let the pause between two starts grow; earlier ones would complain at each reload.
+RESTART_PAUSE ?= $(shell version=$$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p'); \
+	[ "$${version:-0}" -lt 254 ] || echo yes)
+RESTART_PAUSES = 644 examples/systemd/restart-pause.conf "$(SYSTEMDDIR)/system/qemu-supervise@.service.d" \
+	644 examples/systemd/restart-pause.conf "$(SYSTEMDDIR)/user/qemu-supervise@.service.d"
+
 # Each row: mode, file, and the directory where it goes.
 INSTALLED = 755 qemu-supervise $(SBINDIR) \
 	755 vmconf $(SBINDIR) \
@@ -128,8 +135,10 @@ INSTALLED = 755 qemu-supervise $(SBINDIR) \
 	755 init/systemd $(LIBEXECDIR)/qemu-supervise/init \
 	644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/system \
 	644 examples/systemd/qemu-supervise-guests.service $(SYSTEMDDIR)/system \
+	644 examples/systemd/qemu-supervise-boot.service $(SYSTEMDDIR)/system \
 	644 examples/systemd/user/qemu-supervise@.service $(SYSTEMDDIR)/user \
 	644 examples/systemd/user/qemu-supervise-guests.service $(SYSTEMDDIR)/user \
+	644 examples/needrestart/qemu-supervise.conf $(SYSCONFDIR)/needrestart/conf.d \
 	644 examples/systemd/needs-db.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
@@ -154,7 +163,7 @@ INSTALLED = 755 qemu-supervise $(SBINDIR) \
 	644 examples/container/Containerfile $(DOCDIR)/examples/container \
 	644 examples/container/compose.yaml $(DOCDIR)/examples/container \
 	644 examples/container/pod.yaml $(DOCDIR)/examples/container \
-	644 examples/container/vm.json $(DOCDIR)/examples/container \
+	755 examples/container/vm $(DOCDIR)/examples/container \
 	755 examples/ups/ups-vms $(DOCDIR)/examples/ups \
 	644 examples/ups/upsmon.conf $(DOCDIR)/examples/ups \
 	644 examples/ups/upssched.conf $(DOCDIR)/examples/ups \
@@ -175,11 +184,13 @@ INSTALLED = 755 qemu-supervise $(SBINDIR) \
 	644 man/vmconf.8 $(MANDIR)/man8 \
 	644 man/vmconf.5 $(MANDIR)/man5 \
 	644 man/qemu-supervise-init.7 $(MANDIR)/man7 \
-	644 man/qemu-supervise.7 $(MANDIR)/man7
-OURS = $(addprefix $(SERVICEDIR)/,openrc runit/control runit/log runit s6/log s6 s6-rc) $(SERVICEDIR) $(LIBEXECDIR)/qemu-supervise/init \
+	644 man/qemu-supervise.7 $(MANDIR)/man7 \
+	$(if $(RESTART_PAUSE),$(RESTART_PAUSES))
+OURS = $(addsuffix /qemu-supervise@.service.d,$(SYSTEMDDIR)/system $(SYSTEMDDIR)/user) \
+	$(addprefix $(SERVICEDIR)/,openrc runit/control runit/log runit s6/log s6 s6-rc) $(SERVICEDIR) $(LIBEXECDIR)/qemu-supervise/init \
 	$(LIBEXECDIR)/qemu-supervise $(DATADIR) \
 	$(addprefix $(DOCDIR)/examples/,container daemontools/log daemontools monit runit supervisord systemd sysvinit ups) \
-	$(DOCDIR)/examples $(DOCDIR)
+	$(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/needrestart/conf.d $(SYSCONFDIR)/needrestart
 
 install: all
 	@set -e; set -- $(INSTALLED); while [ $$# -gt 0 ]; do \

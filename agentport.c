@@ -319,6 +319,13 @@ void agentport_await(struct agentport *p)
 	look(p);
 }
 
+void agentport_await_no_longer(struct agentport *p)
+{
+	p->awaiting = false;
+	if (!p->shutting)
+		agentport_release(p);
+}
+
 bool agentport_is_open(const struct agentport *p)
 {
 	return p->open;

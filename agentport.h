@@ -54,8 +54,9 @@ void agentport_shutdown(struct agentport *port, bool asked);
 /* Ends that. */
 void agentport_release(struct agentport *port);
 
-/* Asks for one call of answers(). */
+/* Asks for one call of answers(); or does so no longer. */
 void agentport_await(struct agentport *port);
+void agentport_await_no_longer(struct agentport *port);
 
 /* Whether the guest has the port open, as last seen. */
 bool agentport_is_open(const struct agentport *port);

@@ -139,6 +139,7 @@ static void on_stays(struct supervisor *s)
 	struct climb *climb = s->presser ? s->presser : s->asker;
 
 	events_tell_ending(s, false);
+	s->down_since = 0;
 	if (climb && climb == s->climber.ending)
 		climb_failed(&s->climber, climb, "the guest is down already");
 }
@@ -230,6 +231,8 @@ static void on_event_shutdown(struct supervisor *s, json_t *data)
 			ask_run_state(s);
 		return;
 	}
+	if (s->down_since == 0)
+		s->down_since = monotonic_ms();
 	events_tell_ending(s, true);
 	guest_release(s->guest);
 	if (s->asker)
@@ -342,6 +345,26 @@ static void await_readiness(struct supervisor *s)
 	}
 }
 
+const char *events_awaited(const struct supervisor *s)
+{
+	switch (s->options.ready) {
+	case READY_STARTED:
+		return "QEMU has not told its run state";
+	case READY_LISTENING:
+		return "the guest has not listened to its power button";
+	case READY_AGENT:
+		return "the guest agent has not answered";
+	}
+	return NULL;
+}
+
+void events_await_no_longer(struct supervisor *s)
+{
+	guest_await_no_longer(s->guest);
+	if (s->agentport)
+		agentport_await_no_longer(s->agentport);
+}
+
 /* What QEMU may have told while it had no supervisor: a guest has gone down, or round. */
 static void see_what_was_missed(struct supervisor *s)
 {
@@ -401,7 +424,8 @@ void events_on_qmp_ready(void *arg)
 		actions_send(s, NULL, NULL); /* it may have been lost with the connection */
 	s->outcome.answered = s->qmp_seen = true;
 	s->watchdog_ticks = 0;
-	evtimer_del(s->unanswered_timer);
+	if (s->ready)
+		evtimer_del(s->unanswered_timer);
 	if (s->lost_told)
 		log_notice("QMP is there again");
 	s->lost_told = false;

@@ -556,6 +556,13 @@ void guest_await(struct guest *g)
 	look(g);
 }
 
+void guest_await_no_longer(struct guest *g)
+{
+	g->awaiting = false;
+	if (!g->pressing)
+		evtimer_del(g->look_timer);
+}
+
 enum guest_need guest_need(const char *run_state, const char **why)
 {
 	const struct run_state *state = find_run_state(run_state);

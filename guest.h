@@ -62,8 +62,9 @@ void guest_press_on(struct guest *guest, unsigned presses);
 /* Ends pressing. */
 void guest_release(struct guest *guest);
 
-/* Asks for one call of listens(). */
+/* Asks for one call of listens(); or does so no longer. */
 void guest_await(struct guest *guest);
+void guest_await_no_longer(struct guest *guest);
 
 /* "listens", "does not listen", "not known": as last seen. */
 const char *guest_hearing(const struct guest *guest);

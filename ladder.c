@@ -5,13 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 #include "log.h"
 #include "timespan.h"
 #include "words.h"
 #include "xalloc.h"
 
-#define RESERVE_MS     5000  /* what quit and kill keep of a deadline */
+#define RESERVE_MS     5000  /* what quit and kill keep of a deadline, at most */
+#define RESERVE_SHARE  4     /* and a part of it, at most */
+#define MARGIN_MS      1000  /* beyond what QEMU needs to end, where that is known */
 #define FLUSH_EXTRA_MS 30000 /* once, for a QEMU that is flushing after SHUTDOWN */
 #define AGAIN_MS       10000 /* between tries of a last rung that has no bound and failed */
 
@@ -485,7 +488,8 @@ static void begin(struct climber *c, struct climb *climb, const char *from);
 void climber_init(struct climber *c, const struct policy *policy, const struct ladder_ops *ops,
 		  void *arg)
 {
-	*c = (struct climber){.policy = policy, .ops = ops, .arg = arg, .deadline = FOREVER};
+	*c = (struct climber){
+		.policy = policy, .ops = ops, .arg = arg, .deadline = FOREVER, .flush = -1};
 	c->count = policy->count + 1;
 	c->climbs = xcalloc(c->count, sizeof(c->climbs[0]));
 	for (size_t i = 0; i < policy->count; i++)
@@ -769,6 +773,19 @@ static struct climb *stop_climb(const struct climber *c)
 						     : c->resort;
 }
 
+void climber_set_flush(struct climber *c, int64_t ms)
+{
+	c->flush = ms;
+}
+
+/* Twice what QEMU has needed to end: its disks may have more to flush this time. */
+static int64_t reserve_of(const struct climber *c, int64_t ms)
+{
+	int64_t needed = c->flush < 0 ? RESERVE_MS : 2 * c->flush + MARGIN_MS;
+
+	return MIN(MIN(needed, RESERVE_MS), ms / RESERVE_SHARE);
+}
+
 void climber_deadline(struct climber *c, int64_t ms, const char *from)
 {
 	int64_t deadline = c->ops->now(c->arg) + ms;
@@ -780,7 +797,7 @@ void climber_deadline(struct climber *c, int64_t ms, const char *from)
 	}
 	log_notice("deadline from %s: all over in %s", from, timespan_format(ms).s);
 	c->deadline = deadline;
-	c->reserve = ms < RESERVE_MS ? ms : RESERVE_MS;
+	c->reserve = reserve_of(c, ms);
 	if (c->ending)
 		c->ops->ending(c->arg, c->ending);
 	else

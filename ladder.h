@@ -159,6 +159,7 @@ struct climber {
 	struct climb *resort;
 	int64_t deadline; /* on ops->now's clock; FOREVER: none */
 	int64_t reserve;  /* ms before it that belong to quit and kill */
+	int64_t flush;	  /* ms that QEMU needs to end, as far as is known; -1: not known */
 	bool shutdown_seen;
 	bool extended;
 	struct climbed *history;
@@ -181,6 +182,9 @@ struct trigger_seen {
  * them that ends it soonest begins and the others are dropped; else each has its turn.
  */
 void climber_triggers(struct climber *c, const struct trigger_seen *seen, size_t count);
+
+/* How long QEMU needed to end, once its guest was down, when it did so last; -1: not known. */
+void climber_set_flush(struct climber *c, int64_t ms);
 
 /* All over in ms milliseconds: begins TERM's ladder, or tightens the one in progress. */
 void climber_deadline(struct climber *c, int64_t ms, const char *from);

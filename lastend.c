@@ -1,9 +1,11 @@
 #include "lastend.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <sysexits.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "outcome.h"
@@ -30,13 +32,29 @@ static const char *words_of(int status)
 	return "";
 }
 
-void lastend_write(int home, int status, const char *words)
+int64_t lastend_flush(int home)
+{
+	int fd = safefile_open(home, LAST_END, O_RDONLY);
+	json_t *end = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
+	json_t *flush = json_object_get(end, "flush-ms");
+	int64_t ms = json_is_integer(flush) ? json_integer_value(flush) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	json_decref(end);
+	return ms;
+}
+
+void lastend_write(int home, int status, const char *words, int64_t flush)
 {
 	json_t *said = json_string(*words ? words : words_of(status));
 	json_t *end = xcheck(json_pack("{s:i, s:i, s:o*, s:I}", "version", 1, "status", status,
 				       "words", said, "ended", (json_int_t)time(NULL)));
-	char *text = xcheck(json_dumps(end, JSON_INDENT(2)));
+	char *text;
 
+	if (flush >= 0)
+		json_object_set_new(end, "flush-ms", json_integer(flush));
+	text = xcheck(json_dumps(end, JSON_INDENT(2)));
 	if (!safefile_replace(home, LAST_END, text))
 		log_warn("cannot write " LAST_END " in the state directory");
 	json_decref(end);

@@ -81,6 +81,33 @@ struct verb {
 
 static const struct verb stop_verb;
 
+/* ---- what the init system does by itself ---- */
+
+/* The init system may be about to start it again (qemu-supervise(7)). */
+static bool may_come_back(const struct vm_status *now)
+{
+	static const int stays[] = {0,
+				    EX_USAGE,
+				    EX_TEMPFAIL,
+				    EX_CONFIG,
+				    EXIT_NOT_SHUT_DOWN,
+				    EXIT_KILLED,
+				    EXIT_RESET_WHILE_STOPPING,
+				    EXIT_CANNOT_EXECUTE,
+				    EXIT_NO_PROGRAM};
+
+	for (size_t i = 0; i < sizeof(stays) / sizeof(stays[0]); i++)
+		if (now->end.status == stays[i])
+			return now->unseen;
+	return true;
+}
+
+bool comes_back(const struct store *store, const char *name, const struct vm_status *now)
+{
+	return !vm_state_is_up(now->state) && now->state != VM_UNKNOWN && may_come_back(now) &&
+	       adapter_run(store, "comes-back", name, NULL) == 0;
+}
+
 /* ---- telling ---- */
 
 /* How many of the jobs before end are in that phase. */
@@ -288,6 +315,14 @@ static bool has_ended(const struct job *job)
 	return job->now.end.known && (a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec);
 }
 
+/* Whoever asked for the stop is told here: no failure is left with the init system. */
+static void settle(const struct lifecycle *l, struct job *job)
+{
+	end_adapter(job);
+	job->adapter = MAX(adapter_start(l->store, "stop", job->name, NULL), 0);
+	job->adapter_status = 0;
+}
+
 static void is_down(struct lifecycle *l, struct job *job)
 {
 	const struct vm_end *end = &job->now.end;
@@ -295,6 +330,8 @@ static void is_down(struct lifecycle *l, struct job *job)
 	bool bad = fresh && was_cut_off(end) && !l->kill;
 	bool told = fresh && end->words[0];
 
+	if (fresh && was_cut_off(end))
+		settle(l, job);
 	over(l, job, unseen ? EXIT_DIED : bad ? end->status : 0);
 	if (unseen)
 		log_error("%s is down: %s", job->name, job->now.reason);
@@ -461,6 +498,10 @@ static void look_absent(struct lifecycle *l, struct job *job)
 		over(l, job, end->status ? end->status : EXIT_FAILURE);
 		log_error("%s did not start: %s (status %d); \"vmconf log %s\" has more", job->name,
 			  end->words, end->status, job->name);
+		if (comes_back(l->store, job->name, &job->now))
+			log_notice("%s: the init system tries again and again; \"vmconf stop %s\" "
+				   "ends that",
+				   job->name, job->name);
 	} else if (job->adapter == 0 && job->adapter_status != 0) {
 		over(l, job, job->adapter_status);
 		log_error("%s: the init adapter could not start it (status %d)", job->name,
@@ -472,13 +513,19 @@ static void look_absent(struct lifecycle *l, struct job *job)
 	}
 }
 
+/* One whose QEMU has never answered counts as started for the init system, not for us. */
+static bool is_ready(const struct vm_status *now)
+{
+	return now->ready && now->state != VM_STARTING && now->state != VM_STOPPING;
+}
+
 static void look_start(struct lifecycle *l, struct job *job)
 {
 	int64_t now = monotonic_ms(), within = patience(l);
 
 	if (!vm_state_is_up(job->now.state)) {
 		look_absent(l, job);
-	} else if (job->now.ready && job->now.state != VM_STOPPING) {
+	} else if (is_ready(&job->now)) {
 		over(l, job, 0);
 		printf("%s: %s (pid %d, %s)\n", job->name, vm_state_word(job->now.state),
 		       job->now.pid, took(job->asked).s);
@@ -602,19 +649,24 @@ static size_t begin_order(struct lifecycle *l, size_t first)
 	return end;
 }
 
-/* One order after the other. */
+/* One order after the other: an earlier one that has had its turn, and is not down, holds none up.
+ */
 static void run_orders(struct lifecycle *l)
 {
-	size_t end = 0, done = 0;
+	size_t first = 0, end = 0, done = 0;
+	bool next = true;
 
 	while (done < l->count) {
-		if (end < l->count && (done == end || monotonic_ms() >= l->turn))
-			end = begin_order(l, end);
+		if (end < l->count && (next || monotonic_ms() >= l->turn)) {
+			first = end;
+			end = begin_order(l, first);
+		}
 		step(l, end);
 		done = count_phase(l, end, PHASE_OVER);
+		next = done - count_phase(l, first, PHASE_OVER) == end - first;
 		fflush(stdout);
 		show_progress(l);
-		if (done < end)
+		if (done < end && !(next && end < l->count))
 			poll(NULL, 0, LOOK_MS);
 	}
 }
@@ -714,31 +766,12 @@ static json_int_t order_of(const char *name)
 	return order;
 }
 
-/* The init system may be about to start it again (qemu-supervise(7)). */
-static bool comes_back(const struct vm_status *now)
-{
-	static const int stays[] = {0,
-				    EX_USAGE,
-				    EX_TEMPFAIL,
-				    EX_CONFIG,
-				    EXIT_NOT_SHUT_DOWN,
-				    EXIT_KILLED,
-				    EXIT_RESET_WHILE_STOPPING,
-				    EXIT_CANNOT_EXECUTE,
-				    EXIT_NO_PROGRAM};
-
-	for (size_t i = 0; i < sizeof(stays) / sizeof(stays[0]); i++)
-		if (now->end.status == stays[i])
-			return now->unseen;
-	return true;
-}
-
 /* Whether a verb has something to do, or to say: an unmanaged VM has work for both. */
 static bool has_work(const struct lifecycle *l, const struct vm_status *now)
 {
 	enum vm_state state = now->state;
 
-	if (l->verb == &stop_verb && !vm_state_is_up(state) && comes_back(now))
+	if (l->verb == &stop_verb && !vm_state_is_up(state) && may_come_back(now))
 		return true;
 	return state == VM_UNMANAGED || state == VM_UNKNOWN ||
 	       vm_state_is_up(state) == (l->verb == &stop_verb);

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -83,15 +84,26 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+/* Whoever waits for the VM to be ready waits no longer than a boot may take. */
 static void on_unanswered_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
+	bool counts = !s->ready && !report_stopping(s);
+	char *silent = s->qmp_seen ? xstrdup(events_awaited(s))
+				   : xasprintf("QEMU, pid %d, has not answered", s->qemu);
 
 	(void)fd, (void)what;
-	log_warnx("QEMU, pid %d, has not answered for %s since %s", s->qemu,
-		  timespan_about(s->options.boot_timeout).s,
-		  s->adopted ? "it was taken over" : "its start");
-	notify_status("QEMU does not answer");
+	log_warnx("%s for %s since %s%s", silent, timespan_about(s->options.boot_timeout).s,
+		  s->adopted ? "it was taken over" : "its start",
+		  counts ? "; the VM counts as started" : "");
+	if (!s->qmp_seen)
+		notify_status("QEMU does not answer");
+	else if (counts)
+		notify_status("Started; %s", silent);
+	free(silent);
+	events_await_no_longer(s);
+	if (counts)
+		report_ready(s);
 }
 
 /* ---- signals ---- */
@@ -224,6 +236,7 @@ static bool take_orphan(struct supervisor *s)
 		  s->options.command[0], orphan);
 	s->qemu = orphan;
 	s->gone = s->waited = false;
+	s->gone_since = 0;
 	vmlock_claim(&s->dir, orphan);
 	if (s->outcome.killed)
 		actions_kill_qemu(s);
@@ -249,6 +262,8 @@ void supervisor_finish_if_over(struct supervisor *s)
 {
 	if (!s->gone)
 		return;
+	if (s->gone_since == 0)
+		s->gone_since = monotonic_ms();
 	evtimer_del(s->reconnect_timer);
 	if (s->qmp) {
 		if (!evtimer_pending(s->drain_timer, NULL))
@@ -282,6 +297,14 @@ static char *history_text(const struct supervisor *s)
 		text = longer;
 	}
 	return text;
+}
+
+/* How long QEMU took to end by itself; -1: that was not seen. CHLD may overtake SHUTDOWN. */
+static int64_t flush_time(const struct supervisor *s)
+{
+	bool seen = s->down_since > 0 && s->gone_since > 0 && !s->outcome.killed;
+
+	return seen ? MAX(s->gone_since - s->down_since, 0) : -1;
 }
 
 static int exec_status(int error)
@@ -498,6 +521,8 @@ static void prepare(struct supervisor *s)
 		s->agentport = agentport_new(s->base, &s->dir, &events_agentport, s);
 	s->runner = runner_new(s->base, &s->signals.inherited, actions_on_program_done, s);
 	climber_init(&s->climber, &s->options.policy, &actions_ops, s);
+	if (s->options.defined)
+		climber_set_flush(&s->climber, lastend_flush(s->dir.home));
 	s->actions = s->options.actions;
 	if (event_add(s->signal_event, NULL) < 0)
 		fatal(EX_OSERR, "cannot wait for signals");
@@ -692,7 +717,7 @@ static void dispatch(struct supervisor *s)
 static void supervise(struct supervisor *s)
 {
 	notify_status(s->adopted ? "Taking over" : "Starting");
-	if (s->options.boot_timeout != FOREVER && !s->qmp_seen)
+	if (s->options.boot_timeout != FOREVER && !(s->qmp_seen && s->ready))
 		timespan_arm(s->unanswered_timer, s->options.boot_timeout);
 	report_pulse(s);
 	if (notify_watchdog_period() > 0)
@@ -777,7 +802,7 @@ int main(int argc, char **argv)
 			status = tell_the_end(&s);
 		}
 		if (s.options.defined)
-			lastend_write(s.dir.home, status, s.words);
+			lastend_write(s.dir.home, status, s.words, flush_time(&s));
 		rundir_remove(&s.dir);
 	}
 	release(&s);

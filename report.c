@@ -92,7 +92,7 @@ void report_changed(void *arg)
 /* An extension that systemd got before its own stop began is forgotten: they are repeated. */
 void report_pulse(struct supervisor *s)
 {
-	bool awaited = !s->ready && monotonic_ms() - s->since < s->options.boot_timeout;
+	bool awaited = !s->ready;
 
 	if (s->ready_pending)
 		s->ready_pending = !notify_ready();
@@ -117,6 +117,8 @@ void report_ready(struct supervisor *s)
 	if (s->ready)
 		return;
 	s->ready = s->ready_pending = true;
+	if (s->qmp_seen)
+		evtimer_del(s->unanswered_timer);
 	report_changed(s);
 	report_pulse(s);
 	log_debug("readiness reported");

@@ -17,6 +17,7 @@
 #include "adapter.h"
 #include "ask.h"
 #include "ladder.h"
+#include "lifecycle.h"
 #include "log.h"
 #include "program.h"
 #include "quote.h"
@@ -26,9 +27,11 @@
 #include "vmstate.h"
 #include "xalloc.h"
 
-#define QMP_MS	 2000
-#define AGENT_MS 2000
-#define MANY	 500 /* VMs, for which a second process pays off in a list */
+#define QMP_MS	       2000
+#define AGENT_MS       2000
+#define BEFORE_QEMU_MS 10000 /* of a start, at most */
+#define GOES_ON	       "; the init system tries again and again"
+#define MANY	       500 /* VMs, for which a second process pays off in a list */
 
 static const struct option json_option[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
 
@@ -63,6 +66,12 @@ static void print_json(json_t *value)
 static int64_t uptime(const struct vm_status *status)
 {
 	return status->started && status->pid ? MAX(time(NULL) - status->started, 0) : 0;
+}
+
+static void read_status(const struct store *store, const char *name, struct vm_status *status)
+{
+	vm_status_read(store, name, status);
+	status->failing = comes_back(store, name, status);
 }
 
 /* ---- list ---- */
@@ -134,11 +143,12 @@ static void read_line(const struct overview *o, const char *name, struct line *l
 
 	*line = (struct line){.name = name, .broken = !vm};
 	if (has_entry(&o->homes, name) || has_entry(&o->runtimes, name))
-		vm_status_read(o->store, name, &line->status);
+		read_status(o->store, name, &line->status);
 	line->memory = line->status.memory;
 	if (!line->memory && vm)
 		line->memory = vm->memory;
-	snprintf(line->note, sizeof(line->note), "%s", line->status.reason);
+	snprintf(line->note, sizeof(line->note), "%s%s", line->status.reason,
+		 line->status.failing ? GOES_ON : "");
 	if (!vm)
 		snprintf(line->note, sizeof(line->note), "broken definition: vmconf check %s",
 			 name);
@@ -248,12 +258,13 @@ static json_t *status_json(const char *name, const struct vm_status *status)
 	bool up = vm_state_is_up(status->state);
 
 	return xcheck(json_pack(
-		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b}", "name", name, "state",
+		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "name", name, "state",
 		vm_state_word(status->state), "pid", number_or_null(status->pid), "supervisor",
 		number_or_null(status->supervisor), "uptime",
 		up && status->pid && status->started ? json_integer(uptime(status)) : json_null(),
 		"last-status", status->end.known ? json_integer(status->end.status) : json_null(),
-		"reason", text_or_null(status->reason), "ready", up && status->ready));
+		"reason", text_or_null(status->reason), "ready", up && status->ready, "failing",
+		status->failing));
 }
 
 static void print_list_json(const struct line *lines, size_t count)
@@ -469,27 +480,31 @@ static bool check_files(const struct vm *vm)
 	return good;
 }
 
-/* How long its ladder may take is told to the adapter: in whole seconds, or "forever". */
-static void set_stop_time(const struct vm *vm)
+static void set_time(const char *variable, int64_t ms)
+{
+	char *text = ms == FOREVER ? xstrdup("forever")
+				   : xasprintf("%lld", (long long)(ms + 999) / 1000);
+
+	setenv(variable, text, 1);
+	free(text);
+}
+
+/* How long it may take until it is ready, and its ladder, is told to the adapter. */
+static void set_times(const struct vm *vm)
 {
 	struct policy policy;
-	int64_t longest;
-	char *text;
 
 	policy_init(&policy);
 	vm_take_ladders(vm, &policy);
-	longest = policy_longest_stop(&policy, vm->boot_timeout);
-	text = longest == FOREVER ? xstrdup("forever")
-				  : xasprintf("%lld", (long long)(longest + 999) / 1000);
-	setenv("QEMU_SUPERVISE_STOP_TIME", text, 1);
-	free(text);
+	set_time("QEMU_SUPERVISE_START_TIME", timespan_add(vm->boot_timeout, BEFORE_QEMU_MS));
+	set_time("QEMU_SUPERVISE_STOP_TIME", policy_longest_stop(&policy, vm->boot_timeout));
 	policy_free(&policy);
 }
 
 /* How it is run: the adapter knows what would cut a ladder short. */
 static bool check_service(const struct store *store, const struct vm *vm)
 {
-	set_stop_time(vm);
+	set_times(vm);
 	return adapter_run(store, "check", vm->name, NULL) != EXIT_CUTS_SHORT;
 }
 
@@ -632,6 +647,7 @@ static void print_status(const char *name, const struct vm_status *status, json_
 	print_field("name", name);
 	print_field("state", vm_state_word(status->state));
 	print_field("reason", status->reason);
+	print_field("failing", status->failing ? GOES_ON + 2 : "");
 	print_field("run state", run_state ? run_state : "");
 	print_field("doing", status->doing);
 	if (status->pid)
@@ -665,7 +681,7 @@ int cmd_status(struct call *call)
 
 	if (known != 0)
 		return known;
-	vm_status_read(&call->store, name, &status);
+	read_status(&call->store, name, &status);
 	all = status_json(name, &status);
 	json_object_set_new(all, "version", json_integer(1));
 	json_object_set_new(all, "memory", number_or_null(status.memory));

@@ -47,8 +47,9 @@ struct supervisor {
 	bool adopted; /* another supervisor started it: it is no child of ours */
 	bool waited;  /* waitpid(2) told wait_status */
 	int wait_status;
-	bool gone;  /* QEMU has ended */
-	bool ended; /* and all that it said was heard */
+	bool gone;			/* QEMU has ended */
+	bool ended;			/* and all that it said was heard */
+	int64_t down_since, gone_since; /* ms: its SHUTDOWN, its end; 0: not seen */
 	int exec_pipe, exec_error;
 	int readconfig; /* its number in QEMU's command line */
 	time_t started; /* CLOCK_REALTIME, for people */
@@ -95,7 +96,7 @@ struct supervisor {
 	struct event *watchdog_timer;
 	struct event *drain_timer;
 	struct event *kill_timer;
-	struct event *unanswered_timer;
+	struct event *unanswered_timer; /* until QEMU has answered and the VM is ready */
 	struct event *back_timer;
 	struct event *reexec_timer;
 	struct event *state_timer; /* while state.json cannot be written */
@@ -149,6 +150,10 @@ void events_on_run_state(void *arg, enum qmp_result result, json_t *value);
 
 /* Raises a trigger that is no signal, if there is a ladder for it. event is borrowed. */
 void events_trigger(struct supervisor *s, const char *name, json_t *event);
+
+/* What the VM's readiness waits for, as a sentence; and it does so no longer. */
+const char *events_awaited(const struct supervisor *s);
+void events_await_no_longer(struct supervisor *s);
 
 /* Another connection, or NULL. */
 void events_set_qmp(struct supervisor *s, struct qmp *qmp);

@@ -39,6 +39,7 @@ struct vm_status {
 	bool ready;
 	bool changing;	  /* it is down, and a vmconf has its files in hand */
 	bool unseen;	  /* it is down, and nobody saw its end */
+	bool failing;	  /* it is down, and the init system tries again: set by who asks that */
 	char doing[32];	  /* the action of the ladder in progress, or "" */
 	char reason[160]; /* of VM_CRASHED, VM_UNKNOWN, a start that failed, a lost directory */
 	struct vm_end end;

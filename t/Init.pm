@@ -222,6 +222,23 @@ sub definition_is_wrong {
 	spew($path, $good);
 }
 
+# A QEMU that cannot start is tried again and again, which is said, until somebody ends that.
+sub fails_to_start {
+	my ($h, $vm) = @_;
+	my $path = "$ENV{QEMU_SUPERVISE_CONFIG_DIR}/$vm->{name}.json";
+	my $good = slurp($path);
+	my $note = sub { ($h->vmconf('list'))[1] =~ /^$vm->{name} .*(MEMORY|G|M|-)  (.*)$/m ? $2 : '' };
+	spew($path, $good =~ s/"accel"/"cpu" : "nonsense",\n   "accel"/r);
+	my ($status, undef, $err) = $h->vmconf('start', $vm->{name});
+	is($status, 69, "$vm->{name}: it cannot start");
+	like($err, qr/$vm->{name}: the init system tries again and again; "vmconf stop $vm->{name}" ends that\n\z/, 'which is said');
+	wait_until(sub { "list to say so:\n" . $h->report($vm) }, sub { $note->() =~ /ended .*; the init system tries again and again$/ });
+	like($h->vmconf_does('list', '--json'), qr/"failing": true/, 'and in JSON');
+	$h->vmconf_does('stop', $vm->{name});
+	unlike($note->(), qr/tries again/, 'a stop ends that');
+	spew($path, $good);
+}
+
 # What was made for a VM goes with it, unless somebody has edited it. path is that of a file in there.
 sub goes_with_its_vm {
 	my ($h, $path) = @_;

@@ -97,11 +97,14 @@ my %settings = (	# lines of the unit, and what is said of them
 	'Restart=no' => ['Restart=no', qr/Restart=no: a VM whose supervisor was killed stays without one; Restart=on-failure is good/],
 	'Restart=always' => ['Restart=always', qr/Restart=always: a guest that powered itself off is started again; Restart=on-failure is good/],
 	StartLimit => ["[Unit]\nStartLimitIntervalSec=10", qr/StartLimitIntervalSec=10s: .*; StartLimitIntervalSec=0 is good/],
-	Timeout => ["Type=simple\nTimeoutStopSec=1min 30s", qr/TimeoutStopSec=90: .* it may take 95 s; Type=notify .*, or TimeoutStopSec=95, is good/],
+	Stop => ["Type=simple\nTimeoutStopSec=1min 30s", qr/TimeoutStopSec=90: the supervisor may be killed .* it may take 95 s; TimeoutStopSec=infinity is good/],
+	'Stop, notify' => ['TimeoutStopSec=94', qr/TimeoutStopSec=94: a daemon-reload may kill .* it may take 95 s; TimeoutStopSec=infinity is good/],
+	'Start, notify' => ['TimeoutStartSec=19', qr/TimeoutStartSec=19: a daemon-reload may end .* it may take 20 s; TimeoutStartSec=infinity is good/],
+	'long enough' => ["TimeoutStartSec=20\nTimeoutStopSec=95", undef],
 	User => ["User=nobody\nEnvironment=QEMU_SUPERVISE_CONFIG_DIR=/etc/qemu-supervise QEMU_SUPERVISE_STATE_DIR=/var/lib/qemu-supervise",
 		qr/User=nobody: .*; Environment=QEMU_SUPERVISE_RUNTIME_DIR=\.\.\. is good/],
 	RuntimeDirectory => ['RuntimeDirectory=qemu-supervise/web', qr/RuntimeDirectory=: systemd removes .*; RuntimeDirectoryPreserve=yes is good/],
-	fine => ["Type=simple\nTimeoutStopSec=95\nRuntimeDirectory=qemu-supervise/web\nRuntimeDirectoryPreserve=yes\nRestart=on-abnormal", undef],
+	fine => ["Type=simple\nTimeoutStartSec=1s\nTimeoutStopSec=95\nRuntimeDirectory=qemu-supervise/web\nRuntimeDirectoryPreserve=yes\nRestart=on-abnormal", undef],
 );
 $h->boot;
 is($h->ok_does('vmconf', 'check'), '', 'systemd: nothing to say about our unit');

@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use FindBin;
+use IO::Socket::INET;
 use lib $FindBin::Bin;
 use JSON::PP ();
 use T;
@@ -86,10 +87,9 @@ sub checked {
 
 # The longest that TERM's ladder takes, in s, with what a guest that boots and a flush of the disks may add.
 sub longest_stop {
-	my ($definition) = @_;
-	T::define('vm', JSON::PP::decode_json(slurp($definition)));
+	T::define('vm', {});
 	my ($status, $out, $err) = run_command($ENV{T_SUPERVISE} || "$top/qemu-supervise", '--print', 'vm');
-	is($status, 0, 'the definition is good') or diag($err);
+	is($status, 0, 'a definition') or diag($err);
 	my ($ladder) = $out =~ /^TERM\s+(.*)$/m;
 	my $sum = 120 + 30; # boot-timeout, a flush
 	$sum += $1 for $ladder =~ /(\d+)s\b/g;
@@ -101,7 +101,7 @@ sub seconds {
 	return 60 * ($m || 0) + ($s || 0);
 }
 
-my $longest = longest_stop("$examples/vm.json");
+my $longest = longest_stop();
 my ($pod, $problems) = checked('V1Pod', "$examples/pod.yaml");
 ok($pod, 'pod.yaml is a pod') or diag($problems);
 cmp_ok($pod->{spec}{terminationGracePeriodSeconds}, '>', $longest, 'and its grace is longer than the ladder');
@@ -115,10 +115,74 @@ for (['V1Pod', 'pod.yaml', 'terminationGracePeriodSeconds'], ['compose', 'compos
 	like($why, qr/\b\L$key-/, 'and named');
 }
 my $containerfile = slurp("$examples/Containerfile");
-like($containerfile, qr/^ENTRYPOINT \["qemu-supervise"/m, 'Containerfile: no shell is between the engine and us');
+like($containerfile, qr/^ENTRYPOINT \["vm"\]$/m, 'Containerfile: no shell is between the engine and us');
+like(slurp("$examples/vm"), qr/^exec qemu-supervise vm\b[^\n]*\n\z/m, 'nor afterwards');
 unlike($containerfile, qr/^STOPSIGNAL (?!SIGTERM)/m, 'and TERM is what stops it');
 for my $path ($containerfile =~ /^COPY (?!--from)(\S+) /mg) {
 	ok(-e "$top/$path", "it copies $path, which is there");
 }
+
+# ---- the container that Containerfile describes, by a real engine: /usr is this machine's, and what make install makes ----
+
+my $runc = "$top/build/runc";
+is(system("$top/t/unpack", $runc, qw(runc libseccomp2)), 0, 'runc');
+my @runc = ('env', 'LD_LIBRARY_PATH=' . join(':', glob "$runc/usr/lib/*-linux-gnu"), (grep { -x } glob("$runc/usr/{s,}bin/runc")), '--root', "$work/runc");
+my $port = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
+my $containers = 0;
+
+sub bind_mount { return { destination => $_[1], type => 'bind', source => $_[0], options => ['rbind', $_[2] || 'rw'] } }
+
+# A container of it: what its engine says goes to the log.
+sub container {
+	my (@words) = @_;
+	my ($entry) = $containerfile =~ /^ENTRYPOINT \["(.*)"\]$/m;
+	my ($env) = $containerfile =~ /^ENV (.*)$/m;
+	my %dir = (type => 'tmpfs', source => 'tmpfs');
+	my $id = "qs-$$-" . ++$containers;
+	spew("$work/bundle/config.json", JSON::PP->new->encode({
+		ociVersion => '1.0.0', root => { path => 'rootfs' },
+		process => { args => [$entry, @words], cwd => '/', user => { uid => 0, gid => 0 },
+			env => [split(' ', $env), 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin', "FORWARD=$port:22"] },
+		mounts => [{ destination => '/proc', type => 'proc', source => 'proc' }, { destination => '/dev', %dir }, { destination => '/run', %dir },
+			{ destination => '/tmp', %dir }, bind_mount('/usr', '/usr', 'ro'), bind_mount("$work/image/usr/local", '/usr/local', 'ro'),
+			bind_mount('/etc', '/etc', 'ro'), bind_mount(guest_files(), '/guest', 'ro'), map { bind_mount("$work/$_", "/$_") } qw(vm srv)],
+		linux => { namespaces => [map { { type => $_ } } qw(pid mount ipc uts)] },
+	}));
+	my $c = supervisor(vm => 'vm');
+	@$c{qw(id command)} = ($id, [@runc, 'run', '--bundle', "$work/bundle", $id]);
+	return T::launch($c);
+}
+
+sub in_container {
+	my ($c, @words) = @_;
+	return run_command(@runc, 'exec', $c->{id}, @words);
+}
+
+mkdir "$work/$_" for qw(bundle bundle/rootfs vm srv);
+mkdir "$work/bundle/rootfs/$_" for qw(usr etc proc sys dev run tmp vm srv guest);
+symlink("usr/$_", "$work/bundle/rootfs/$_") for qw(bin sbin lib lib64);
+delete local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
+is((run_command('make', '-C', $top, '-o', 'all', 'install', "DESTDIR=$work/image"))[0], 0, 'make install');
+for (grep { $_->[0] } [$ENV{T_SUPERVISE}, 'sbin/qemu-supervise'], [$ENV{T_VMCONF}, 'sbin/vmconf'], ["$examples/vm", 'bin/vm']) {
+	mkdir "$work/image/usr/local/bin";
+	is((run_command('cp', $_->[0], "$work/image/usr/local/$_->[1]"))[0], 0, $_->[1]);
+}
+is((run_command('qemu-img', 'convert', '-O', 'qcow2', make_disk(), "$work/srv/base.qcow2"))[0], 0, 'an image');
+my @words = ('--image', 'file:///srv/base.qcow2', '--memory', '128M', '--set', 'args=["-serial", "file:/srv/console"]',
+	map { ('--set', $_) } 'accel=tcg', 'machine=q35', 'console=none', 'kernel=/guest/vmlinuz', 'initrd=/guest/initrd', 'append=' . T::guest_append('normal'));
+for my $start ('first', 'second') {
+	unlink "$work/srv/console";
+	my $c = container(@words);
+	wait_until(sub { "the guest\n" . $c->log . slurp("$c->{log}.out") }, sub { slurp("$work/srv/console") =~ /guest: listening/ });
+	ok(IO::Socket::INET->new("127.0.0.1:$port"), "$start start: a port is the guest's");
+	my ($listed, $list) = in_container($c, 'vmconf', 'list');
+	like($list, qr/^vm +running /m, "$start start: vmconf works in there");
+	is((run_command(@runc, 'kill', $c->{id}, 'TERM'))[0], 0, 'the engine stops it');
+	is($c->end, 0, "$start start: the guest powered itself off");
+	like($c->log, qr/TERM from outside of this pid namespace: powerdown/, 'because of that TERM');
+	unlink "$work/srv/base.qcow2"; # which is not fetched again
+}
+is((run_command('qemu-img', 'convert', '-O', 'raw', "$work/vm/state/vm/root.qcow2", "$work/disk"))[0], 0, 'its disk is in the volume') or diag(run_command('find', "$work/vm"));
+ok(disk_is_clean("$work/disk"), 'and clean');
 
 done_testing;

@@ -19,10 +19,12 @@ sub files {
 
 # What this make has from the one that runs the tests is not for it.
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
-my @make = ('make', '-C', $top, '-o', 'all', '--no-print-directory', "DESTDIR=$work/root", 'PREFIX=/opt/qs');
+my @make = ('make', '-C', $top, '-o', 'all', '--no-print-directory', "DESTDIR=$work/root", 'PREFIX=/opt/qs', 'RESTART_PAUSE=');
 my ($status, undef, $errors) = run_command(@make, 'install');
 is($status, 0, 'make install') or diag($errors);
 is_deeply([files("$work/root")], [map { "/opt/qs/$_" } qw(
+	etc/needrestart/conf.d/qemu-supervise.conf
+	lib/systemd/system/qemu-supervise-boot.service
 	lib/systemd/system/qemu-supervise-guests.service
 	lib/systemd/system/qemu-supervise@.service
 	lib/systemd/user/qemu-supervise-guests.service
@@ -53,7 +55,7 @@ is_deeply([files("$work/root")], [map { "/opt/qs/$_" } qw(
 	share/doc/qemu-supervise/examples/container/Containerfile
 	share/doc/qemu-supervise/examples/container/compose.yaml
 	share/doc/qemu-supervise/examples/container/pod.yaml
-	share/doc/qemu-supervise/examples/container/vm.json
+	share/doc/qemu-supervise/examples/container/vm
 	share/doc/qemu-supervise/examples/daemontools/log/run
 	share/doc/qemu-supervise/examples/daemontools/run
 	share/doc/qemu-supervise/examples/monit/again
@@ -97,5 +99,11 @@ spew("$work/root/opt/qs/sbin/theirs", '');
 is((run_command(@make, 'uninstall'))[0], 0, 'make uninstall');
 is_deeply([files("$work/root")], ['/opt/qs/sbin/theirs'], 'takes away what is ours');
 ok(!-e "$work/root/opt/qs/$_", "and our directory $_") for qw(share/qemu-supervise share/doc/qemu-supervise libexec/qemu-supervise);
+
+my $pause = '/opt/qs/lib/systemd/system/qemu-supervise@.service.d/restart-pause.conf';
+run_command(@make, 'install', 'RESTART_PAUSE=yes');
+ok(-e "$work/root$pause", 'where systemd lets the pause between two starts grow, it does');
+run_command(@make, 'uninstall', 'RESTART_PAUSE=yes');
+is_deeply([files("$work/root")], ['/opt/qs/sbin/theirs'], 'and that is ours, too');
 
 done_testing;

@@ -65,4 +65,19 @@ $statuses{ $sysexits{$_} } = 1 for $sources =~ /\b(EX_[A-Z]+)\b/g;
 my @documented = $section{'EXIT STATUS'} =~ /^\.It (\d+)$/mg;
 is_deeply(\@documented, [sort { $a <=> $b } keys %statuses], 'exit statuses');
 
+# Rows of tables, on a terminal of 80 columns: none is broken.
+SKIP: {
+	skip 'mandoc is not installed', 1 if !grep { -x "$_/mandoc" } split /:/, $ENV{PATH};
+	for my $path (glob "$top/man/*") {
+		my @broken;
+		my $shown = (run_command('mandoc', '-T', 'ascii', '-O', 'width=80', $path))[1] =~ s/.\x08//gr;
+		for my $row (slurp($path) =~ /^\.It (.* Ta .*)$/mg) {
+			my @words = split ' ', $row =~ s/\b(Sy|Ic|No|Ta) //gr =~ s/ ,/,/gr;
+			my $line = join '\s+', map { quotemeta } @words;
+			push @broken, $row if !grep { /$line/ } split /\n/, $shown;
+		}
+		is_deeply(\@broken, [], $path =~ s/.*\///r . ': no row of a table is broken at 80 columns');
+	}
+}
+
 done_testing;

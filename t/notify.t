@@ -142,6 +142,40 @@ subtest '--ready' => sub {
 	is(got($n, 'READY=1'), 0, 'never ready without an answer');
 };
 
+# The timeout that its wait for events has: -1, no timer.
+sub has_no_timer {
+	my ($s) = @_;
+	return wait_until('no timer', sub { slurp("/proc/$s->{pid}/syscall") =~ /^(?:\S+ ){4}0x(?:ffffffff){1,2} / });
+}
+
+subtest 'readiness has a bound' => sub {
+	my %late = (
+		agent => ['the guest agent has not answered', [agent => 'fake'], ['agent=silent']],
+		listening => ['the guest has not listened to its power button', [], ['en=0x0020']],
+		started => ['QEMU, pid \d+, has not answered', [], ['no-greeting']],
+	);
+	for my $ready (sort keys %late) {
+		my ($why, $with, $fake) = @{ $late{$ready} };
+		my $n = listener();
+		my $s = supervise(fake => $fake, @$with, env => { NOTIFY_SOCKET => $n->{path} },
+			options => ['-r', $ready, '--boot-timeout', '1s', '-o', 'TERM=kill']);
+		wait_got($n, 'READY=1');
+		$s->wait_log(qr/$why for 1s since its start; the VM counts as started\n/);
+		ok($ready eq 'started' || has_no_timer($s), "$ready: nothing is awaited any more");
+		$s->signal('TERM');
+		$s->ends_with(81, qr/QEMU was killed/, $ready);
+		cmp_ok(got($n, qr/^EXTEND_TIMEOUT/), '>=', 1, "$ready: time was asked for");
+	}
+
+	my $n = listener();
+	my $s = supervise(fake => ['en=0x0020'], env => { NOTIFY_SOCKET => $n->{path} }, options => ['-r', 'listening', '--boot-timeout', '1s']);
+	$s->wait_log(qr/QEMU runs/);
+	$s->signal('TERM');
+	$s->wait_log(qr/has not listened to its power button for 1s since its start\n/);
+	$s->ends_with(80, qr/quit/, 'while it is stopped');
+	is(got($n, 'READY=1'), 0, 'it does not get ready any more');
+};
+
 subtest '--notify-fd' => sub {
 	my $n = listener();
 	pipe(my $read, my $write) or die;

@@ -40,6 +40,7 @@ $h->qemu_dies($web);
 $h->restarts($web, sub { $h->does('rc-service', 'vm.web', 'restart') });
 $h->guest_switches_off($web, is_off($web));
 $h->definition_is_wrong($web, sub { $h->does('rc-service', 'vm.web', 'start') }, is_off($web));
+$h->fails_to_start($web);
 
 # ---- start, log, stop ----
 like($h->vmconf_does('start', 'web', 'db'), qr/^db: running/m, 'start');

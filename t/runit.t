@@ -49,6 +49,7 @@ $h->qemu_dies($web);
 $h->restarts($web, sub { $h->does('sv', '-w', '240', 'restart', 'vm-web') });
 $h->guest_switches_off($web, is_off($web));
 $h->definition_is_wrong($web, sub { $h->does('sv', 'up', 'vm-web') }, is_off($web));
+$h->fails_to_start($web);
 
 # ---- start, status, log, stop ----
 like($h->vmconf_does('start', 'web', 'db'), qr/^db: running/m, 'start waits for the guests');

@@ -41,6 +41,7 @@ $h->qemu_dies($web);
 $h->restarts($web, sub { $h->does($s6, 'restart', 'web') });
 $h->guest_switches_off($web, is_off($web));
 $h->definition_is_wrong($web, sub { $h->does('s6-svc', '-u', '/etc/service/vm-web') }, is_off($web));
+$h->fails_to_start($web);
 
 # ---- start, ready, status, log, stop ----
 $h->does('s6-svc', '-wU', '-u', '/etc/service/vm-web');

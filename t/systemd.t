@@ -75,7 +75,21 @@ is($h->unit('slow', 'Result') . ', ' . $h->end_of('slow')->{status}, 'success, 0
 like($h->lines_of('slow'), qr/TERM from pid 1 \(systemd\): powerdown 1800s,/, 'the ladder of its drop-in');
 $h->is_clean('slow', 'after longer than TimeoutStopSec');
 like(($h->does('vmconf', 'stop', 'ignores'))[2], qr/ignores is down, but was not shut down/, 'one that ignores the button');
-is($h->unit('ignores', 'ExecMainStatus') . ' ' . $h->unit('ignores', 'NRestarts'), '80 0', 'is told to quit, and not started again');
+is($h->end_of('ignores')->{status} . ' ' . $h->unit('ignores', 'ActiveState'), '80 inactive', 'is told to quit, and not started again');
+
+# ---- what was asked for leaves no unit that has failed ----
+sub failed { return $h->ok_does('systemctl', 'list-units', '--failed', '--plain', '--no-legend', 'qemu-supervise@*') }
+
+is(failed(), '', 'none after a stop that cut a guest off');
+$h->vm('gone', 'normal');
+$h->ok_does('systemctl', 'start', 'qemu-supervise@gone');
+$h->ok_does('vmconf', 'stop', '--kill', 'gone');
+is(failed(), '', 'nor after stop --kill');
+$h->ok_does('systemctl', 'start', 'qemu-supervise@gone');
+$h->ok_does('systemctl', 'kill', '-s', 'QUIT', '--kill-whom=main', 'qemu-supervise@gone');
+$h->wait_unit('gone', 'ActiveState', 'failed');
+$h->ok_does('vmconf', 'delete', 'gone');
+is(failed(), '', 'nor of a VM that was deleted');
 
 # ---- what is started again ----
 for ([bad => 78], [nowhere => 127]) {
@@ -92,6 +106,19 @@ $h->ok_does('sh', '-c', 'read -r pid rest </var/lib/qemu-supervise/reboots/vm.lo
 $h->wait_unit('reboots', 'NRestarts', 2);
 $h->wait_unit('reboots', 'ActiveState', 'active');
 is($h->end_of('reboots')->{status}, 83, 'QEMU crashed: started again');
+
+# ---- what cannot start is tried again, which is said until somebody ends it ----
+$h->vm('fails', 'normal', keys => { cpu => 'nonsense' });
+(my $cannot, undef, $why) = $h->does('vmconf', 'start', 'fails');
+is($cannot, 69, 'it cannot start');
+like($why, qr/^vmconf: fails: the init system tries again and again; "vmconf stop fails" ends that\n\z/m, 'which is said');
+$h->wait_unit('fails', 'NRestarts', '[2-9]');
+sub noted { return ($h->ok_does('vmconf', 'list') =~ /^fails (.*)$/m)[0] }
+wait_until('list to say so', sub { noted() =~ /ended .*; the init system tries again and again$/ });
+$h->ok_does('vmconf', 'stop', 'fails');
+unlike(noted(), qr/tries again/, 'a stop ends that');
+is($h->unit('fails', 'ActiveState'), 'inactive', 'in fact');
+is(failed(), join('', map { "qemu-supervise\@$_.service loaded failed failed VM $_\n" } qw(bad nowhere)), 'and leaves no unit that has failed');
 
 # ---- the host goes down ----
 $h->ok_does('systemctl', 'start', 'qemu-supervise@slow', 'qemu-supervise@mail', 'qemu-supervise@ignores');

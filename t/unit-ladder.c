@@ -432,9 +432,35 @@ static void deadline_tightens(void **state)
 	next_in(&f, 15000); /* also a rung that still waits for the guest to listen */
 	did(&f, "-powerdown;agent-shutdown;-agent-shutdown;quit;");
 	climber_deadline(&f.climber, 1000, "a test");
-	next_in(&f, 800);
+	next_in(&f, 950);
 	did(&f, "-quit;kill;");
 	end_test(&f);
+}
+
+/* What quit and kill keep: a quarter, 5 s, or what QEMU is known to need, whatever is least. */
+static void deadline_reserve(void **state)
+{
+	static const struct {
+		int64_t flush, deadline, guest, quit;
+	} cases[] = {
+		{-1, 7000, 5250, 1400},	     {-1, 20000, 15000, 4000},	{-1, 60000, 55000, 4000},
+		{40, 60000, 58920, 864},     {40, 2000, 1500, 400},	{0, 60000, 59000, 800},
+		{30000, 60000, 55000, 4000}, {30000, 8000, 6000, 1600},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fake f;
+
+		begin_test(&f, NULL);
+		climber_set_flush(&f.climber, cases[i].flush);
+		climber_deadline(&f.climber, cases[i].deadline, "a test");
+		next_in(&f, cases[i].guest);
+		did(&f, "powerdown;-powerdown;agent-shutdown;-agent-shutdown;quit;");
+		next_in(&f, cases[i].quit);
+		did(&f, "-quit;kill;");
+		end_test(&f);
+	}
 }
 
 static void deadline_of_nothing(void **state)
@@ -777,6 +803,7 @@ int main(void)
 		cmocka_unit_test(together),
 		cmocka_unit_test(deadline_begins),
 		cmocka_unit_test(deadline_tightens),
+		cmocka_unit_test(deadline_reserve),
 		cmocka_unit_test(deadline_of_nothing),
 		cmocka_unit_test(deadline_of_a_slow_rung),
 		cmocka_unit_test(resumes_with_the_time_left),

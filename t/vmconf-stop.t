@@ -143,6 +143,31 @@ spew("$work/go", '');
 wait_until('the late one', sub { log_of('db') =~ /there is no QEMU to take over, and none is to be started: the VM is being stopped\n\z/ });
 ok(wait_until('its end', sub { states('db') eq 'crashed' }), 'and has not started it');
 
+# ---- an order that has had its part of a deadline holds nobody up; nor does what quit does not need ----
+sub last_end { return JSON::PP::decode_json(slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/$_[0]/last-end.json")) }
+
+adapter(qq(exec "$top/init/none" "\$@"));
+vmconf_does('set', 'proxy', 'args=[]');
+vmconf_does('set', 'db', 'args=["-S"]', 'on=');
+vmconf_does('start', 'proxy', 'web2', 'db');
+($stop, $said) = in_background('stop', '--all', '--within', '30s');
+wait_until('the end of the last order', sub { slurp($said) =~ /^db: stopped/m });
+is(states('proxy', 'web2'), 'stopping stopped', 'the first order goes on beside the last one');
+my ($left) = log_of('db') =~ /.*all over in (\d+)s/s;
+cmp_ok($left, '>', 12, 'whose turn came when the one before was down: of 30 s the first has used 10');
+cmp_ok(last_end('db')->{'flush-ms'}, '>=', 0, 'how long QEMU took to end is kept');
+kill('QUIT', state_of('proxy')->{supervisor});
+waitpid($stop, 0);
+
+spew("$ENV{QEMU_SUPERVISE_STATE_DIR}/proxy/last-end.json", '{"version": 1, "status": 0, "words": "", "ended": 1, "flush-ms": 40}');
+vmconf_does('start', 'proxy');
+($stop, $said) = in_background('stop', 'proxy', '--within', '60s');
+my $ladder;
+wait_until('the deadline', sub { $ladder = JSON::PP::decode_json(slurp("$ENV{QEMU_SUPERVISE_RUNTIME_DIR}/proxy/state.json") || "{}")->{ladder}; $ladder && $ladder->{reserve} });
+is($ladder->{reserve}, 1080, 'for quit and kill that much is kept, and some more');
+kill('QUIT', state_of('proxy')->{supervisor});
+waitpid($stop, 0);
+
 # ---- what an init system starts again and again ----
 adapter(qq(exec "$top/init/none" "\$@"));
 vmconf_does('set', 'db', 'args=["-device", "nonsense"]');
@@ -150,7 +175,7 @@ vmconf_fails(69, qr/db did not start/, 'start', 'db');
 like(vmconf_does('stop', 'db'), qr/^db is not running$/, 'between two starts it is down');
 is(vmconf_does('stop', '--all'), '', 'which --all need not say');
 is(asked(), 'start db, stop db, stop db', 'but the init system is told');
-vmconf_does('set', 'db', 'args=["-S"]', 'on=');
+vmconf_does('set', 'db', 'args=["-S"]');
 vmconf_does('start', 'db');
 vmconf_does('stop', 'db');
 
