@@ -13,6 +13,7 @@
 #include "hold.h"
 #include "lifecycle.h"
 #include "log.h"
+#include "moved.h"
 #include "newvm.h"
 #include "setkey.h"
 #include "vmstate.h"
@@ -434,7 +435,7 @@ static int clone(struct clone *c, struct store *store)
 	if (held == -1)
 		return EXIT_FAILURE;
 	plan(c);
-	status = make_clone(c, store) ? 0 : EXIT_FAILURE;
+	status = moved_refuses(c->vm) ? EX_CONFIG : make_clone(c, store) ? 0 : EXIT_FAILURE;
 	let_go(store, c->name, held);
 	if (status != 0)
 		log_error("%s was not cloned", c->name);

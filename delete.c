@@ -16,6 +16,7 @@
 #include "lastend.h"
 #include "lifecycle.h"
 #include "log.h"
+#include "moved.h"
 #include "newvm.h"
 #include "rundir.h"
 #include "users.h"
@@ -39,6 +40,7 @@ struct deletion {
 
 /* Beside what MADE lists: what comes about while a VM runs. */
 static const char *const traces[] = {MADE,  LAST_END,  LAST_END_NEW,
+				     MOVED, MOVED_NEW, MOVED_BY_VMCONF,
 				     "log", "vm.lock", UEFI_VARIABLES};
 
 /* ---- what there is ---- */

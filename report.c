@@ -50,6 +50,7 @@ void report_write_state(struct supervisor *s)
 
 	snprintf(handover.run_state, sizeof(handover.run_state), "%s", s->run_state);
 	handover_write(state, &handover, &s->climber);
+	json_object_set(state, "disks", diskwatch_origins(s->diskwatch));
 	rundir_write_state(&s->dir, state);
 	json_decref(state);
 }
