@@ -23,7 +23,7 @@ OBJS = agent.o agentport.o channel.o child.o firmware.o guest.o handover.o holde
 	options.o outcome.o paths.o qmp.o quote.o reexec.o replace.o run.o rundir.o signals.o timespan.o trigger.o vm.o \
 	vmcommand.o vmfile.o words.o xalloc.o
 SUPERVISE_OBJS = actions.o diskwatch.o events.o report.o
-VMCONF_OBJS = adapter.o ask.o change.o console.o create.o delete.o disk.o diskmoves.o enable.o hold.o lifecycle.o newvm.o \
+VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o console.o create.o delete.o disk.o diskcopy.o diskmoves.o enable.o hold.o lifecycle.o newvm.o \
 	setkey.o show.o store.o users.o vmstate.o
 UNITS = $(basename $(wildcard t/unit-*.c))
 FUZZ_OBJS = $(OBJS) store.o vmstate.o
