@@ -249,8 +249,10 @@ static enum act_result act_reset(struct supervisor *s, struct climb *climb)
 	return command(s, climb, "system_reset", NULL);
 }
 
+/* It answers nothing after that. */
 static enum act_result act_quit(struct supervisor *s, struct climb *climb)
 {
+	diskwatch_look(s->diskwatch);
 	return command(s, climb, "quit", NULL);
 }
 
@@ -492,6 +494,7 @@ static void ending(void *arg, struct climb *climb)
 	(void)climb;
 	if (s->rebooting && !s->presser)
 		actions_forget_reboot(s);
+	diskwatch_look_later(s->diskwatch);
 	report_pulse(s);
 }
 

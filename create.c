@@ -9,12 +9,15 @@
 #include <unistd.h>
 
 #include "basedon.h"
+#include "cloneplan.h"
 #include "disk.h"
+#include "diskcopy.h"
 #include "enable.h"
 #include "hold.h"
 #include "journal.h"
 #include "lifecycle.h"
 #include "log.h"
+#include "moved.h"
 #include "newvm.h"
 #include "setkey.h"
 #include "vmstate.h"
@@ -319,123 +322,7 @@ int cmd_create(struct call *call)
 
 /* ---- clone ---- */
 
-/* A file of the VM that is cloned, and where the clone has it. */
-struct copied {
-	char *from;
-	char *to;	    /* relative to the clone's state directory */
-	const char *format; /* NULL: no disk, any file */
-	json_t *disk;	    /* of the clone's definition, where it is one */
-};
-
-struct clone {
-	const char *name, *new_name;
-	bool linked;
-	struct vm *vm;
-	json_t *definition; /* of the clone */
-	struct copied *files;
-	size_t count;
-};
-
-static void add_copy(struct clone *c, const char *from, const char *to, const char *format)
-{
-	c->files = xreallocarray(c->files, c->count + 1, sizeof(c->files[0]));
-	c->files[c->count++] =
-		(struct copied){.from = xstrdup(from), .to = xstrdup(to), .format = format};
-}
-
-static bool is_taken(const struct clone *c, const char *to)
-{
-	for (size_t i = 0; i < c->count; i++)
-		if (strcmp(c->files[i].to, to) == 0)
-			return true;
-	return false;
-}
-
-/* The file of a path that begins in the VM's own state directory; NULL: it is elsewhere. */
-static const char *own_file(const struct vm *vm, const char *path)
-{
-	size_t len = strlen(vm->home);
-
-	if (strncmp(path, vm->home, len) != 0 || path[len] != '/' || strstr(path + len, "/../"))
-		return NULL;
-	return path + len + 1;
-}
-
-/* Where the clone has a disk: the same place below its own directory, else a name of its own. */
-static char *disk_place(const struct clone *c, const char *path)
-{
-	const char *own = own_file(c->vm, path), *slash = strrchr(path, '/');
-	char *to = xstrdup(own ? own : slash ? slash + 1 : path);
-
-	for (unsigned n = 2; is_taken(c, to); n++) {
-		free(to);
-		to = xasprintf("%u-%s", n, slash ? slash + 1 : path);
-	}
-	return to;
-}
-
-/* A disk that nobody writes to is shared. */
-static void plan_disk(struct clone *c, const struct vm_disk *disk, json_t *json)
-{
-	char *to;
-
-	if (!disk->path || json_is_true(json_object_get(json, "read-only")))
-		return;
-	to = disk_place(c, disk->path);
-	add_copy(c, disk->path, to, disk->format);
-	json_object_set_new(json, "path", xcheck(json_string(to)));
-	c->files[c->count - 1].disk = json;
-	if (c->linked)
-		json_object_set_new(json, "format", xcheck(json_string(DISK_FORMAT)));
-	free(to);
-}
-
-/* Files beside the definition are the VM's own, and copied; others are shared. */
-static void plan_file(struct clone *c, const char *key, const char *path)
-{
-	const char *own = path ? own_file(c->vm, path) : NULL;
-
-	if (!own)
-		return;
-	if (!is_taken(c, own))
-		add_copy(c, path, own, NULL);
-	json_object_set_new(c->definition, key, xcheck(json_string(own)));
-}
-
-/* What UEFI firmware has remembered, such as where the boot loader is. */
-static void plan_variables(struct clone *c)
-{
-	static const char *const names[] = {UEFI_VARIABLES};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		char *path = xasprintf("%s/%s", c->vm->home, names[i]);
-
-		if (access(path, F_OK) == 0 && !is_taken(c, names[i]))
-			add_copy(c, path, names[i], NULL);
-		free(path);
-	}
-}
-
-static void plan(struct clone *c)
-{
-	json_t *disks;
-	char *uuid = new_uuid();
-
-	c->definition = xcheck(json_deep_copy(c->vm->json));
-	json_object_set_new(c->definition, "uuid", xcheck(json_string(uuid)));
-	disks = json_object_get(c->definition, "disks");
-	for (size_t i = 0; i < c->vm->disk_count; i++)
-		plan_disk(c, &c->vm->disks[i], json_array_get(disks, i));
-	plan_file(c, "kernel", c->vm->kernel);
-	plan_file(c, "initrd", c->vm->initrd);
-	plan_file(c, "cdrom", c->vm->cdrom.path);
-	plan_file(c, "firmware", c->vm->firmware_path);
-	plan_variables(c);
-	free(uuid);
-}
-
-static bool copy_file(const struct store *store, const struct clone *c, const struct newvm *vm,
-		      const struct copied *file)
+static bool copy_file(const struct store *store, const struct newvm *vm, const struct copied *file)
 {
 	char *to = xasprintf("%s/%s", vm->home, file->to);
 	const char *const cp[] = {"cp", "--reflink=auto", "--", file->from, to, NULL};
@@ -444,10 +331,10 @@ static bool copy_file(const struct store *store, const struct clone *c, const st
 
 	if (!file->format)
 		copied = disk_wait(disk_run(store, cp), "cp");
-	else if (c->linked)
+	else if (file->overlay)
 		copied = disk_wait(disk_create(store, to, NULL, &base), "qemu-img");
 	else
-		copied = disk_wait(disk_copy(store, file->from, to, file->format), "qemu-img");
+		copied = disk_copy_whole(store, file->from, to, file->format, file->way);
 	free(to);
 	return copied;
 }
@@ -484,7 +371,7 @@ static bool make_clone(struct clone *c, struct store *store)
 		made = newvm_add(&vm, c->files[i].to, c->files[i].format != NULL);
 	made = made && newvm_begin(&vm);
 	for (size_t i = 0; i < c->count && made; i++)
-		made = copy_file(store, c, &vm, &c->files[i]);
+		made = copy_file(store, &vm, &c->files[i]);
 	if (made) {
 		record_bases(c, &vm);
 		give_macs(store, c->definition, true);
@@ -537,6 +424,7 @@ static void tell_linked(const struct clone *c, const struct store *store)
 static int clone(struct clone *c, struct store *store)
 {
 	int held, status = name_is_known(store, c->name);
+	char *new_home;
 
 	if (status != 0)
 		return status;
@@ -549,10 +437,15 @@ static int clone(struct clone *c, struct store *store)
 	if (held == -1)
 		return EXIT_FAILURE;
 	status = EXIT_FAILURE;
-	if (may_be_cloned(c)) {
-		plan(c);
-		status = make_clone(c, store) ? 0 : EXIT_FAILURE;
+	new_home = store_path(store, c->new_name, "");
+	if (moved_refuses(c->vm))
+		status = EX_CONFIG;
+	else if (may_be_cloned(c)) {
+		clone_plan(c, new_home);
+		if (clone_plan_disks(c) && make_clone(c, store))
+			status = 0;
 	}
+	free(new_home);
 	let_go(store, c->name, held);
 	if (status != 0)
 		log_error("%s was not cloned", c->name);
@@ -562,12 +455,17 @@ static int clone(struct clone *c, struct store *store)
 int cmd_clone(struct call *call)
 {
 	static const struct option options[] = {{"linked", no_argument, NULL, 'l'},
+						{"drop-snapshots", no_argument, NULL, 'd'},
 						{NULL, 0, NULL, 0}};
 	struct clone c = {0};
-	int status = EXIT_FAILURE;
+	int option, status = EXIT_FAILURE;
 
-	while (call_option(call, options) != -1)
-		c.linked = true;
+	while ((option = call_option(call, options)) != -1) {
+		if (option == 'l')
+			c.linked = true;
+		else
+			c.drop_snapshots = true;
+	}
 	call_operands(call, 2, 2);
 	c.name = call->argv[0];
 	c.new_name = call->argv[1];
@@ -578,12 +476,7 @@ int cmd_clone(struct call *call)
 	store_unlock(&call->store);
 	if (status == 0 && c.linked && c.count > 0)
 		tell_linked(&c, &call->store);
-	for (size_t i = 0; i < c.count; i++) {
-		free(c.files[i].from);
-		free(c.files[i].to);
-	}
-	free(c.files);
-	json_decref(c.definition);
+	clone_plan_free(&c);
 	vm_free(c.vm);
 	return status;
 }

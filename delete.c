@@ -21,6 +21,8 @@
 #include "lifecycle.h"
 #include "log.h"
 #include "made.h"
+#include "moved.h"
+#include "newvm.h"
 #include "rundir.h"
 #include "users.h"
 #include "vmstate.h"
@@ -43,6 +45,7 @@ struct deletion {
 
 /* Beside what is listed: what comes about while a VM runs. */
 static const char *const traces[] = {MADE_BEFORE, LAST_END,  LAST_END_NEW,
+				     MOVED,	  MOVED_NEW, MOVED_BY_VMCONF,
 				     "log",	  "vm.lock", UEFI_VARIABLES};
 
 /* ---- what there is ---- */

@@ -284,6 +284,12 @@ static void on_event_port(struct supervisor *s, json_t *data)
 		agentport_look(s->agentport);
 }
 
+static void on_event_job(struct supervisor *s, json_t *data)
+{
+	(void)data;
+	diskwatch_look(s->diskwatch);
+}
+
 static const struct {
 	const char *name;
 	void (*handle)(struct supervisor *s, json_t *data);
@@ -297,6 +303,7 @@ static const struct {
 	{"WAKEUP", on_event_state},
 	{"MIGRATION", on_event_migration},
 	{"VSERPORT_CHANGE", on_event_port},
+	{"BLOCK_JOB_COMPLETED", on_event_job},
 };
 
 void events_trigger(struct supervisor *s, const char *name, json_t *event)
@@ -410,6 +417,7 @@ static void on_back(void *arg, enum qmp_result result, json_t *value)
 void events_set_qmp(struct supervisor *s, struct qmp *qmp)
 {
 	guest_set_qmp(s->guest, qmp);
+	diskwatch_set_qmp(s->diskwatch, qmp);
 	if (s->agentport)
 		agentport_set_qmp(s->agentport, qmp);
 }

@@ -16,6 +16,7 @@
 
 #include "adapter.h"
 #include "log.h"
+#include "moved.h"
 #include "options.h"
 #include "outcome.h"
 #include "reach.h"
@@ -66,7 +67,7 @@ struct lifecycle {
 	int64_t within;	 /* ms; -1: none was given */
 	int64_t deadline;
 	int64_t turn; /* when the next order begins, even if this one is not down */
-	bool kill, descending, progress;
+	bool kill, discard, descending, progress;
 	struct users users; /* of all files, once a VM is to be started */
 	bool users_known;
 	int64_t shown;
@@ -437,6 +438,20 @@ static int64_t patience(const struct lifecycle *l)
 	return l->within >= 0 ? l->within : READY_MS;
 }
 
+/* The guest goes back to what its definition names. */
+static void discard(const struct vm *vm)
+{
+	json_t *record = moved_read(vm->home), *nothing = xcheck(json_object());
+	struct moved_disk disk;
+	size_t next = 0;
+
+	while (moved_find(vm, record, &next, &disk))
+		log_notice("%s: what the guest wrote to %s is given up", vm->name, disk.file);
+	moved_write(vm->home, MOVED_BY_VMCONF, nothing);
+	json_decref(record);
+	json_decref(nothing);
+}
+
 static void start_anew(struct lifecycle *l, struct job *job)
 {
 	struct vm *vm = load_or_tell(job->name);
@@ -446,7 +461,9 @@ static void start_anew(struct lifecycle *l, struct job *job)
 		users_tell_doubts(&l->users);
 	}
 	l->users_known = true;
-	if (!vm)
+	if (vm && l->discard)
+		discard(vm);
+	if (!vm || moved_refuses(vm))
 		over(l, job, EX_CONFIG);
 	else if (!users_let_start(&l->users, vm))
 		over(l, job, EXIT_FAILURE);
@@ -837,6 +854,7 @@ static const struct option options[] = {{"all", no_argument, NULL, 'a'},
 					{"parallel", required_argument, NULL, 'p'},
 					{"within", required_argument, NULL, 'w'},
 					{"kill", no_argument, NULL, 'k'},
+					{"discard-overlay", no_argument, NULL, 'd'},
 					{NULL, 0, NULL, 0}};
 
 static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_kill)
@@ -854,6 +872,8 @@ static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_ki
 			l->parallel = (size_t)call_number(call, "parallel", optarg, 1, 100000);
 		else if (option == 'w')
 			l->within = parse_within(optarg);
+		else if (option == 'd')
+			l->discard = true;
 		else
 			l->kill = true;
 	}
@@ -861,6 +881,8 @@ static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_ki
 		fatalx(EX_USAGE, "--kill is for stop, restart and delete");
 	if (some && !*all)
 		fatalx(EX_USAGE, "--from-order goes with --all");
+	if (l->discard && (may_kill || *all))
+		fatalx(EX_USAGE, "--discard-overlay is for start, and VMs that are named");
 	call_operands(call, *all ? 0 : 1, *all ? 0 : -1);
 }
 

@@ -21,6 +21,7 @@
 #include "ladder.h"
 #include "lastend.h"
 #include "log.h"
+#include "moved.h"
 #include "notify.h"
 #include "options.h"
 #include "outcome.h"
@@ -519,6 +520,7 @@ static void prepare(struct supervisor *s)
 			     &events_guest, s);
 	if (s->options.agent)
 		s->agentport = agentport_new(s->base, &s->dir, &events_agentport, s);
+	s->diskwatch = diskwatch_new(s->base, &s->dir, report_changed, s);
 	s->runner = runner_new(s->base, &s->signals.inherited, actions_on_program_done, s);
 	climber_init(&s->climber, &s->options.policy, &actions_ops, s);
 	if (s->options.defined)
@@ -627,7 +629,9 @@ static void take_state(struct supervisor *s)
 
 	if (handover_read(state, s->options.name, s->qemu, &handover)) {
 		take_handover(s, state, &handover);
+		diskwatch_resume(s->diskwatch, json_object_get(state, "disks"));
 	} else {
+		diskwatch_resume(s->diskwatch, NULL);
 		log_warnx("%s/state.json is missing, damaged or of another QEMU: what the "
 			  "supervisor before us was doing is not known",
 			  s->dir.path);
@@ -699,6 +703,10 @@ static int begin(struct supervisor *s)
 			"stopped");
 		return EXIT_DIED;
 	}
+	if (s->options.vm && moved_refuses(s->options.vm)) {
+		snprintf(s->words, sizeof(s->words), "the guest last wrote to another disk");
+		return EX_CONFIG;
+	}
 	status = guard_start(&s->options);
 	if (status == 0)
 		status = make_ready(&s->options);
@@ -737,6 +745,7 @@ static void release(struct supervisor *s)
 	qmp_free(s->qmp);
 	guest_free(s->guest);
 	agentport_free(s->agentport);
+	diskwatch_free(s->diskwatch);
 	runner_free(s->runner);
 	climber_free(&s->climber);
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)

@@ -1,25 +1,37 @@
 #include "quote.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-void quote_print_word(const char *word)
+#include "xalloc.h"
+
+char *quote_word(const char *word)
 {
 	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 				   "%+,-./:=@_";
+	char *quoted, *to;
 
-	if (*word && word[strspn(word, safe)] == '\0') {
-		fputs(word, stdout);
-		return;
-	}
-	putchar('\'');
+	if (*word && word[strspn(word, safe)] == '\0')
+		return xstrdup(word);
+	quoted = to = xcalloc(4 * strlen(word) + 3, 1);
+	*to++ = '\'';
 	for (; *word; word++) {
 		if (*word == '\'')
-			fputs("'\\''", stdout);
+			to = stpcpy(to, "'\\''");
 		else
-			putchar(*word);
+			*to++ = *word;
 	}
-	putchar('\'');
+	*to = '\'';
+	return quoted;
+}
+
+void quote_print_word(const char *word)
+{
+	char *quoted = quote_word(word);
+
+	fputs(quoted, stdout);
+	free(quoted);
 }
 
 void quote_print(char *const *words)

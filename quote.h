@@ -5,7 +5,10 @@
 /* Prints a NULL-terminated list of words as one line that a shell reads as those words again. */
 void quote_print(char *const *words);
 
-/* The same of one word, and no newline. */
+/* One word so, malloc'd. */
+char *quote_word(const char *word);
+
+/* Prints that, and no newline. */
 void quote_print_word(const char *word);
 
 #endif

@@ -51,6 +51,7 @@ void report_write_state(struct supervisor *s)
 
 	snprintf(handover.run_state, sizeof(handover.run_state), "%s", s->run_state);
 	handover_write(state, &handover, &s->climber);
+	json_object_set(state, "disks", diskwatch_origins(s->diskwatch));
 	if (rundir_write_state(&s->dir, state))
 		evtimer_del(s->state_timer);
 	else

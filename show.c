@@ -16,9 +16,11 @@
 
 #include "adapter.h"
 #include "ask.h"
+#include "diskmoves.h"
 #include "ladder.h"
 #include "lifecycle.h"
 #include "log.h"
+#include "moved.h"
 #include "program.h"
 #include "quote.h"
 #include "timespan.h"
@@ -81,6 +83,7 @@ struct line {
 	struct vm_status status;
 	json_int_t memory; /* MiB; 0: not known */
 	bool broken;
+	bool moved; /* the guest has left a disk of the definition */
 	char note[200];
 };
 
@@ -132,6 +135,19 @@ static void overview_close(struct overview *o)
 	store_names_free(&o->runtimes);
 }
 
+static void note_moved(const struct vm *vm, struct line *line)
+{
+	json_t *record = moved_read(vm->home);
+	struct moved_disk disk;
+	size_t next = 0;
+
+	line->moved = moved_find(vm, record, &next, &disk);
+	if (line->moved)
+		snprintf(line->note, sizeof(line->note), "%s: the guest is on %s: vmconf check %s",
+			 disk.key, disk.file, vm->name);
+	json_decref(record);
+}
+
 /*
  * A running VM has the memory that it was started with, whatever its definition says by now. One
  * that was never started has neither of its directories.
@@ -149,6 +165,8 @@ static void read_line(const struct overview *o, const char *name, struct line *l
 		line->memory = vm->memory;
 	snprintf(line->note, sizeof(line->note), "%s%s", line->status.reason,
 		 line->status.failing ? GOES_ON : "");
+	if (vm && has_entry(&o->homes, name))
+		note_moved(vm, line);
 	if (!vm)
 		snprintf(line->note, sizeof(line->note), "broken definition: vmconf check %s",
 			 name);
@@ -267,6 +285,18 @@ static json_t *status_json(const char *name, const struct vm_status *status)
 		status->failing));
 }
 
+/* A list, which is empty where nothing has moved, or the definition is broken. */
+static json_t *moved_json(const char *name, bool moved)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = moved ? vm_load(name, &problems) : NULL;
+	json_t *list = vm ? diskmoves_json(vm) : xcheck(json_array());
+
+	vm_problems_free(&problems);
+	vm_free(vm);
+	return list;
+}
+
 static void print_list_json(const struct line *lines, size_t count)
 {
 	json_t *vms = xcheck(json_array()), *list;
@@ -276,6 +306,7 @@ static void print_list_json(const struct line *lines, size_t count)
 
 		json_object_set_new(vm, "memory", number_or_null(lines[i].memory));
 		json_object_set_new(vm, "broken", json_boolean(lines[i].broken));
+		json_object_set_new(vm, "moved", moved_json(lines[i].name, lines[i].moved));
 		json_array_append_new(vms, vm);
 	}
 	list = xcheck(json_pack("{s:i, s:o}", "version", 1, "vms", vms));
@@ -541,6 +572,7 @@ static bool check_one(const struct store *store, const char *name, const struct 
 	good = vm && check_bridges(vm) && good;
 	good = vm && check_bases(vm) && good;
 	good = vm && users_let_start(users, vm) && good;
+	good = vm && !moved_refuses(vm) && good;
 	good = vm && check_service(store, vm) && good;
 	vm_free(vm);
 	return good;
@@ -640,7 +672,7 @@ static void print_status(const char *name, const struct vm_status *status, json_
 {
 	const char *run_state = json_string_value(json_object_get(more, "run-state"));
 	char text[64], when[64];
-	json_t *address;
+	json_t *address, *disk;
 	struct tm tm;
 	size_t i;
 
@@ -664,6 +696,10 @@ static void print_status(const char *name, const struct vm_status *status, json_
 	}
 	json_array_foreach(json_object_get(more, "addresses"), i, address)
 		print_field("address", json_string_value(address));
+	json_array_foreach(json_object_get(more, "moved"), i, disk)
+		printf("%-12s the guest is on %s, not on %s of the definition\n", "moved",
+		       json_string_value(json_object_get(disk, "file")),
+		       json_string_value(json_object_get(disk, "disk")));
 	if (status->end.known && !vm_state_is_up(status->state)) {
 		strftime(when, sizeof(when), "%F %T", localtime_r(&status->end.when, &tm));
 		printf("%-12s %s: %s (status %d)\n", "last end", when, status->end.words,
@@ -690,6 +726,7 @@ int cmd_status(struct call *call)
 	json_object_set_new(all, "run-state", state ? state : json_null());
 	json_object_set_new(all, "addresses",
 			    state ? ask_addresses(&call->store, name) : xcheck(json_array()));
+	json_object_set_new(all, "moved", moved_json(name, true));
 	if (json)
 		print_json(all);
 	else
@@ -706,15 +743,21 @@ static int run_qmp(const struct call *call, const char *command, json_t *argumen
 {
 	const char *name = call->argv[0], *why;
 	struct ask *ask = ask_open(&call->store, name, QMP_MS, &why);
-	json_t *value = NULL;
+	bool asks = strncmp(command, "query-", strlen("query-")) == 0;
+	json_t *value = NULL, *disks;
 	enum qmp_result result;
+	char *home;
 
 	if (!ask) {
 		log_error("%s: %s", name, why);
 		json_decref(arguments);
 		return EXIT_FAILURE;
 	}
+	home = store_path(&call->store, name, "");
+	disks = asks ? NULL : diskmoves_before(ask, home);
 	result = ask_qmp(ask, command, arguments, 0, &value);
+	diskmoves_after(ask, name, home, disks);
+	free(home);
 	if (result == QMP_OK)
 		print_json(value);
 	/* "quit" may end QEMU before it has answered. */

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "agentport.h"
+#include "diskwatch.h"
 #include "guest.h"
 #include "ladder.h"
 #include "options.h"
@@ -67,6 +68,7 @@ struct supervisor {
 
 	struct guest *guest;
 	struct agentport *agentport; /* NULL: the VM has none */
+	struct diskwatch *diskwatch;
 	struct climber climber;
 	struct runner *runner;
 	struct outcome outcome;

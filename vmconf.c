@@ -43,16 +43,21 @@ static const struct command commands[] = {
 	 "is\n"
 	 "JSON or else a string; KEY= removes the key.\n"},
 	{"edit", cmd_edit, "NAME", "Opens a VM's definition in $VISUAL or $EDITOR.\n"},
-	{"clone", cmd_clone, "NAME NEW [--linked]",
+	{"clone", cmd_clone, "NAME NEW [--linked] [--drop-snapshots]",
 	 "Makes a copy of a VM that is down.\n"
-	 "  --linked              overlays instead of copies of the disks\n"},
+	 "  --linked              overlays instead of copies of the disks\n"
+	 "  --drop-snapshots      of a disk that is based on another image, leave out the "
+	 "internal\n"
+	 "                        snapshots, which a copy that stands alone cannot have\n"},
 	{"rename", cmd_rename, "NAME NEW", "Renames a VM that is down.\n"},
 	{"start", cmd_start, "NAME...|--all [OPTION]...",
 	 "Starts VMs and waits until they are ready.\n"
 	 "  --all                 all, those of lower order first\n"
 	 "  --from-order N        of all, those of order N and higher\n"
 	 "  --parallel N          at most N at once\n"
-	 "  --within TIME         how long to wait (180s)\n"},
+	 "  --within TIME         how long to wait (180s)\n"
+	 "  --discard-overlay     go back to the disks of the definition, and lose what the guest\n"
+	 "                        has written to others since\n"},
 	{"stop", cmd_stop, "NAME...|--all [OPTION]...",
 	 "Shuts VMs down and waits until they are.\n"
 	 "  --all                 all, those of higher order first\n"

@@ -1,0 +1,159 @@
+#include "clonefiles.h"
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lastend.h"
+#include "made.h"
+#include "moved.h"
+#include "xalloc.h"
+
+#define ENDS  "=,:\"" /* of a word in an option */
+#define SPACE " "     /* the same in a ladder; a path may have one */
+
+struct walk {
+	const char *home, *new_home;
+	clone_file_fn *add;
+	void *arg;
+};
+
+/* What comes about in each state directory, and would be named by chance ("-D log"). */
+static bool is_ours(const char *file)
+{
+	static const char *const ours[] = {MADE_BEFORE, LAST_END,  MOVED,
+					   "log",	"vm.lock", "history.jsonl"};
+
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strcmp(file, ours[i]) == 0)
+			return true;
+	return false;
+}
+
+static void add_file(const struct walk *w, const char *file);
+
+static void add_dir(const struct walk *w, const char *file, const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		char *inside = xasprintf("%s/%s", file, entry->d_name);
+
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			add_file(w, inside);
+		free(inside);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* file is relative to the state directory; what is in a directory is found through no link. */
+static void add_file(const struct walk *w, const char *file)
+{
+	char *path = xasprintf("%s/%s", w->home, file);
+	struct stat st, link;
+	bool there = stat(path, &st) == 0 && lstat(path, &link) == 0;
+
+	if (there && S_ISREG(st.st_mode))
+		w->add(w->arg, file);
+	else if (there && S_ISDIR(link.st_mode))
+		add_dir(w, file, path);
+	free(path);
+}
+
+/* The part of a path that is below the state directory, or NULL. "." and ".." lead elsewhere. */
+static const char *below(const struct walk *w, const char *word)
+{
+	size_t len = strlen(w->home);
+	const char *file = word[0] != '/' ? word : NULL;
+
+	if (strncmp(word, w->home, len) == 0 && word[len] == '/')
+		file = word + len + 1;
+	if (!file || !*file || strspn(file, "./") == strlen(file) || is_ours(file) ||
+	    strncmp(file, "../", 3) == 0 || strstr(file, "/../"))
+		return NULL;
+	return file;
+}
+
+/* One word; what it is to be in the clone, malloc'd. */
+static char *change_word(const struct walk *w, const char *word)
+{
+	const char *file = below(w, word);
+
+	if (file)
+		add_file(w, file);
+	return file && word[0] == '/' ? xasprintf("%s/%s", w->new_home, file) : xstrdup(word);
+}
+
+static bool is_there(const struct walk *w, const char *text)
+{
+	const char *file = below(w, text);
+	char *path = xasprintf("%s/%s", w->home, file ? file : "");
+	struct stat st;
+	bool there = file && stat(path, &st) == 0;
+
+	free(path);
+	return there;
+}
+
+static char *change_text(const struct walk *w, const char *text, const char *ends);
+
+/* A word without any of ends in it. */
+static char *change_piece(const struct walk *w, const char *piece, const char *ends)
+{
+	if (strcmp(ends, SPACE) != 0 && strstr(piece, SPACE))
+		return change_text(w, piece, SPACE);
+	return change_word(w, piece);
+}
+
+/* The whole of it may be a path with such characters; otherwise it is taken to pieces. */
+static char *change_text(const struct walk *w, const char *text, const char *ends)
+{
+	char *result;
+
+	if (is_there(w, text))
+		return change_word(w, text);
+	result = xstrdup("");
+	for (const char *rest = text; *rest;) {
+		size_t len = strcspn(rest, ends), end_len = strspn(rest + len, ends);
+		char *piece = xasprintf("%.*s", (int)len, rest);
+		char *changed =
+			is_there(w, piece) ? change_word(w, piece) : change_piece(w, piece, ends);
+		char *longer = xasprintf("%s%s%.*s", result, changed, (int)end_len, rest + len);
+
+		free(piece);
+		free(changed);
+		free(result);
+		result = longer;
+		rest += len + end_len;
+	}
+	return result;
+}
+
+static void change(const struct walk *w, json_t *value)
+{
+	json_t *inside;
+	const char *key;
+	char *text;
+	size_t i;
+
+	if (json_is_string(value)) {
+		text = change_text(w, json_string_value(value), ENDS);
+		json_string_set(value, text);
+		free(text);
+	}
+	json_array_foreach(value, i, inside) change(w, inside);
+	json_object_foreach(value, key, inside) change(w, inside);
+}
+
+void clone_files(json_t *value, const char *home, const char *new_home, clone_file_fn *add,
+		 void *arg)
+{
+	struct walk w = {.home = home, .new_home = new_home, .add = add, .arg = arg};
+
+	change(&w, value);
+}

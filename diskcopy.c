@@ -1,0 +1,227 @@
+#include "diskcopy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "log.h"
+#include "xalloc.h"
+
+/* ---- what is in an image ---- */
+
+_Noreturn static void ask_child(int out, const char *path, const char *format)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	dup2(out, STDOUT_FILENO);
+	execlp("qemu-img", "qemu-img", "info", "--output=json", "-f", format, path, (char *)NULL);
+	log_warn("cannot execute qemu-img");
+	_exit(127);
+}
+
+/* What qemu-img tells of it. NULL: it failed, as where a QEMU has the image open; it said so. */
+static json_t *ask(const char *path, const char *format)
+{
+	json_t *info = NULL;
+	int out[2];
+	pid_t pid;
+
+	if (pipe2(out, O_CLOEXEC) < 0) {
+		log_warn("cannot ask qemu-img about %s", path);
+		return NULL;
+	}
+	pid = fork();
+	if (pid == 0)
+		ask_child(out[1], path, format);
+	close(out[1]);
+	if (pid > 0)
+		info = json_loadfd(out[0], 0, NULL);
+	close(out[0]);
+	if (!disk_wait(pid, "qemu-img")) {
+		json_decref(info);
+		info = NULL;
+	}
+	return info;
+}
+
+static json_t *bitmaps_of(json_t *info)
+{
+	json_t *specific = json_object_get(info, "format-specific");
+
+	return json_object_get(json_object_get(specific, "data"), "bitmaps");
+}
+
+/* One that was not closed: QEMU cannot tell any more what is in it. */
+static bool is_broken(json_t *bitmap)
+{
+	json_t *flag;
+	size_t i;
+
+	json_array_foreach(json_object_get(bitmap, "flags"), i, flag)
+	{
+		if (strcmp(json_string_value(flag), "in-use") == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The names in a list of snapshots or bitmaps, malloc'd: "a, b". */
+static char *names_of(json_t *list, bool broken)
+{
+	char *names = xstrdup("");
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+	{
+		const char *name = json_string_value(json_object_get(one, "name"));
+		char *longer;
+
+		if (!name || is_broken(one) != broken)
+			continue;
+		longer = xasprintf("%s%s%s", names, *names ? ", " : "", name);
+		free(names);
+		names = longer;
+	}
+	return names;
+}
+
+/* ---- how to copy it ---- */
+
+static enum disk_way way_of_overlay(const char *name, const char *path, json_t *info, bool drop)
+{
+	const char *base = json_string_value(json_object_get(info, "backing-filename"));
+	char *snapshots = names_of(json_object_get(info, "snapshots"), false);
+	char *bitmaps = names_of(bitmaps_of(info), false);
+	char *broken = names_of(bitmaps_of(info), true);
+	enum disk_way way = *bitmaps || *broken ? DISK_BITMAPS : DISK_CONVERT;
+
+	if (*snapshots && !drop) {
+		log_error("%s cannot be cloned: its disk %s is based on %s, and a copy that stands "
+			  "alone cannot have its internal snapshots (%s); to leave them out, use "
+			  "--drop-snapshots",
+			  name, path, base ? base : "another file", snapshots);
+		way = DISK_REFUSED;
+	} else if (*snapshots) {
+		log_notice("%s: the copy will not have its internal snapshots: %s", path,
+			   snapshots);
+	}
+	if (*broken && way != DISK_REFUSED)
+		log_notice("%s: the copy will not have bitmaps that were not closed: %s", path,
+			   broken);
+	free(snapshots);
+	free(bitmaps);
+	free(broken);
+	return way;
+}
+
+enum disk_way disk_way_of(const char *name, const char *path, const char *format, bool drop)
+{
+	enum disk_way way = DISK_BYTES;
+	struct stat st;
+	json_t *info;
+
+	if (strcmp(format, "raw") == 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode))
+		return DISK_BYTES;
+	if (strcmp(format, "qcow2") != 0)
+		return DISK_CONVERT; /* what is lost by that, only qcow2 has */
+	info = ask(path, format);
+	if (!info)
+		return DISK_REFUSED;
+	if (json_object_get(info, "backing-filename") ||
+	    json_object_get(json_object_get(json_object_get(info, "format-specific"), "data"),
+			    "data-file"))
+		way = way_of_overlay(name, path, info, drop);
+	json_decref(info);
+	return way;
+}
+
+void disk_tell_left(const char *path, const char *format)
+{
+	json_t *info = strcmp(format, "qcow2") == 0 ? ask(path, format) : NULL;
+	char *snapshots = names_of(json_object_get(info, "snapshots"), false);
+	char *bitmaps = names_of(bitmaps_of(info), false);
+
+	if (*snapshots || *bitmaps)
+		log_notice("%s: the overlay does not have its internal snapshots and bitmaps "
+			   "(%s%s%s); "
+			   "they stay there",
+			   path, snapshots, *snapshots && *bitmaps ? ", " : "", bitmaps);
+	free(snapshots);
+	free(bitmaps);
+	json_decref(info);
+}
+
+/* ---- copying it ---- */
+
+/*
+ * QEMU tells others by OFD locks on bytes of an image (its block/file-posix.c) what it does with
+ * it, from 100 on, and what they must not do, from 200 on; each kind of access has a bit.
+ */
+enum { LOCK_DOES = 100, LOCK_KEEPS_OFF = 200, ACCESS_WRITE = 1, ACCESS_RESIZE = 3 };
+
+static bool lock_byte(int fd, off_t byte, int how, short type)
+{
+	struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+
+	return fcntl(fd, how, &lock) == 0 && (how == F_OFD_SETLK || lock.l_type == F_UNLCK);
+}
+
+/* Nobody writes to it as long as the descriptor is open. -1: somebody does, and a line says so. */
+static int keep_writers_off(const char *path)
+{
+	static const off_t bits[] = {ACCESS_WRITE, ACCESS_RESIZE};
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	bool off = fd >= 0;
+
+	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
+		off = off && lock_byte(fd, LOCK_KEEPS_OFF + bits[i], F_OFD_SETLK, F_RDLCK);
+	if (!off && fd < 0)
+		log_warn("cannot read %s", path);
+	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]) && off; i++)
+		off = lock_byte(fd, LOCK_DOES + bits[i], F_OFD_GETLK, F_WRLCK);
+	if (!off && fd >= 0) {
+		log_error("%s is in use: another process writes to it", path);
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static bool copy_bytes(const struct store *store, const char *from, const char *to)
+{
+	const char *const argv[] = {"cp", "--reflink=auto", "--", from, to, NULL};
+	int fd = keep_writers_off(from);
+	bool copied = fd >= 0 && disk_wait(disk_run(store, argv), "cp");
+
+	if (fd >= 0)
+		close(fd);
+	return copied;
+}
+
+bool disk_copy_whole(const struct store *store, const char *from, const char *to,
+		     const char *format, enum disk_way way)
+{
+	const char *const argv[] = {
+		"qemu-img", "convert", "-q", "--bitmaps", "--skip-broken-bitmaps",
+		"-f",	    format,    "-O", format,	  from,
+		to,	    NULL};
+
+	switch (way) {
+	case DISK_BYTES:
+		return copy_bytes(store, from, to);
+	case DISK_CONVERT:
+		return disk_wait(disk_copy(store, from, to, format), "qemu-img");
+	case DISK_BITMAPS:
+		return disk_wait(disk_run(store, argv), "qemu-img");
+	case DISK_REFUSED:
+		break;
+	}
+	return false;
+}
