@@ -159,9 +159,9 @@ static char *find_name(char **command)
 	}
 	if (name && !vm_name_is_valid(name))
 		fatalx(EX_USAGE,
-		       "QEMU's -name \"%s\" cannot name a runtime directory; give a name of "
-		       "up to 64 letters, digits, '.', '_' and '-' with --name",
-		       name);
+		       "QEMU's -name \"%s\" cannot be the name of a VM here: %s; give it one with "
+		       "--name",
+		       name, vm_name_wrong(name));
 	return name ? name : hashed_name(command);
 }
 
@@ -243,8 +243,8 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 	switch (option) {
 	case 'n':
 		if (!vm_name_is_valid(optarg))
-			fatalx(EX_USAGE, "--name: \"%s\" cannot be the name of a VM: " VM_NAME_IS,
-			       optarg);
+			fatalx(EX_USAGE, "--name: \"%s\" cannot be the name of a VM: %s", optarg,
+			       vm_name_wrong(optarg));
 		free(o->name);
 		o->name = xstrdup(optarg);
 		break;
@@ -307,7 +307,7 @@ _Noreturn static void refuse_operands(const char *first, const char *second)
 		       "\"%s\" behind the VM %s: options go before its name, and there is one VM; "
 		       "see qemu-supervise --help",
 		       second, first);
-	fatalx(EX_USAGE, "\"%s\" cannot be the name of a VM: " VM_NAME_IS, first);
+	fatalx(EX_USAGE, "\"%s\" cannot be the name of a VM: %s", first, vm_name_wrong(first));
 }
 
 /* The second form: a command line of QEMU's. */

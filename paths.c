@@ -16,15 +16,6 @@ struct place {
 	const char *at_home; /* where the XDG variable is not set; NULL: nowhere */
 };
 
-bool vm_name_is_valid(const char *name)
-{
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789._-";
-	size_t len = strspn(name, letters);
-
-	return len > 0 && len <= 64 && name[len] == '\0' && !strchr("._-", name[0]);
-}
-
 /* NULL where it is empty, too, as the XDG specification has it. */
 static const char *variable(const char *name)
 {
@@ -70,6 +61,65 @@ char *paths_runtime_dir(void)
 					   "XDG_RUNTIME_DIR", NULL};
 
 	return find(&place);
+}
+
+/* ---- names ---- */
+
+/* What has a fixed name where the VMs' files are: no VM's may take it. */
+static const struct reserved {
+	const char *name, *suffix;
+	char *(*dir)(void);
+	const char *why;
+} reserved[] = {
+	{"images", "", paths_state_dir, "the directory of base images is called that"},
+	{"defaults", ".json", paths_config_dir,
+	 "that file is kept for what all definitions have in common"},
+};
+
+static bool same_file(const char *path, const char *other)
+{
+	struct stat a, b;
+
+	return stat(path, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/* There are file systems to which "Images" is the same. */
+static bool is_taken(const struct reserved *r, const char *name)
+{
+	char *dir, *path, *other;
+	bool taken = strcmp(r->name, name) == 0;
+
+	if (taken || strcasecmp(r->name, name) != 0)
+		return taken;
+	dir = r->dir();
+	path = xasprintf("%s/%s%s", dir ? dir : "", r->name, r->suffix);
+	other = xasprintf("%s/%s%s", dir ? dir : "", name, r->suffix);
+	taken = same_file(path, other);
+	free(other);
+	free(path);
+	free(dir);
+	return taken;
+}
+
+const char *vm_name_wrong(const char *name)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789._-";
+	size_t len = strspn(name, letters);
+
+	if (len == 0 || len > 64 || name[len] != '\0' || strchr("._-", name[0]))
+		return "up to 64 letters, digits, \".\", \"_\" and \"-\", the first a letter or a "
+		       "digit";
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+		if (is_taken(&reserved[i], name))
+			return reserved[i].why;
+	return NULL;
+}
+
+bool vm_name_is_valid(const char *name)
+{
+	return !vm_name_wrong(name);
 }
 
 bool paths_make(const char *path)

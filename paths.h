@@ -4,9 +4,12 @@
 
 #include <stdbool.h>
 
-/* Whether name may name a VM: [A-Za-z0-9][A-Za-z0-9._-]{0,63}. */
-#define VM_NAME_IS "up to 64 letters, digits, \".\", \"_\" and \"-\", the first a letter or a digit"
+/*
+ * Whether name may name a VM: [A-Za-z0-9][A-Za-z0-9._-]{0,63}, and nothing else beside the VMs'
+ * files is called that. vm_name_wrong() tells why not; NULL: it may.
+ */
 bool vm_name_is_valid(const char *name);
+const char *vm_name_wrong(const char *name);
 
 /*
  * The directory of all VMs' definitions, of their disks and states, of their runtime files: the

@@ -817,13 +817,11 @@ static const char *no_place(const struct vm *vm)
 /* One with the defaults that depend on nothing. */
 static struct vm *vm_new(const char *name, struct vm_problems *problems)
 {
-	const char *why;
+	const char *why = vm_name_wrong(name);
 	struct vm *vm;
 
-	if (!vm_name_is_valid(name)) {
-		add_line(problems, xasprintf("\"%s\" is no name of a VM: up to 64 letters, digits, "
-					     "'.', '_' and '-', the first a letter or digit",
-					     name));
+	if (why) {
+		add_line(problems, xasprintf("\"%s\" cannot be the name of a VM: %s", name, why));
 		return NULL;
 	}
 	vm = xcalloc(1, sizeof(*vm));

@@ -153,11 +153,11 @@ long call_number(const struct call *call, const char *option, const char *text, 
 
 bool name_is_good(const char *name)
 {
-	bool good = vm_name_is_valid(name);
+	const char *why = vm_name_wrong(name);
 
-	if (!good)
-		log_error("\"%s\" cannot be the name of a VM: " VM_NAME_IS, name);
-	return good;
+	if (why)
+		log_error("\"%s\" cannot be the name of a VM: %s", name, why);
+	return !why;
 }
 
 int name_is_known(const struct store *store, const char *name)

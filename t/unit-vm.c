@@ -200,7 +200,7 @@ static void names(void **state)
 
 		assert_null(vm_from_text(bad[i], "{}", 2, &problems));
 		assert_int_equal(problems.count, 1);
-		assert_non_null(strstr(problems.lines[0], "is no name of a VM"));
+		assert_non_null(strstr(problems.lines[0], "cannot be the name of a VM"));
 		vm_problems_free(&problems);
 	}
 }
