@@ -23,10 +23,11 @@ OBJS = agent.o agentport.o channel.o child.o firmware.o guest.o handover.o holde
 	options.o outcome.o paths.o qmp.o quote.o reexec.o run.o rundir.o signals.o timespan.o trigger.o vm.o \
 	vmcommand.o vmfile.o words.o xalloc.o
 SUPERVISE_OBJS = actions.o events.o report.o
-VMCONF_OBJS = adapter.o ask.o change.o console.o create.o delete.o disk.o enable.o hold.o lifecycle.o newvm.o \
-	setkey.o show.o store.o users.o vmstate.o
+VMCONF_OBJS = adapter.o ask.o below.o change.o console.o create.o delete.o disk.o enable.o hold.o journal.o \
+	lifecycle.o made.o newvm.o \
+	setkey.o show.o step.o store.o users.o vmstate.o
 UNITS = $(basename $(wildcard t/unit-*.c))
-FUZZ_OBJS = $(OBJS) store.o vmstate.o
+FUZZ_OBJS = $(OBJS) below.o journal.o made.o step.o store.o vmstate.o
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
 HOSTS = $(addprefix t/,apcupsd.t check.t daemontools.t monit.t nut.t openrc.t runit.t s6.t supervisord.t systemd.t \

@@ -14,7 +14,10 @@
 #include "disk.h"
 #include "enable.h"
 #include "hold.h"
+#include "journal.h"
+#include "step.h"
 #include "log.h"
+#include "made.h"
 #include "setkey.h"
 #include "users.h"
 #include "vmstate.h"
@@ -69,7 +72,7 @@ static int save_if_good(const struct store *store, const char *name, json_t *def
 {
 	struct vm_problems problems = {0};
 	struct vm *vm = vm_from_json(name, definition, &problems);
-	bool saved = vm && store_prepare_json(store, name, definition) &&
+	bool saved = vm && store_prepare_json(store, name, name, definition) &&
 		     store_commit(store, name, true);
 
 	tell_problems(&problems);
@@ -195,7 +198,7 @@ static int save_edited(struct store *store, const struct edited *e, const char *
 	now = read_text(store, e->name, &len);
 	if (now && (len != e->before_len || memcmp(now, e->before, len) != 0))
 		log_error("somebody else has changed the definition of %s meanwhile", e->name);
-	else if (now && store_prepare(store, e->name, text, text_len) &&
+	else if (now && store_prepare(store, e->name, e->name, text, text_len) &&
 		 store_commit(store, e->name, true))
 		status = 0;
 	free(now);
@@ -352,40 +355,72 @@ static bool may_be_renamed(const struct renaming *r)
 static bool begin(const struct renaming *r)
 {
 	json_t *back = xcheck(json_array()), *forward = xcheck(json_array());
-	char *definition = xasprintf("%s/%s.json", r->store->config, r->old);
+	char *list = made_file(r->old), *new_list = made_file(r->new);
 
-	step_rename(back, r->new_home, r->home);
-	step_rename(forward, r->home, r->new_home); /* done, unless the power failed */
-	step_remove(forward, definition);
-	free(definition);
-	return journal_begin(r->store, r->new, back, forward, true);
+	made_forget(r->store, r->new); /* of one that was removed without us */
+	step_rename(back, r->new, r->old);
+	step_rename(back, new_list, list);
+	step_rename(forward, r->old, r->new); /* done, unless the power failed */
+	step_rename(forward, list, new_list);
+	free(new_list);
+	free(list);
+	return journal_begin(r->store, r->new, r->old, back, forward, true);
 }
 
-/* It is on the disk before the definition that needs it. */
-static bool move_home(const struct renaming *r)
+static bool move(const struct store *store, const char *from, const char *to)
 {
-	bool moved = (rename(r->home, r->new_home) == 0 || errno == ENOENT) &&
-		     (fsync(r->store->state_fd) == 0 || errno == EINVAL);
+	bool moved = renameat(store->state_fd, from, store->state_fd, to) == 0 || errno == ENOENT;
 
 	if (!moved)
-		log_warn("cannot rename %s to %s", r->home, r->new_home);
+		log_warn("cannot rename %s/%s to %s", store->state, from, to);
 	return moved;
+}
+
+/* It is on the disk before the definition has the name. */
+static bool move_home(const struct renaming *r)
+{
+	char *list = made_file(r->old), *new_list = made_file(r->new);
+	bool moved = move(r->store, r->old, r->new) && move(r->store, list, new_list);
+
+	if (moved && fsync(r->store->state_fd) < 0 && errno != EINVAL) {
+		log_warn("cannot bring %s to the disk", r->store->state);
+		moved = false;
+	}
+	free(new_list);
+	free(list);
+	return moved;
+}
+
+/* Under its old name, for which it is as good: what follows is one step, a name for another. */
+static bool save_identity(struct renaming *r)
+{
+	r->definition = xcheck(json_deep_copy(r->vm->json));
+	keep_identity(r);
+	return json_equal(r->definition, r->vm->json) ||
+	       (store_prepare_json(r->store, r->old, r->old, r->definition) &&
+		store_commit(r->store, r->old, true));
+}
+
+/* An empty directory is nobody's. */
+static bool is_free(const struct renaming *r)
+{
+	if (unlinkat(r->store->state_fd, r->new, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		return true;
+	if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR)
+		log_error("%s is there already, though there is no VM %s: move it away or remove "
+			  "it",
+			  r->new_home, r->new);
+	else
+		log_warn("cannot remove %s", r->new_home);
+	return false;
 }
 
 static int make_renamed(struct renaming *r)
 {
-	bool done = false;
+	bool done = is_free(r) && save_identity(r) && begin(r);
 
-	r->definition = xcheck(json_deep_copy(r->vm->json));
-	keep_identity(r);
-	if (rmdir(r->new_home) < 0 && errno != ENOENT) {
-		log_error(
-			"%s is there already, though there is no VM %s: move it away or remove it",
-			r->new_home, r->new);
-	} else if (begin(r)) {
-		done = move_home(r) && store_prepare_json(r->store, r->new, r->definition) &&
-		       store_commit(r->store, r->new, false);
-		store_abandon(r->store);
+	if (done) {
+		done = move_home(r) && store_rename(r->store, r->old, r->new);
 		done = journal_end(r->store) && done;
 	}
 	return done ? 0 : EXIT_FAILURE;
@@ -401,6 +436,8 @@ static int run_rename(struct renaming *r)
 		log_error("%s cannot be renamed: there is a VM %s already", r->old, r->new);
 		return EXIT_FAILURE;
 	}
+	if (!journal_is_free(r->store, r->old) || !journal_is_free(r->store, r->new))
+		return EXIT_FAILURE;
 	r->vm = load_or_tell(r->old);
 	if (!r->vm)
 		return EX_CONFIG;

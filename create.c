@@ -11,6 +11,7 @@
 #include "disk.h"
 #include "enable.h"
 #include "hold.h"
+#include "journal.h"
 #include "lifecycle.h"
 #include "log.h"
 #include "newvm.h"
@@ -407,6 +408,7 @@ static bool make_clone(struct clone *c, struct store *store)
 	struct newvm vm;
 	bool made = newvm_open(&vm, store, c->new_name);
 
+	vm.like = c->name;
 	for (size_t i = 0; i < c->count && made; i++)
 		made = newvm_add(&vm, c->files[i].to, c->files[i].format != NULL);
 	made = made && newvm_begin(&vm);
@@ -427,6 +429,8 @@ static int clone(struct clone *c, struct store *store)
 
 	if (status != 0)
 		return status;
+	if (!journal_is_free(store, c->name))
+		return EXIT_FAILURE;
 	c->vm = load_or_tell(c->name);
 	if (!c->vm)
 		return EX_CONFIG;

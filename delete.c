@@ -11,12 +11,15 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "below.h"
 #include "enable.h"
 #include "hold.h"
+#include "journal.h"
+#include "step.h"
 #include "lastend.h"
 #include "lifecycle.h"
 #include "log.h"
-#include "newvm.h"
+#include "made.h"
 #include "rundir.h"
 #include "users.h"
 #include "vmstate.h"
@@ -37,18 +40,11 @@ struct deletion {
 	bool keep_disks, kill;
 };
 
-/* Beside what MADE lists: what comes about while a VM runs. */
-static const char *const traces[] = {MADE,  LAST_END,  LAST_END_NEW,
-				     "log", "vm.lock", UEFI_VARIABLES};
+/* Beside what is listed: what comes about while a VM runs. */
+static const char *const traces[] = {MADE_BEFORE, LAST_END,  LAST_END_NEW,
+				     "log",	  "vm.lock", UEFI_VARIABLES};
 
 /* ---- what there is ---- */
-
-/* A list that was tampered with does not lead out of the VM's directory. */
-static bool stays_inside(const char *file)
-{
-	return file[0] != '/' && strcmp(file, "..") != 0 && strncmp(file, "../", 3) != 0 &&
-	       !strstr(file, "/../");
-}
 
 /* Paths in the VM's directory. */
 static void add_files(const struct store *store, const char *name, json_t *files,
@@ -61,7 +57,7 @@ static void add_files(const struct store *store, const char *name, json_t *files
 	{
 		char *path;
 
-		if (!json_is_string(file) || !stays_inside(json_string_value(file)))
+		if (!json_is_string(file) || !below_is_name(json_string_value(file)))
 			continue;
 		path = store_path(store, name, json_string_value(file));
 		names_add(found, path);
@@ -75,40 +71,46 @@ static void add_files(const struct store *store, const char *name, json_t *files
  */
 static void find_made(const struct store *store, struct deleted *vm)
 {
-	char *path = xasprintf("%s/" MADE, vm->name);
-	json_t *made = store_read_json(store->state_fd, path);
+	char *why;
+	json_t *made = made_read(store, vm->name, &why);
 	json_t *files = json_object_get(made, "files"), *disks = json_object_get(made, "disks");
 
 	add_files(store, vm->name, files, &vm->made);
 	add_files(store, vm->name, disks ? disks : files, &vm->disks);
 	json_decref(made);
-	free(path);
+	if (why)
+		log_warnx("what was made for %s is left where it is: the list of it is not "
+			  "believed: %s",
+			  vm->name, why);
+	free(why);
 }
 
 /* ---- the steps ---- */
 
+/* Last comes what tells of the files, and where they are. */
 static void add_vm_steps(const struct deletion *d, const struct deleted *vm, json_t *steps)
 {
-	char *path;
+	size_t below = strlen(d->store->state) + 1;
+	char *name;
 
-	for (size_t i = 0; i < vm->made.count; i++) {
-		char *end = strrchr(vm->made.v[i], '/');
-
-		if (d->keep_disks && names_have(&vm->disks, vm->made.v[i]))
-			continue;
-		step_remove(steps, vm->made.v[i]);
-		path = xasprintf("%.*s", (int)(end - vm->made.v[i]), vm->made.v[i]);
-		step_rmdir(steps, path);
-		free(path);
-	}
+	for (size_t i = 0; i < vm->made.count; i++)
+		if (!d->keep_disks || !names_have(&vm->disks, vm->made.v[i]))
+			step_remove(steps, vm->made.v[i] + below);
 	for (size_t i = 0; i < sizeof(traces) / sizeof(traces[0]); i++) {
-		path = store_path(d->store, vm->name, traces[i]);
-		step_remove(steps, path);
-		free(path);
+		name = xasprintf("%s/%s", vm->name, traces[i]);
+		step_remove(steps, name);
+		free(name);
 	}
-	path = store_path(d->store, vm->name, "");
-	step_rmdir(steps, path);
-	free(path);
+	name = made_file(vm->name);
+	step_remove(steps, name);
+	free(name);
+	for (size_t i = 0; i < vm->made.count; i++) {
+		name = xasprintf("%.*s", (int)(strrchr(vm->made.v[i], '/') - vm->made.v[i]),
+				 vm->made.v[i]);
+		step_rmdir(steps, name + below);
+		free(name);
+	}
+	step_rmdir(steps, vm->name);
 }
 
 /* What is still in the directory is not ours, or is kept. */
@@ -137,9 +139,25 @@ static void tell_rest(const struct store *store, const char *name)
 
 /* ---- all of it ---- */
 
+/* The file system that it is on is not mounted. */
+static bool leads_nowhere(const struct store *store, const char *name)
+{
+	char *home = store_path(store, name, "");
+	struct stat st;
+	bool nowhere = lstat(home, &st) == 0 && stat(home, &st) < 0;
+
+	if (nowhere)
+		log_warn("%s cannot be deleted: cannot follow the link %s; where that is for good, "
+			 "remove it",
+			 name, home);
+	free(home);
+	return nowhere;
+}
+
 static bool may_be_deleted(struct deletion *d, struct deleted *vm)
 {
-	if (name_is_known(d->store, vm->name) != 0) /* another vmconf was faster */
+	if (name_is_known(d->store, vm->name) != 0 || /* another vmconf was faster */
+	    !journal_is_free(d->store, vm->name) || leads_nowhere(d->store, vm->name))
 		return false;
 	vm->held = hold_down(d->store, vm->name, "deleted");
 	if (vm->held == -1)
@@ -221,8 +239,13 @@ static int run(struct deletion *d, const struct call *call)
 	if (status == 0)
 		status = delete_all(d);
 	store_unlock(d->store);
-	for (size_t i = 0; i < d->count && status == 0; i++)
-		status = forget_one(d->store, d->vms[i].name);
+	for (size_t i = 0; i < d->count; i++) {
+		int forgotten = store_has(d->store, d->vms[i].name)
+					? 0
+					: forget_one(d->store, d->vms[i].name);
+
+		status = status ? status : forgotten;
+	}
 	return status;
 }
 

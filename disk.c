@@ -172,8 +172,8 @@ _Noreturn static void child(const struct store *store, const char *const *argv, 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent) /* it was gone before we asked for that */
 		_exit(127);
-	if (store->lock >= 0) {
-		fcntl(store->lock, F_SETFD, 0);
+	if (store->state_lock >= 0) {
+		store_keep_lock(store);
 		sigprocmask(SIG_SETMASK, &store->mask, NULL);
 	}
 	umask(077);

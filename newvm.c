@@ -11,7 +11,11 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "journal.h"
+#include "step.h"
 #include "log.h"
+#include "made.h"
+#include "vmfile.h"
 #include "xalloc.h"
 
 /* ---- what must be nobody else's ---- */
@@ -85,6 +89,20 @@ char *new_name(const struct store *store)
 
 /* ---- all or nothing ---- */
 
+/* Who may write in it can put links where we are going to write. */
+static bool home_is_ours(const char *home)
+{
+	struct stat st;
+	char *why = NULL;
+
+	if (stat(home, &st) == 0)
+		why = vmfile_refuse_writers(&st, home, "a directory");
+	if (why)
+		log_error("%s: %s", home, why);
+	free(why);
+	return !why;
+}
+
 bool newvm_open(struct newvm *vm, struct store *store, const char *name)
 {
 	*vm = (struct newvm){.store = store,
@@ -94,7 +112,7 @@ bool newvm_open(struct newvm *vm, struct store *store, const char *name)
 			     .disks = xcheck(json_array()),
 			     .dirs = xcheck(json_array())};
 	if (!store_has(store, name))
-		return true;
+		return journal_is_free(store, name) && home_is_ours(vm->home);
 	log_error("there is a VM %s already", name);
 	return false;
 }
@@ -106,6 +124,12 @@ static bool is_there(const char *path)
 	return lstat(path, &st) == 0;
 }
 
+/* As the journal names it. */
+static const char *below_state(const struct newvm *vm, const char *path)
+{
+	return path + strlen(vm->store->state) + 1;
+}
+
 /* The directories on the way to a file, from home on: those that are not there will be made. */
 static void add_dirs(struct newvm *vm, const char *file)
 {
@@ -114,7 +138,7 @@ static void add_dirs(struct newvm *vm, const char *file)
 	for (char *p = path + strlen(vm->home); p; p = strchr(p + 1, '/')) {
 		*p = '\0';
 		if (!is_there(path))
-			json_array_append_new(vm->dirs, xcheck(json_string(path)));
+			json_array_append_new(vm->dirs, xcheck(json_string(below_state(vm, path))));
 		*p = '/';
 	}
 	free(path);
@@ -141,17 +165,18 @@ bool newvm_add(struct newvm *vm, const char *file, bool is_disk)
 static json_t *steps_back(const struct newvm *vm)
 {
 	json_t *steps = xcheck(json_array()), *file;
-	char *path = xasprintf("%s/" MADE, vm->home);
+	char *name;
 	size_t i;
 
-	step_remove(steps, path);
-	free(path);
 	json_array_foreach(vm->files, i, file)
 	{
-		path = xasprintf("%s/%s", vm->home, json_string_value(file));
-		step_remove(steps, path);
-		free(path);
+		name = xasprintf("%s/%s", vm->name, json_string_value(file));
+		step_remove(steps, name);
+		free(name);
 	}
+	name = made_file(vm->name);
+	step_remove(steps, name);
+	free(name);
 	for (i = json_array_size(vm->dirs); i > 0; i--)
 		step_rmdir(steps, json_string_value(json_array_get(vm->dirs, i - 1)));
 	return steps;
@@ -162,40 +187,29 @@ bool newvm_begin(struct newvm *vm)
 	json_t *file, *dir;
 	size_t i;
 
+	made_forget(vm->store, vm->name); /* of one that was removed without us */
 	if (!is_there(vm->home))
-		json_array_append_new(vm->dirs, xcheck(json_string(vm->home)));
+		json_array_append_new(vm->dirs, xcheck(json_string(vm->name)));
 	json_array_foreach(vm->files, i, file) add_dirs(vm, json_string_value(file));
-	vm->begun = journal_begin(vm->store, vm->name, steps_back(vm), NULL, false);
+	vm->begun = journal_begin(vm->store, vm->name, NULL, steps_back(vm), NULL, false);
 	if (!vm->begun)
 		return false;
 	json_array_foreach(vm->dirs, i, dir)
 	{
-		if (mkdir(json_string_value(dir), 0700) < 0 && errno != EEXIST) {
-			log_warn("cannot make the directory %s", json_string_value(dir));
+		const char *name = json_string_value(dir);
+
+		if (mkdirat(vm->store->state_fd, name, 0700) < 0 && errno != EEXIST) {
+			log_warn("cannot make the directory %s/%s", vm->store->state, name);
 			return false;
 		}
 	}
 	return true;
 }
 
-static bool write_made(const struct newvm *vm)
-{
-	json_t *made = xcheck(
-		json_pack("{s:i, s:O, s:O}", "version", 1, "files", vm->files, "disks", vm->disks));
-	char *path = xasprintf("%s/" MADE, vm->home);
-	bool written = json_dump_file(made, path, JSON_INDENT(2)) == 0;
-
-	if (!written)
-		log_warn("cannot write %s", path);
-	free(path);
-	json_decref(made);
-	return written;
-}
-
 bool newvm_prepare(struct newvm *vm, json_t *definition)
 {
 	journal_sync(vm->store);
-	return write_made(vm) && store_prepare_json(vm->store, vm->name, definition);
+	return store_prepare_json(vm->store, vm->name, vm->like, definition);
 }
 
 /* A file or a directory. */
@@ -228,7 +242,7 @@ static bool sync_file(const struct newvm *vm, const char *file)
 
 bool newvm_sync(const struct newvm *vm)
 {
-	bool synced = sync_file(vm, MADE);
+	bool synced = true;
 	json_t *file;
 	size_t i;
 
@@ -239,7 +253,8 @@ bool newvm_sync(const struct newvm *vm)
 
 bool newvm_commit(struct newvm *vm)
 {
-	return store_commit(vm->store, vm->name, false);
+	return made_write(vm->store, vm->name, vm->files, vm->disks) &&
+	       store_commit(vm->store, vm->name, false);
 }
 
 void newvm_close(struct newvm *vm)

@@ -11,23 +11,22 @@
 
 #include "store.h"
 
-/*
- * In a VM's state directory: which files there vmconf has made ("files"), and which of those are
- * disks ("disks"; older ones do not tell).
- */
-#define MADE "made.json"
-
 struct newvm {
 	struct store *store;
 	const char *name;
-	char *home;    /* its state directory */
+	char *home; /* its state directory */
+	const char
+		*like; /* the VM whose definition may be read by those who may read its; or NULL */
 	json_t *files; /* names in it that are to be made */
 	json_t *disks; /* those of them that are disks */
-	json_t *dirs;  /* and directories */
+	json_t *dirs;  /* and directories, relative to the state directory of all VMs */
 	bool begun;
 };
 
-/* False (and a line): there is a VM of that name. newvm_close() all the same. */
+/*
+ * False (and a line): there is a VM of that name, or others may write in its directory.
+ * newvm_close() all the same.
+ */
 bool newvm_open(struct newvm *vm, struct store *store, const char *name);
 
 /*
@@ -39,7 +38,7 @@ bool newvm_add(struct newvm *vm, const char *file, bool is_disk);
 /* Writes the journal and makes the directories. */
 bool newvm_begin(struct newvm *vm);
 
-/* Writes the definition (borrowed) and the list of files, so that only a rename is left to do. */
+/* Writes the definition (borrowed), so that only a rename is left to do. */
 bool newvm_prepare(struct newvm *vm, json_t *definition);
 
 /*
@@ -48,7 +47,7 @@ bool newvm_prepare(struct newvm *vm, json_t *definition);
  */
 bool newvm_sync(const struct newvm *vm);
 
-/* From here on there is that VM. */
+/* With the list of its files, when these are as they shall be: from here on there is that VM. */
 bool newvm_commit(struct newvm *vm);
 void newvm_close(struct newvm *vm);
 

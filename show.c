@@ -517,8 +517,12 @@ int cmd_check(struct call *call)
 	    access(store->state, W_OK) == 0 && !store_lock(store))
 		return EXIT_FAILURE;
 	store_unlock(store);
-	if (call->argc == 0)
+	if (json_array_size(store->unfinished) > 0)
+		status = EX_CONFIG;
+	if (call->argc == 0) {
 		names = store_names(store);
+		status = store_names_are_good(store) ? status : EX_CONFIG;
+	}
 	bases = bases_of_all(store);
 	for (size_t i = 0; i < names.count; i++)
 		status = check_one(store, names.v[i], &bases) ? status : EX_CONFIG;

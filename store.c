@@ -8,20 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "journal.h"
 #include "log.h"
 #include "paths.h"
+#include "vmfile.h"
 #include "xalloc.h"
 
 #define FILE_MAX   (1024 * 1024)
 #define SUFFIX	   ".json"
 #define SUFFIX_LEN (sizeof(SUFFIX) - 1)
 #define LOCK	   ".lock"
-#define NEW	   ".new" /* what store_prepare() writes; one at a time, under the lock */
-#define JOURNAL	   ".journal.json"
+
+/* What store_prepare() and store_write_json() write; one of each at a time, under the lock. */
+#define NEW	  ".new"
+#define STATE_NEW ".state.new"
 
 /* ---- the directories ---- */
 
@@ -47,6 +52,7 @@ void store_open(struct store *store)
 	*store = (struct store){.config = absolute(paths_config_dir()),
 				.state = absolute(paths_state_dir()),
 				.runtime = absolute(paths_runtime_dir()),
+				.state_lock = -1,
 				.lock = -1};
 	if (!store->config || !store->state)
 		fatalx(EX_OSERR, "HOME is not set: no place for definitions; set "
@@ -70,20 +76,32 @@ void store_close(struct store *store)
 	store_unlock(store);
 	close_fd(&store->config_fd);
 	close_fd(&store->state_fd);
+	json_decref(store->unfinished);
 	free(store->config);
 	free(store->state);
 	free(store->runtime);
 }
 
+/* What others have put there would be believed: definitions, a journal, links. */
+static bool is_ours(int fd, const char *path, const char *what)
+{
+	struct stat st;
+	char *why = fstat(fd, &st) == 0 ? vmfile_refuse_writers(&st, path, "a directory")
+					: xasprintf("cannot look at it: %s", strerror(errno));
+
+	if (why)
+		log_error("the directory of %s %s: %s", what, path, why);
+	free(why);
+	return !why;
+}
+
 static bool need_dir(const char *path, const char *what, int *fd)
 {
-	if (*fd >= 0)
-		return true;
-	if (paths_make(path))
+	if (*fd < 0 && paths_make(path))
 		*fd = open_dir(path);
 	if (*fd < 0)
 		log_warn("cannot make the directory of %s %s", what, path);
-	return *fd >= 0;
+	return *fd >= 0 && is_ours(*fd, path, what);
 }
 
 /* ---- names ---- */
@@ -93,17 +111,18 @@ static int by_name(const void *a, const void *b)
 	return strverscmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The length of NAME in "NAME.json", 0 if it is no definition's. */
-static size_t name_length(const char *file)
+/* NAME of "NAME.json", malloc'd; NULL: it is no definition's. */
+static char *name_of(const char *file)
 {
 	size_t len = strlen(file);
 
-	if (len <= SUFFIX_LEN || strcmp(file + len - SUFFIX_LEN, SUFFIX) != 0)
-		return 0;
-	return len - SUFFIX_LEN;
+	if (file[0] == '.' || len <= SUFFIX_LEN || strcmp(file + len - SUFFIX_LEN, SUFFIX) != 0)
+		return NULL;
+	return xasprintf("%.*s", (int)(len - SUFFIX_LEN), file);
 }
 
-struct names store_names(const struct store *store)
+/* Those that may be a VM's, or (good false) those that may not, in no order. */
+static struct names read_names(const struct store *store, bool good)
 {
 	int fd = store->config_fd < 0 ? -1 : openat(store->config_fd, ".", O_RDONLY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : xcheck(fdopendir(fd));
@@ -112,26 +131,43 @@ struct names store_names(const struct store *store)
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {
-		size_t len = name_length(entry->d_name);
-		char name[256];
+		char *name = name_of(entry->d_name);
 
-		if (len == 0 || len >= sizeof(name))
+		if (!name || vm_name_is_valid(name) != good) {
+			free(name);
 			continue;
-		memcpy(name, entry->d_name, len);
-		name[len] = '\0';
-		if (!vm_name_is_valid(name))
-			continue;
+		}
 		if (names.count == room) {
 			room = room ? 2 * room : 64;
 			names.v = xreallocarray(names.v, room, sizeof(names.v[0]));
 		}
-		names.v[names.count++] = xstrdup(name);
+		names.v[names.count++] = name;
 	}
 	if (dir)
 		closedir(dir);
+	return names;
+}
+
+struct names store_names(const struct store *store)
+{
+	struct names names = read_names(store, true);
+
 	if (names.count > 0)
 		qsort(names.v, names.count, sizeof(names.v[0]), by_name);
 	return names;
+}
+
+bool store_names_are_good(const struct store *store)
+{
+	struct names bad = read_names(store, false);
+	bool good = bad.count == 0;
+
+	for (size_t i = 0; i < bad.count; i++)
+		log_error("%s/%s" SUFFIX " is not a definition: \"%s\" cannot be the name of a "
+			  "VM: %s",
+			  store->config, bad.v[i], bad.v[i], vm_name_wrong(bad.v[i]));
+	store_names_free(&bad);
+	return good;
 }
 
 void store_names_free(struct names *names)
@@ -166,6 +202,7 @@ char *store_read(int dirfd, const char *name, size_t *len)
 	struct stat st;
 	char *text = NULL;
 	ssize_t got = 0;
+	int error;
 
 	*len = 0;
 	if (fd < 0)
@@ -178,7 +215,13 @@ char *store_read(int dirfd, const char *name, size_t *len)
 	} else {
 		errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
 	}
+	if (got < 0) {
+		free(text);
+		text = NULL;
+	}
+	error = errno;
 	close(fd);
+	errno = error;
 	return text;
 }
 
@@ -193,6 +236,34 @@ json_t *store_read_json(int dirfd, const char *name)
 		json_decref(value);
 		value = NULL;
 	}
+	return value;
+}
+
+json_t *store_read_ours(int dirfd, const char *path, const char *name, struct stat *st, char **why)
+{
+	struct vmfile_dir dir = {.path = path, .fd = dirfd};
+	json_t *value = NULL;
+	char *text = NULL;
+	size_t len;
+
+	*st = (struct stat){0};
+	*why = NULL;
+	if (fstat(dirfd, &dir.st) == 0)
+		text = vmfile_read(&dir, name, &len, st, why);
+	if (!text && errno == ENOENT) {
+		free(*why);
+		*why = NULL;
+	} else if (!text && !*why) {
+		*why = xasprintf("cannot read it: %s", strerror(errno));
+	}
+	if (text)
+		value = json_loadb(text, len, 0, NULL);
+	if (text && !json_is_object(value)) {
+		*why = xstrdup("found something else, expected a JSON object");
+		json_decref(value);
+		value = NULL;
+	}
+	free(text);
 	return value;
 }
 
@@ -211,62 +282,119 @@ static bool write_all(int fd, const char *text, size_t len)
 	return true;
 }
 
-/* A new file NEW in dirfd; mode is that of the file it is to replace. */
-static bool write_new(int dirfd, const char *name, const char *text, size_t len, bool sync)
+/* Of the entries that name users and groups; what a file has is where it is, too. */
+static bool copy_acl(int from, int to)
 {
-	int fd = openat(dirfd, NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-	bool written = fd >= 0 && write_all(fd, text, len) && (!sync || fsync(fd) == 0);
-	struct stat old;
+	static const char acl[] = "system.posix_acl_access";
+	char value[4096];
+	ssize_t len = fgetxattr(from, acl, value, sizeof(value));
 
-	if (written && fstatat(dirfd, name, &old, AT_SYMLINK_NOFOLLOW) == 0)
-		written = fchmod(fd, old.st_mode & 0755) == 0;
+	if (len < 0)
+		return errno == ENODATA || errno == ENOTSUP;
+	return fsetxattr(to, acl, value, (size_t)len, 0) == 0;
+}
+
+/* Those may read fd who may read like; its group, where that cannot be had, may not. */
+static bool take_access(int dirfd, const char *like, int fd)
+{
+	int from = openat(dirfd, like, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	bool taken = from < 0 && errno == ENOENT;
+
+	if (from >= 0 && fstat(from, &st) == 0) {
+		bool same = fchown(fd, (uid_t)-1, st.st_gid) == 0 && copy_acl(from, fd);
+
+		taken = fchmod(fd, st.st_mode & (same ? 0755 : 0705)) == 0;
+	}
+	if (from >= 0)
+		close(from);
+	return taken;
+}
+
+/* A new file in dirfd, which is to be called name; like is NULL, or a file there. */
+static bool write_new(int dirfd, const char *new, const char *name, const char *like,
+		      const char *text, size_t len, bool sync)
+{
+	bool written;
+	int fd;
+
+	unlinkat(dirfd, new, 0);
+	fd = openat(dirfd, new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	written = fd >= 0 && (!like || take_access(dirfd, like, fd)) && write_all(fd, text, len) &&
+		  (!sync || fsync(fd) == 0);
 	if (!written)
 		log_warn("cannot write %s", name);
 	if (fd >= 0)
 		close(fd);
 	if (!written)
-		unlinkat(dirfd, NEW, 0);
+		unlinkat(dirfd, new, 0);
 	return written;
 }
 
-static bool write_json(int dirfd, const char *name, json_t *value, bool sync)
+static char *format_json(json_t *value)
 {
 	char *json = xcheck(json_dumps(value, JSON_INDENT(2)));
 	char *text = xasprintf("%s\n", json);
-	bool written = write_new(dirfd, name, text, strlen(text), sync);
+
+	free(json);
+	return text;
+}
+
+bool store_write_json(int dirfd, const char *name, json_t *value, bool sync)
+{
+	char *text = format_json(value);
+	bool written = write_new(dirfd, STATE_NEW, name, NULL, text, strlen(text), sync);
 
 	free(text);
-	free(json);
+	if (written && renameat(dirfd, STATE_NEW, dirfd, name) < 0) {
+		log_warn("cannot write %s", name);
+		written = false;
+	}
+	if (written && sync)
+		fsync(dirfd);
 	return written;
 }
 
-bool store_prepare(const struct store *store, const char *name, const char *text, size_t len)
+bool store_prepare(const struct store *store, const char *name, const char *like, const char *text,
+		   size_t len)
 {
 	char *file = xasprintf("%s" SUFFIX, name);
-	bool prepared = write_new(store->config_fd, file, text, len, true);
+	char *like_file = like ? xasprintf("%s" SUFFIX, like) : NULL;
+	bool prepared = write_new(store->config_fd, NEW, file, like_file, text, len, true);
 
+	free(like_file);
 	free(file);
 	return prepared;
 }
 
-bool store_prepare_json(const struct store *store, const char *name, json_t *definition)
+bool store_prepare_json(const struct store *store, const char *name, const char *like,
+			json_t *definition)
 {
-	char *file = xasprintf("%s" SUFFIX, name);
-	bool prepared = write_json(store->config_fd, file, definition, true);
+	char *text = format_json(definition);
+	bool prepared = store_prepare(store, name, like, text, strlen(text));
 
-	free(file);
+	free(text);
 	return prepared;
+}
+
+/* Some network file systems know no RENAME_NOREPLACE; we hold the lock. */
+static bool give_free_name(const struct store *store, const char *from, const char *to)
+{
+	int fd = store->config_fd;
+	struct stat st;
+
+	if (renameat2(fd, from, fd, to, RENAME_NOREPLACE) == 0)
+		return true;
+	return errno == EINVAL && fstatat(fd, to, &st, AT_SYMLINK_NOFOLLOW) < 0 &&
+	       errno == ENOENT && renameat(fd, from, fd, to) == 0;
 }
 
 bool store_commit(const struct store *store, const char *name, bool replace)
 {
 	char *file = xasprintf("%s" SUFFIX, name);
 	int fd = store->config_fd;
-	bool done = renameat2(fd, NEW, fd, file, replace ? 0 : RENAME_NOREPLACE) == 0;
+	bool done = replace ? renameat(fd, NEW, fd, file) == 0 : give_free_name(store, NEW, file);
 
-	/* Some network file systems know no RENAME_NOREPLACE; we hold the lock. */
-	if (!done && errno == EINVAL && !store_has(store, name))
-		done = renameat(fd, NEW, fd, file) == 0;
 	if (done)
 		fsync(fd);
 	else
@@ -275,44 +403,23 @@ bool store_commit(const struct store *store, const char *name, bool replace)
 	return done;
 }
 
+bool store_rename(const struct store *store, const char *name, const char *new_name)
+{
+	char *file = xasprintf("%s" SUFFIX, name), *new_file = xasprintf("%s" SUFFIX, new_name);
+	bool done = give_free_name(store, file, new_file);
+
+	if (done)
+		fsync(store->config_fd);
+	else
+		log_warn("cannot rename %s/%s to %s", store->config, file, new_file);
+	free(new_file);
+	free(file);
+	return done;
+}
+
 void store_abandon(const struct store *store)
 {
 	unlinkat(store->config_fd, NEW, 0);
-}
-
-/* ---- journal ---- */
-
-void step_remove(json_t *steps, const char *path)
-{
-	json_array_append_new(steps, xcheck(json_pack("[ss]", "remove", path)));
-}
-
-void step_rmdir(json_t *steps, const char *path)
-{
-	json_array_append_new(steps, xcheck(json_pack("[ss]", "rmdir", path)));
-}
-
-void step_rename(json_t *steps, const char *from, const char *to)
-{
-	json_array_append_new(steps, xcheck(json_pack("[sss]", "rename", from, to)));
-}
-
-static bool do_step(json_t *step)
-{
-	const char *what = json_string_value(json_array_get(step, 0));
-	const char *path = json_string_value(json_array_get(step, 1));
-	const char *to = json_string_value(json_array_get(step, 2));
-	bool done = true;
-
-	if (what && path && strcmp(what, "remove") == 0)
-		done = unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR;
-	else if (what && path && strcmp(what, "rmdir") == 0)
-		done = rmdir(path) == 0 || errno == ENOENT || errno == ENOTEMPTY || errno == EEXIST;
-	else if (what && path && to && strcmp(what, "rename") == 0)
-		done = rename(path, to) == 0 || errno == ENOENT;
-	if (!done)
-		log_warn("cannot %s %s", what, path);
-	return done;
 }
 
 bool store_remove(const struct store *store, const char *name)
@@ -328,77 +435,7 @@ bool store_remove(const struct store *store, const char *name)
 	return removed;
 }
 
-/* Takes journal over. */
-static bool write_journal(struct store *store, json_t *journal, bool sync)
-{
-	bool begun = write_json(store->state_fd, JOURNAL, journal, sync) &&
-		     renameat(store->state_fd, NEW, store->state_fd, JOURNAL) == 0;
-
-	if (begun && sync)
-		fsync(store->state_fd);
-	json_decref(journal);
-	return begun;
-}
-
-bool journal_begin(struct store *store, const char *name, json_t *back, json_t *forward, bool sync)
-{
-	return write_journal(
-		store,
-		xcheck(json_pack("{s:i, s:s, s:o*, s:o*}", "version", 1, "committed-by", name,
-				 "back", back, "forward", forward)),
-		sync);
-}
-
-bool journal_begin_delete(struct store *store, const char *name, json_t *forward)
-{
-	return write_journal(store,
-			     xcheck(json_pack("{s:i, s:s, s:o}", "version", 1, "committed-without",
-					      name, "forward", forward)),
-			     true);
-}
-
-void journal_sync(const struct store *store)
-{
-	int fd = openat(store->state_fd, JOURNAL, O_RDONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		fsync(fd);
-		close(fd);
-	}
-}
-
-bool journal_end(struct store *store)
-{
-	json_t *journal = store_read_json(store->state_fd, JOURNAL), *step;
-	const char *by = json_string_value(json_object_get(journal, "committed-by"));
-	const char *without = json_string_value(json_object_get(journal, "committed-without"));
-	bool committed = (by && store_has(store, by)) || (without && !store_has(store, without));
-	bool done = true;
-	size_t i;
-
-	json_array_foreach(json_object_get(journal, committed ? "forward" : "back"), i, step) done =
-		do_step(step) && done;
-	if (committed && i > 0) /* a definition may be among what was removed */
-		fsync(store->config_fd);
-	unlinkat(store->state_fd, JOURNAL, 0);
-	json_decref(journal);
-	return done;
-}
-
-/* ---- the lock ---- */
-
-/* What the last holder has left: nothing, mostly. */
-static void recover(struct store *store)
-{
-	struct stat st;
-
-	store_abandon(store);
-	unlinkat(store->state_fd, NEW, 0);
-	if (fstatat(store->state_fd, JOURNAL, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return;
-	log_debug("a vmconf was killed in the middle of a change: finished or taken back");
-	journal_end(store);
-}
+/* ---- the locks ---- */
 
 static bool try_lock(int fd, int how)
 {
@@ -408,7 +445,7 @@ static bool try_lock(int fd, int how)
 }
 
 /* A second for the usual case, that another change is just being made; then not without a word. */
-static bool wait_lock(const struct store *store, int fd)
+static bool wait_lock(const char *dir, int fd)
 {
 	const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
 
@@ -419,9 +456,27 @@ static bool wait_lock(const struct store *store, int fd)
 			return false;
 		nanosleep(&pause, NULL);
 	}
-	log_notice("another vmconf makes a change (it holds %s/" LOCK "): waiting for it",
-		   store->config);
+	log_notice("another vmconf makes a change (it holds %s/" LOCK "): waiting for it", dir);
 	return try_lock(fd, F_OFD_SETLKW);
+}
+
+static bool lock_dir(const char *dir, int dirfd, int *lock)
+{
+	*lock = openat(dirfd, LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (*lock >= 0 && wait_lock(dir, *lock))
+		return true;
+	log_warn("cannot lock %s/" LOCK, dir);
+	close_fd(lock);
+	return false;
+}
+
+/* Two locks on one file would wait for each other. */
+static bool is_one_directory(const struct store *store)
+{
+	struct stat a, b;
+
+	return fstat(store->state_fd, &a) == 0 && fstat(store->config_fd, &b) == 0 &&
+	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 static void block_signals(struct store *store)
@@ -435,27 +490,39 @@ static void block_signals(struct store *store)
 	sigprocmask(SIG_BLOCK, &set, &store->mask);
 }
 
+/* State first: a state directory may have several directories of definitions. */
 bool store_lock(struct store *store)
 {
 	if (!need_dir(store->config, "definitions", &store->config_fd) ||
-	    !need_dir(store->state, "disks", &store->state_fd))
+	    !need_dir(store->state, "disks", &store->state_fd) ||
+	    !lock_dir(store->state, store->state_fd, &store->state_lock))
 		return false;
-	store->lock =
-		openat(store->config_fd, LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (store->lock < 0 || !wait_lock(store, store->lock)) {
-		log_warn("cannot lock the directory of definitions (%s/" LOCK ")", store->config);
-		close_fd(&store->lock);
+	if (!is_one_directory(store) && !lock_dir(store->config, store->config_fd, &store->lock)) {
+		close_fd(&store->state_lock);
 		return false;
 	}
 	block_signals(store);
-	recover(store);
-	return true;
+	store_abandon(store);
+	unlinkat(store->state_fd, STATE_NEW, 0);
+	if (journal_recover(store))
+		return true;
+	store_unlock(store);
+	return false;
 }
 
 void store_unlock(struct store *store)
 {
-	if (store->lock < 0)
+	if (store->state_lock < 0)
 		return;
 	close_fd(&store->lock);
+	close_fd(&store->state_lock);
 	sigprocmask(SIG_SETMASK, &store->mask, NULL);
+}
+
+void store_keep_lock(const struct store *store)
+{
+	if (store->state_lock >= 0)
+		fcntl(store->state_lock, F_SETFD, 0);
+	if (store->lock >= 0)
+		fcntl(store->lock, F_SETFD, 0);
 }

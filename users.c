@@ -6,7 +6,7 @@
 
 #include "disk.h"
 #include "log.h"
-#include "newvm.h"
+#include "made.h"
 #include "xalloc.h"
 
 #define CHAIN_MAX 200 /* images, each based on the next: more is a circle */
@@ -90,14 +90,12 @@ static bool find_disks(const struct store *store, const char *user, struct names
 /* What the definition does not tell any more; a file that is no disk does no harm. */
 static void find_made(const struct store *store, const char *user, struct names *found)
 {
-	char *path = xasprintf("%s/" MADE, user);
-	json_t *made = store_read_json(store->state_fd, path), *file;
+	json_t *made = made_read(store, user, NULL), *file;
 	size_t i;
 
 	json_array_foreach(json_object_get(made, "files"), i, file)
 		add_path(store, user, json_string_value(file), found);
 	json_decref(made);
-	free(path);
 }
 
 static bool uses(const struct store *store, const char *name, const struct names *files,

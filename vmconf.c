@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "journal.h"
 #include "log.h"
 #include "paths.h"
 #include "signals.h"
@@ -166,6 +167,12 @@ int name_is_known(const struct store *store, const char *name)
 
 	if (store_has(store, name))
 		return 0;
+	if (journal_waits(store, name)) {
+		log_error("there is no VM %s, but its last change is not finished; \"vmconf "
+			  "check\" tries again",
+			  name);
+		return EXIT_FAILURE;
+	}
 	names = store_names(store);
 	names.v = xreallocarray(names.v, names.count + 1, sizeof(names.v[0]));
 	names.v[names.count] = NULL;

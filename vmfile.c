@@ -12,8 +12,7 @@
 
 #include "xalloc.h"
 
-/* What is wrong with who may write it, malloc'd, or NULL. */
-static char *refuse_writers(const struct stat *st, const char *path, const char *what)
+char *vmfile_refuse_writers(const struct stat *st, const char *path, const char *what)
 {
 	if (st->st_uid != 0 && st->st_uid != geteuid())
 		return xasprintf("found %s of uid %u, expected one of ours (%u) or root's", what,
@@ -124,10 +123,10 @@ static char *refuse(const struct stat *st, const struct vmfile_dir *dir, const c
 
 	if (!why) {
 		file = xasprintf("%s/%s", dir->path, name);
-		why = refuse_writers(st, file, "a file");
+		why = vmfile_refuse_writers(st, file, "a file");
 		free(file);
 	}
-	return why ? why : refuse_writers(&dir->st, dir->path, "it in a directory");
+	return why ? why : vmfile_refuse_writers(&dir->st, dir->path, "it in a directory");
 }
 
 void vmfile_open(struct vmfile_dir *dir, const char *path)

@@ -28,4 +28,10 @@ void vmfile_close(struct vmfile_dir *dir);
 char *vmfile_read(const struct vmfile_dir *dir, const char *name, size_t *len, struct stat *st,
 		  char **why);
 
+/*
+ * Whether others than root and we may write to what st is of: malloc'd words ("found a directory of
+ * uid 5, expected ..."; what: "a directory"), NULL: they may not.
+ */
+char *vmfile_refuse_writers(const struct stat *st, const char *path, const char *what);
+
 #endif

@@ -28,6 +28,33 @@ is(slurp("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/web1.json"), $before, 'web1 is as it w
 is_deeply([glob "$ENV{QEMU_SUPERVISE_CONFIG_DIR}/* $ENV{QEMU_SUPERVISE_STATE_DIR}/* $work/*.json"],
 	["$ENV{QEMU_SUPERVISE_CONFIG_DIR}/web1.json", "$ENV{QEMU_SUPERVISE_STATE_DIR}/web1"], 'and nothing else is there');
 
+# Those that something else beside the VMs has.
+vmconf_fails(64, qr/"$_" cannot be the name of a VM: (the directory of base images|that file) is /, 'create', $_) for 'images', 'defaults';
+mkdir "$ENV{QEMU_SUPERVISE_STATE_DIR}/images";
+spew("$ENV{QEMU_SUPERVISE_STATE_DIR}/images/base.qcow2", 'base');
+for my $row (['images', qr/the directory of base images is called that/], ['defaults', qr/that file is kept for what all definitions have in common/]) {
+	my ($name, $why) = @$row;
+	spew("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/$name.json", '{}');
+	my $line = qr/^vmconf: "$name" cannot be the name of a VM: $why$/m;
+	vmconf_fails(64, $line, 'create', $name);
+	vmconf_fails(64, $line, map { $_ // $name } (@$_ > 1 ? @$_ : (@$_, $name))) for @takes_name;
+	vmconf_fails(64, $line, $_, 'web1', $name) for 'clone', 'rename';
+	vmconf_fails(78, qr/^vmconf: \S+\/$name\.json is not a definition: "$name" cannot be the name of a VM: $why$/m, 'check');
+	unlike(vmconf_does('list'), qr/$name/, "$name.json is not listed");
+	for my $words ([$name], ['-n', $name, '--', 'true'], ['--', 'true', '-name', $name]) {
+		my ($status, undef, $err) = run_command($ENV{T_SUPERVISE} || "$top/qemu-supervise", @$words);
+		is($status, 64, "qemu-supervise @$words");
+		like($err, qr/"$name" cannot be the name of a VM( here)?: $why/, 'says why');
+	}
+	unlink("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/$name.json");
+}
+is(slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/images/base.qcow2"), 'base', 'the base images are where they were');
+vmconf_does('create', 'Images', '--nic', 'none');
+vmconf_does('delete', 'Images');
+symlink('images', "$ENV{QEMU_SUPERVISE_STATE_DIR}/IMAGES");
+vmconf_fails(64, qr/the directory of base images is called that/, 'create', 'IMAGES');
+unlink("$ENV{QEMU_SUPERVISE_STATE_DIR}/IMAGES");
+
 # One that nobody has.
 vmconf_fails(1, qr/^vmconf: there is no VM web2 \(in \S+\); did you mean "web1"\?$/m, map { $_ // 'web2' } (@$_ > 1 ? @$_ : (@$_, 'web2')))
 	for @takes_name;

@@ -43,28 +43,33 @@ vmconf_does('set', 'web', 'kernel=boot/vmlinuz');
 for my $how ([], ['--linked']) {
 	my @lines = synced('clone', 'web', 'copy', @$how);
 	my $commit = place(\@lines, 0, qr/^rename.*"copy\.json"/);
-	for my $path (map { "state$_" } '/copy/root.qcow2', '/copy/boot/vmlinuz', '/copy/made.json', '/copy/boot', '/copy', '') {
+	for my $path (map { "state$_" } '/copy/root.qcow2', '/copy/boot/vmlinuz', '/copy/boot', '/copy', '') {
 		cmp_ok(place(\@lines, 0, qr/^fsync\(\d+<\Q$path\E>\)/), '<', $commit, "$path reaches the disk before there is a clone");
 	}
+	my $list = place(\@lines, 0, qr/^rename.*"\.copy\.made\.json"/);
+	like($lines[$list - 1], qr/^fsync\(\d+<state\/\.state\.new>\)/, 'the list of them is written whole');
+	cmp_ok(place(\@lines, $list, qr/^fsync\(\d+<state>\)/), '<', $commit, 'and does so too');
 	vmconf_does('delete', 'copy');
 }
 
 my @lines = synced('rename', 'web', 'moved');
-my $move = place(\@lines, 0, qr/^rename.*"state\/web".*"state\/moved"/);
+my $move = place(\@lines, 0, qr/^rename.*<state>, "web", .*<state>, "moved"/);
 my $commit = place(\@lines, $move, qr/^rename.*"moved\.json"/);
 cmp_ok(place(\@lines, $move, qr/^fsync\(\d+<state>\)/), '<', $commit, 'the new directory reaches the disk before the new definition');
-my $removed = place(\@lines, $commit, qr/^unlink.*config\/web\.json/);
-my $synced = place(\@lines, $removed, qr/^fsync\(\d+<config>\)/);
-cmp_ok($synced, '<', place(\@lines, $removed, qr/^unlink.*\.journal\.json/), 'the end of the old one does before the journal is forgotten');
+my $synced = place(\@lines, $commit, qr/^fsync\(\d+<config>\)/);
+cmp_ok($synced, '<', place(\@lines, $commit, qr/^unlink.*\.journal\.json/), 'the new name does before the journal is forgotten');
 
-# The new definition is on the disk; the new name of the directory never got there, as on file systems of their own.
+# The new name is on the disk; that of the directory and that of the list never got there, as on file systems of their own.
 my $n = grep { /^fsync/ } @lines[0 .. $commit];
 strace(['-e', 'trace=fsync', '-e', 'inject=fsync:signal=KILL:when=' . ($n + 1)], 'rename', 'moved', 'again');
-ok(definition('again') && definition('moved'), 'killed behind the rename of the definition');
-rename("$state/again", "$state/moved") or die "$state/again: $!";
+ok(definition('again') && !definition('moved'), 'killed behind the rename of the definition');
+for my $name ('', '.') {
+	my ($from, $to) = map { $name ? ".$_.made.json" : $_ } 'again', 'moved';
+	rename("$state/$from", "$state/$to") or die "$state/$from: $!";
+}
 vmconf_does('set', 'again', 'cpus=2');
 ok(-e "$state/again/root.qcow2" && !-e "$state/moved", 'the directory is renamed again');
-ok(!definition('moved'), 'and the old definition removed');
+ok(-e "$state/.again.made.json" && !-e "$state/.moved.made.json", 'and the list of what was made for it');
 is(vmconf_does('check'), '', 'check says nothing');
 
 done_testing;
