@@ -22,7 +22,6 @@
 #include "log.h"
 #include "made.h"
 #include "moved.h"
-#include "newvm.h"
 #include "rundir.h"
 #include "users.h"
 #include "vmstate.h"
@@ -262,8 +261,13 @@ static int run(struct deletion *d, const struct call *call)
 	if (status == 0)
 		status = delete_all(d);
 	store_unlock(d->store);
-	for (size_t i = 0; i < d->count && status == 0; i++)
-		status = forget_one(d->store, d->vms[i].name);
+	for (size_t i = 0; i < d->count; i++) {
+		int forgotten = store_has(d->store, d->vms[i].name)
+					? 0
+					: forget_one(d->store, d->vms[i].name);
+
+		status = status ? status : forgotten;
+	}
 	return status;
 }
 

@@ -96,7 +96,7 @@ subtest 'each step fails once, or from then on' => sub {
 		}
 	}
 	diag("$injected failures, $failed changes failed");
-	cmp_ok($failed, '>', 30, 'many of them failed');
+	cmp_ok($failed, '>', 15, 'many of them failed');
 };
 
 SKIP: {
@@ -105,7 +105,13 @@ SKIP: {
 		vmconf_does('create', 'stuck', '--disk', '1M');
 		system('chattr', '+i', "$state/stuck/root.qcow2");
 		my $told = qr/cannot remove \Q$state\E\/stuck\/root\.qcow2: Operation not permitted\n.*stuck: its last change is not finished/;
-		vmconf_fails(1, $told, 'delete', 'stuck');
+		spew("$work/adapter", "#!/bin/sh\necho \"\$*\" >>$work/asked\n");
+		chmod 0755, "$work/adapter";
+		{
+			local $ENV{QEMU_SUPERVISE_INIT} = "$work/adapter";
+			vmconf_fails(1, $told, 'delete', 'stuck');
+		}
+		like(slurp("$work/asked"), qr/^disable stuck$/m, 'the init system is told that it is gone');
 		ok(!definition('stuck') && -e "$state/stuck/root.qcow2", 'the VM is gone, its disk is not');
 		my $err = vmconf_fails(1, $told, 'create', 'stuck', '--disk', '1M');
 		like($err, qr/an earlier change of stuck is not finished yet/, 'the name is not free');

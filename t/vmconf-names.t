@@ -29,6 +29,7 @@ is_deeply([glob "$ENV{QEMU_SUPERVISE_CONFIG_DIR}/* $ENV{QEMU_SUPERVISE_STATE_DIR
 	["$ENV{QEMU_SUPERVISE_CONFIG_DIR}/web1.json", "$ENV{QEMU_SUPERVISE_STATE_DIR}/web1"], 'and nothing else is there');
 
 # Those that something else beside the VMs has.
+vmconf_fails(64, qr/"$_" cannot be the name of a VM: (the directory of base images|that file) is /, 'create', $_) for 'images', 'defaults';
 mkdir "$ENV{QEMU_SUPERVISE_STATE_DIR}/images";
 spew("$ENV{QEMU_SUPERVISE_STATE_DIR}/images/base.qcow2", 'base');
 for my $row (['images', qr/the directory of base images is called that/], ['defaults', qr/that file is kept for what all definitions have in common/]) {
