@@ -107,7 +107,7 @@ static bool follow(struct walk *w, int link)
 static char *step(struct walk *w, const char *name)
 {
 	int next = open_at(w->at, name), error;
-	struct stat st;
+	struct stat st = {0};
 	char *why;
 
 	if (next < 0 || fstat(next, &st) < 0) {
