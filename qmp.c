@@ -16,6 +16,7 @@ struct command {
 	char *name;
 	qmp_reply_fn reply;
 	void *arg;
+	bool awaited; /* after its time, too */
 	struct event *timeout;
 };
 
@@ -106,7 +107,9 @@ static void on_command_timeout(evutil_socket_t fd, short what, void *arg)
 	struct command *command = arg;
 
 	(void)fd, (void)what;
-	if (take_command(command->qmp, command->id))
+	if (command->awaited)
+		command->reply(command->arg, QMP_TIMEOUT, NULL);
+	else if (take_command(command->qmp, command->id))
 		finish(command, QMP_TIMEOUT, NULL);
 }
 
@@ -147,8 +150,8 @@ static void on_capabilities(void *arg, enum qmp_result result, json_t *value)
 	qmp->callbacks->ready(qmp->arg);
 }
 
-static bool send_command(struct qmp *qmp, const char *name, json_t *arguments, int timeout_ms,
-			 qmp_reply_fn reply, void *arg)
+static struct command *send_command(struct qmp *qmp, const char *name, json_t *arguments,
+				    int timeout_ms, qmp_reply_fn reply, void *arg)
 {
 	struct command *command = xcalloc(1, sizeof(*command)), **last = &qmp->commands;
 	json_t *line = xcheck(json_pack("{s:s, s:I}", "execute", name, "id", ++qmp->last_id));
@@ -169,7 +172,7 @@ static bool send_command(struct qmp *qmp, const char *name, json_t *arguments, i
 	*last = command;
 	channel_write_json(qmp->channel, line);
 	json_decref(line);
-	return true;
+	return command;
 }
 
 static void on_line(void *arg, const char *text, size_t len)
@@ -266,5 +269,17 @@ bool qmp_command(struct qmp *qmp, const char *command, json_t *arguments, int ti
 		json_decref(arguments);
 		return false;
 	}
-	return send_command(qmp, command, arguments, timeout_ms, reply, arg);
+	send_command(qmp, command, arguments, timeout_ms, reply, arg);
+	return true;
+}
+
+bool qmp_await(struct qmp *qmp, const char *command, json_t *arguments, int late_ms,
+	       qmp_reply_fn reply, void *arg)
+{
+	if (!qmp_is_ready(qmp)) {
+		json_decref(arguments);
+		return false;
+	}
+	send_command(qmp, command, arguments, late_ms, reply, arg)->awaited = true;
+	return true;
 }
