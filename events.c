@@ -20,14 +20,20 @@ static void on_pressed(void *arg, unsigned presses, bool heard)
 
 	if (!climb)
 		return;
-	s->presses = presses;
-	report_changed(s);
 	log_notice("%s: power button pressed%s%s", action_name(climb_rung(climb)->action), again,
 		   heard ? "" : "; whether the guest listens cannot be known");
 	if (climb == s->climber.ending)
 		notify_status("Stopping (%s): power button pressed%s", climb->row->trigger.s,
 			      again);
 	climb_clock(&s->climber, climb);
+}
+
+static void on_taken(void *arg, unsigned presses)
+{
+	struct supervisor *s = arg;
+
+	s->presses = presses;
+	report_changed(s);
 }
 
 static void on_waiting(void *arg, int64_t at_most_ms)
@@ -83,6 +89,7 @@ static void on_listens(void *arg, bool known)
 }
 
 const struct guest_callbacks events_guest = {.pressed = on_pressed,
+					     .taken = on_taken,
 					     .waiting = on_waiting,
 					     .stuck = on_stuck,
 					     .nobody = on_nobody,
@@ -156,6 +163,8 @@ void events_on_run_state(void *arg, enum qmp_result result, json_t *value)
 		notify_status("Guest: %s", state);
 	snprintf(s->run_state, sizeof(s->run_state), "%s", state);
 	outcome_run_state(&s->outcome, state);
+	if (strcmp(state, "running") == 0)
+		s->owes_cont = false;
 	if (s->ending_told && strcmp(state, "shutdown") == 0)
 		on_stays(s);
 	report_changed(s);
@@ -166,6 +175,8 @@ static void on_asked_state(void *arg, enum qmp_result result, json_t *value)
 	struct supervisor *s = arg;
 	bool again = s->state_again;
 
+	if (result == QMP_TIMEOUT)
+		return;
 	s->state_asked = s->state_again = false;
 	events_on_run_state(s, result, value);
 	if (again && result != QMP_LOST)
@@ -179,7 +190,7 @@ static void ask_run_state(struct supervisor *s)
 		s->state_again = true;
 	else
 		s->state_asked =
-			qmp_command(s->qmp, "query-status", NULL, COMMAND_MS, on_asked_state, s);
+			qmp_await(s->qmp, "query-status", NULL, COMMAND_MS, on_asked_state, s);
 	guest_look(s->guest);
 	if (s->agentport)
 		agentport_run_state(s->agentport);
@@ -191,16 +202,21 @@ static void on_event_state(struct supervisor *s, json_t *data)
 	ask_run_state(s);
 }
 
+/* However late it comes; the rung's TIME runs once more until then. */
 static void on_round(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
+	struct climb *climb = s->presser;
 
-	if (result == QMP_OK || !s->cont_after_reset)
+	if (!s->owes_cont || result == QMP_OK || result == QMP_LOST)
 		return;
 	log_warnx("reboot: system_reset: %s", qmp_why(result, value));
-	s->cont_after_reset = false;
-	if (s->presser)
-		climb_failed(&s->climber, s->presser, NULL);
+	if (result == QMP_ERROR)
+		actions_reset_refused(s);
+	if (climb && result == QMP_ERROR)
+		climb_failed(&s->climber, climb, NULL);
+	else if (climb)
+		climb_clock(&s->climber, climb);
 }
 
 /* The guest is down, but QEMU stays as reboot has asked: the same process boots it again. */
@@ -212,9 +228,9 @@ static bool go_round(struct supervisor *s)
 	guest_release(s->guest);
 	if (s->presser)
 		climb_hold(&s->climber, s->presser); /* its TIME has done its work */
-	s->cont_after_reset = true;
+	s->owes_cont = true;
 	report_changed(s);
-	qmp_command(s->qmp, "system_reset", NULL, COMMAND_MS, on_round, s);
+	qmp_await(s->qmp, "system_reset", NULL, COMMAND_MS, on_round, s);
 	return true;
 }
 
@@ -245,16 +261,23 @@ static void on_event_reset(struct supervisor *s, json_t *data)
 {
 	(void)data;
 	guest_restarted(s->guest);
-	if (s->cont_after_reset)
-		qmp_command(s->qmp, "cont", NULL, COMMAND_MS, NULL, NULL);
-	s->cont_after_reset = false;
+	if (s->owes_cont) /* until it runs: a reset may follow, or the connection be lost */
+		qmp_command(s->qmp, "cont", NULL, 0, NULL, NULL);
 	if (s->rebooting) {
 		s->rebooting = false;
 		actions_set_back_later(s);
 		if (s->presser)
 			climb_over(&s->climber, s->presser);
+	} else {
+		actions_rearm_back_timer(s);
 	}
 	ask_run_state(s);
+}
+
+static void on_event_resume(struct supervisor *s, json_t *data)
+{
+	s->owes_cont = false;
+	on_event_state(s, data);
 }
 
 /* QEMU tells before it has set the run state: a question would come too early. */
@@ -289,7 +312,7 @@ static const struct {
 	{"RESET", on_event_reset},
 	{"GUEST_PANICKED", on_event_panicked},
 	{"STOP", on_event_state},
-	{"RESUME", on_event_state},
+	{"RESUME", on_event_resume},
 	{"SUSPEND", on_event_state},
 	{"WAKEUP", on_event_state},
 	{"MIGRATION", on_event_migration},
@@ -342,22 +365,29 @@ static void await_readiness(struct supervisor *s)
 	}
 }
 
+bool events_needs_reset(const char *run_state)
+{
+	return strcmp(run_state, "shutdown") == 0 || strcmp(run_state, "guest-panicked") == 0 ||
+	       strcmp(run_state, "internal-error") == 0;
+}
+
 /* What QEMU may have told while it had no supervisor: a guest has gone down, or round. */
 static void see_what_was_missed(struct supervisor *s)
 {
 	bool down = strcmp(s->run_state, "shutdown") == 0;
-	bool runs = strcmp(s->run_state, "running") == 0;
-	bool round = s->cont_after_reset || (s->run_state[0] && s->outcome.reason[0]);
+	bool round = s->owes_cont ? !events_needs_reset(s->run_state)
+				  : s->run_state[0] && s->outcome.reason[0];
 
 	if (s->ending_told)
 		return;
 	if (down) {
 		go_round(s);
 	} else if (round) {
-		s->cont_after_reset = s->cont_after_reset && !runs;
 		outcome_event(&s->outcome, "RESET", NULL, false);
 		outcome_run_state(&s->outcome, s->run_state);
 		on_event_reset(s, NULL);
+	} else {
+		actions_rearm_back_timer(s);
 	}
 }
 
@@ -368,9 +398,11 @@ static void on_started(void *arg, enum qmp_result result, json_t *value)
 	events_on_run_state(s, result, value);
 	if (result == QMP_LOST)
 		return;
+	if (!s->started_told)
+		log_info("QEMU runs, pid %d: %s", s->qemu,
+			 s->run_state[0] ? s->run_state : "no answer");
 	s->started_told = true;
-	log_info("QEMU runs, pid %d: %s", s->qemu, s->run_state[0] ? s->run_state : "no answer");
-	if (s->adopted)
+	if (s->adopted && result == QMP_OK)
 		see_what_was_missed(s);
 	if (!s->ready)
 		await_readiness(s);
@@ -406,8 +438,8 @@ void events_on_qmp_ready(void *arg)
 		log_notice("QMP is there again");
 	s->lost_told = false;
 	s->connects = 0;
-	qmp_command(s->qmp, "query-status", NULL, COMMAND_MS,
-		    s->started_told ? on_back : on_started, s);
+	qmp_await(s->qmp, "query-status", NULL, COMMAND_MS, s->started_told ? on_back : on_started,
+		  s);
 	/* Without this nobody tells when a guest has migrated away. */
 	qmp_command(s->qmp, "migrate-set-capabilities", events, COMMAND_MS, NULL, NULL);
 	events_set_qmp(s, s->qmp);

@@ -70,7 +70,7 @@ struct guest {
 	bool awaiting;
 	bool waiting_told, sts_told;
 	int64_t press_began, last_press, last_cont;
-	unsigned presses;
+	unsigned presses, taken; /* QEMU has answered so many of them */
 	struct event *look_timer, *sts_timer, *stuck_timer;
 };
 
@@ -113,21 +113,30 @@ static void on_pressed(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
 
-	if (!g->pressing || result == QMP_LOST)
+	if (!g->pressing)
 		return;
-	if (result == QMP_ERROR) {
+	switch (result) {
+	case QMP_OK:
+		g->taken += g->taken < g->presses;
+		g->callbacks->taken(g->arg, g->taken);
+		break;
+	case QMP_ERROR:
 		nobody(g, qmp_why(result, value));
-		return;
-	}
-	if (result == QMP_TIMEOUT)
+		break;
+	case QMP_TIMEOUT:
 		g->callbacks->stuck(g->arg);
+		break;
+	case QMP_LOST: /* what QEMU has perhaps not read counts for nothing */
+		g->presses = g->taken;
+		break;
+	}
 }
 
 static void press(struct guest *g, bool heard)
 {
 	g->presses++;
 	g->last_press = monotonic_ms();
-	qmp_command(g->qmp, "system_powerdown", NULL, COMMAND_MS, on_pressed, g);
+	qmp_await(g->qmp, "system_powerdown", NULL, COMMAND_MS, on_pressed, g);
 	if (g->pm_path && g->presses == 1)
 		timespan_arm(g->sts_timer, STS_CHECK_MS);
 	if (g->press_interval > 0)
@@ -139,6 +148,8 @@ static void on_cont(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
 
+	if (result == QMP_LOST)
+		g->last_cont = 0;
 	if (result == QMP_ERROR && g->pressing)
 		log_notice("powerdown: cont: %s", qmp_why(result, value));
 }
@@ -152,7 +163,7 @@ static void resume(struct guest *g)
 {
 	log_notice("powerdown: run state %s: cont", g->state->name);
 	g->last_cont = monotonic_ms();
-	qmp_command(g->qmp, "cont", NULL, COMMAND_MS, on_cont, g);
+	qmp_await(g->qmp, "cont", NULL, COMMAND_MS, on_cont, g);
 }
 
 /* A guest that was stopped on its way must go on before it can listen; as often as presses come. */
@@ -200,8 +211,10 @@ static void press_if_due(struct guest *g, bool heard)
 /* A press that nobody heard does nothing, and counts as none. */
 static void prove(struct guest *g, bool heard)
 {
-	if (g->unproven && !heard)
-		g->presses = 0;
+	if (g->unproven && !heard) {
+		g->presses = g->taken = 0;
+		g->callbacks->taken(g->arg, 0);
+	}
 	g->unproven = false;
 }
 
@@ -222,16 +235,14 @@ static void looked(struct guest *g, enum hears hears)
 		look_later(g, LOOK_MS);
 }
 
+/* Whether there is no answer to go on with. A late one is still to come: the look goes on then. */
 static bool look_failed(struct guest *g, enum qmp_result result)
 {
-	if (result != QMP_TIMEOUT && result != QMP_LOST)
-		return false;
-	g->looking = false;
-	if (g->pressing)
+	if (result == QMP_LOST)
+		g->looking = false;
+	if (g->pressing && (result == QMP_TIMEOUT || result == QMP_LOST))
 		g->callbacks->stuck(g->arg);
-	if (result == QMP_TIMEOUT)
-		look_later(g, LOOK_MS);
-	return true;
+	return result == QMP_TIMEOUT || result == QMP_LOST;
 }
 
 /* HMP's answer to i /h: "portw[0x0602] = 0x0120". -1: it is none. */
@@ -289,8 +300,8 @@ static void on_base(void *arg, enum qmp_result result, json_t *value)
 	else if (g->pm_base == 0) /* firmware has not placed it; ports 0 and 2 are the DMA's */
 		looked(g, DEAF);
 	else
-		qmp_command(g->qmp, "human-monitor-command", read_register(g->pm_base + PM1_EN),
-			    COMMAND_MS, on_enable, g);
+		qmp_await(g->qmp, "human-monitor-command", read_register(g->pm_base + PM1_EN),
+			  COMMAND_MS, on_enable, g);
 }
 
 static const struct run_state *find_run_state(const char *name)
@@ -325,7 +336,7 @@ static bool settle_run_state(struct guest *g)
 		return true;
 	case NEEDS_WAKEUP:
 		log_notice("powerdown: run state suspended: system_wakeup");
-		qmp_command(g->qmp, "system_wakeup", NULL, COMMAND_MS, on_wakeup, g);
+		qmp_await(g->qmp, "system_wakeup", NULL, COMMAND_MS, on_wakeup, g);
 		/* fall through */
 	case NEEDS_TIME:
 		g->settled = true;
@@ -360,11 +371,11 @@ static void look(struct guest *g)
 	g->looking = true;
 	g->settled = false;
 	evtimer_del(g->look_timer);
-	qmp_command(g->qmp, "query-status", NULL, COMMAND_MS, on_status, g);
+	qmp_await(g->qmp, "query-status", NULL, COMMAND_MS, on_status, g);
 	if (g->pm_path)
-		qmp_command(g->qmp, "qom-get",
-			    json_pack("{s:s, s:s}", "path", g->pm_path, "property", "pm_io_base"),
-			    COMMAND_MS, on_base, g);
+		qmp_await(g->qmp, "qom-get",
+			  json_pack("{s:s, s:s}", "path", g->pm_path, "property", "pm_io_base"),
+			  COMMAND_MS, on_base, g);
 }
 
 static void on_look_timer(evutil_socket_t fd, short what, void *arg)
@@ -429,20 +440,12 @@ static char *find_pm_path(const char *mtree)
 	return xasprintf("%.*s", (int)strcspn(path, "}\r\n"), path);
 }
 
-static void find_layout(struct guest *g);
-
 static void on_mtree(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
 
-	if (result == QMP_LOST)
+	if (look_failed(g, result))
 		return;
-	if (result == QMP_TIMEOUT) {
-		if (g->pressing)
-			g->callbacks->stuck(g->arg);
-		find_layout(g);
-		return;
-	}
 	free(g->pm_path);
 	g->pm_path = result == QMP_OK ? find_pm_path(json_string_value(value)) : NULL;
 	g->layout_known = true;
@@ -452,8 +455,8 @@ static void on_mtree(void *arg, enum qmp_result result, json_t *value)
 
 static void find_layout(struct guest *g)
 {
-	qmp_command(g->qmp, "human-monitor-command",
-		    json_pack("{s:s}", "command-line", "info mtree -o"), COMMAND_MS, on_mtree, g);
+	qmp_await(g->qmp, "human-monitor-command",
+		  json_pack("{s:s}", "command-line", "info mtree -o"), COMMAND_MS, on_mtree, g);
 }
 
 /* ---- what others call ---- */
@@ -512,7 +515,7 @@ static void begin_pressing(struct guest *g, unsigned presses)
 	g->pressing = true;
 	g->unproven = false;
 	g->press_began = monotonic_ms();
-	g->presses = presses;
+	g->presses = g->taken = presses;
 	g->last_press = g->last_cont = 0;
 	g->unmapped = 0;
 	g->waiting_told = g->sts_told = false;

@@ -20,6 +20,8 @@ struct guest;
 struct guest_callbacks {
 	/* The power button was pressed. heard: the guest listened; else that cannot be known. */
 	void (*pressed)(void *arg, unsigned presses, bool heard);
+	/* QEMU has answered so many presses; the rest it may not have read. */
+	void (*taken)(void *arg, unsigned presses);
 	/* Pressing waits until the guest listens; what was pressed before was not heard. Told once
 	 * for each guest_press(). */
 	void (*waiting)(void *arg, int64_t at_most_ms);

@@ -201,7 +201,7 @@ void handover_write(json_t *state, const struct handover *h, const struct climbe
 		"{s:s, s:b, s:I, s:o, s:{s:s, s:s}, s:b, s:b, s:b, s:I, s:b, s:o, s:o, s:o}",
 		"boot", boot, "ready", h->ready, "memory", (json_int_t)h->memory, "run-state",
 		words_to_json(h->run_state), "set-action", "reboot", h->actions.reboot, "shutdown",
-		h->actions.shutdown, "rebooting", h->rebooting, "going-round", h->going_round,
+		h->actions.shutdown, "rebooting", h->rebooting, "going-round", h->owes_cont,
 		"ending", h->ending, "presses", (json_int_t)h->presses, "agent-asked",
 		h->agent_asked, "outcome", outcome_to_json(&h->outcome), "ladder",
 		ending_to_json(c), "others", others_to_json(c)));
@@ -243,7 +243,7 @@ bool handover_read(json_t *state, const char *name, pid_t pid, struct handover *
 	struct handover read = {.ready = flag(state, "ready"),
 				.memory = span_from_json(json_object_get(state, "memory")),
 				.rebooting = flag(state, "rebooting"),
-				.going_round = flag(state, "going-round"),
+				.owes_cont = flag(state, "going-round"),
 				.ending = flag(state, "ending"),
 				.presses =
 					(unsigned)span_from_json(json_object_get(state, "presses")),

@@ -20,26 +20,27 @@ static const struct action_info {
 	bool ends_vm;
 	bool takes_arg;
 	bool lasts;	     /* what it does goes on as long as its rung; or it may be done twice */
+	bool once;	     /* not again where it is not known whether it was done */
 	int64_t wait;	     /* the TIME of a rung that names none */
 	const char *emits;   /* QMP events that the action itself brings about */
 	const char *command; /* the QMP command by which qmp: would do the same */
 } actions[] = {
-	[ACTION_POWERDOWN] = {"powerdown", true, false, true, 180000, "POWERDOWN",
+	[ACTION_POWERDOWN] = {"powerdown", true, false, true, false, 180000, "POWERDOWN",
 			      "system_powerdown"},
-	[ACTION_AGENT_SHUTDOWN] = {"agent-shutdown", true, false, true, 30000, NULL, NULL},
-	[ACTION_REBOOT] = {"reboot", false, false, true, 180000, "POWERDOWN RESET", NULL},
-	[ACTION_RESET] = {"reset", false, false, false, 0, "RESET", "system_reset"},
-	[ACTION_QUIT] = {"quit", true, false, true, 10000, NULL, "quit"},
-	[ACTION_KILL] = {"kill", true, false, true, FOREVER, NULL, NULL},
-	[ACTION_STOP] = {"stop", false, false, false, 0, "STOP", "stop"},
-	[ACTION_CONT] = {"cont", false, false, false, 0, "RESUME", "cont"},
-	[ACTION_WAKEUP] = {"wakeup", false, false, false, 0, "WAKEUP", "system_wakeup"},
-	[ACTION_NMI] = {"nmi", false, false, false, 0, NULL, "inject-nmi"},
-	[ACTION_QMP] = {"qmp", false, true, false, 0, NULL, NULL},
-	[ACTION_RUN] = {"run", false, true, false, 60000, NULL, NULL},
-	[ACTION_STATUS] = {"status", false, false, false, 0, NULL, NULL},
-	[ACTION_REEXEC] = {"reexec", false, false, false, 0, NULL, NULL},
-	[ACTION_IGNORE] = {"ignore", false, false, false, 0, NULL, NULL},
+	[ACTION_AGENT_SHUTDOWN] = {"agent-shutdown", true, false, true, false, 30000, NULL, NULL},
+	[ACTION_REBOOT] = {"reboot", false, false, true, false, 180000, "POWERDOWN RESET", NULL},
+	[ACTION_RESET] = {"reset", false, false, false, false, 0, "RESET", "system_reset"},
+	[ACTION_QUIT] = {"quit", true, false, true, false, 10000, NULL, "quit"},
+	[ACTION_KILL] = {"kill", true, false, true, false, FOREVER, NULL, NULL},
+	[ACTION_STOP] = {"stop", false, false, false, false, 0, "STOP", "stop"},
+	[ACTION_CONT] = {"cont", false, false, false, false, 0, "RESUME", "cont"},
+	[ACTION_WAKEUP] = {"wakeup", false, false, false, false, 0, "WAKEUP", "system_wakeup"},
+	[ACTION_NMI] = {"nmi", false, false, false, true, 0, NULL, "inject-nmi"},
+	[ACTION_QMP] = {"qmp", false, true, false, true, 0, NULL, NULL},
+	[ACTION_RUN] = {"run", false, true, false, true, 60000, NULL, NULL},
+	[ACTION_STATUS] = {"status", false, false, false, false, 0, NULL, NULL},
+	[ACTION_REEXEC] = {"reexec", false, false, false, false, 0, NULL, NULL},
+	[ACTION_IGNORE] = {"ignore", false, false, false, false, 0, NULL, NULL},
 };
 _Static_assert(sizeof(actions) / sizeof(actions[0]) == ACTION_COUNT, "a row for each action");
 
@@ -75,6 +76,11 @@ enum action action_find(const char *name)
 bool action_ends_vm(enum action action)
 {
 	return actions[action].ends_vm;
+}
+
+bool action_is_repeated(enum action action)
+{
+	return !actions[action].once;
 }
 
 /* ---- reading and writing ladders ---- */
@@ -836,10 +842,14 @@ static void take_up(struct climber *c, struct climb *climb, const struct climb_l
 	climb->extra = left->extra;
 	climb->again = FOREVER;
 	climb->held = climb->later = false;
-	climb->resumed = !left->undone && (!left->held || !actions[left->action].lasts);
-	log_notice("%s: going on at %s, as the supervisor before us left it", climb->row->trigger.s,
-		   action_name(left->action));
-	if (rung_end(c, climb) > now && (!climb->resumed || actions[left->action].lasts))
+	climb->resumed = !left->undone && (!left->held || actions[left->action].once);
+	log_notice("%s: going on at %s, as the supervisor before us left it%s",
+		   climb->row->trigger.s, action_name(left->action),
+		   left->held && actions[left->action].once
+			   ? "; whether QEMU has done that is not known"
+			   : "");
+	if ((left->held || rung_end(c, climb) > now) &&
+	    (!climb->resumed || actions[left->action].lasts))
 		act(c, climb);
 }
 

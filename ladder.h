@@ -64,6 +64,9 @@ const char *action_name(enum action action);
 /* Whether a ladder with this action ends the VM. */
 bool action_ends_vm(enum action action);
 
+/* Whether an action is done again where it is not known whether QEMU has done it. */
+bool action_is_repeated(enum action action);
+
 /* Fills policy with the default table. */
 void policy_init(struct policy *policy);
 

@@ -573,7 +573,7 @@ static void take_handover(struct supervisor *s, json_t *state, const struct hand
 	s->memory = h->memory;
 	s->actions = h->actions;
 	s->rebooting = h->rebooting;
-	s->cont_after_reset = h->going_round;
+	s->owes_cont = h->owes_cont;
 	s->presses = h->presses;
 	s->agent_asked = h->agent_asked;
 	s->outcome = h->outcome;

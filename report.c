@@ -38,7 +38,7 @@ void report_write_state(struct supervisor *s)
 				    .memory = s->memory,
 				    .actions = s->actions,
 				    .rebooting = s->rebooting,
-				    .going_round = s->cont_after_reset,
+				    .owes_cont = s->owes_cont,
 				    .ending = s->ending_told,
 				    .presses = s->presses,
 				    .agent_asked = s->agent_asked,

@@ -78,8 +78,9 @@ struct supervisor {
 	struct climb *asker;   /* whose rung asks the guest agent */
 	bool agent_asked;      /* by that rung, also in a supervisor before us */
 	bool rebooting;	       /* a guest that goes down now is started again */
-	bool cont_after_reset;
-	bool ending_told; /* QEMU ends by itself: its SHUTDOWN was seen */
+	bool owes_cont;	       /* after a reset of ours, until the guest runs */
+	int64_t back_asked;    /* when QEMU was asked whether back_timer may be believed */
+	bool ending_told;      /* QEMU ends by itself: its SHUTDOWN was seen */
 	bool ready, ready_pending;
 	char words[160]; /* how it ended */
 	json_t *event;	 /* what began the ladder that is being begun */
@@ -126,8 +127,11 @@ void actions_forget_reboot(struct supervisor *s);
 /* SIGKILL, until it is gone. */
 void actions_kill_qemu(struct supervisor *s);
 
-/* After a takeover: sets s->back_timer as the supervisor before us had. */
+/* Sets s->back_timer where there is something to put back. */
 void actions_rearm_back_timer(struct supervisor *s);
+
+/* QEMU refuses a system_reset. */
+void actions_reset_refused(struct supervisor *s);
 
 /* Of s->kill_timer, s->back_timer and s->runner (run.h). */
 void actions_on_kill_timer(evutil_socket_t fd, short what, void *arg);
@@ -145,6 +149,9 @@ void events_tell_ending(struct supervisor *s, bool told);
 
 /* An answer to query-status. */
 void events_on_run_state(void *arg, enum qmp_result result, json_t *value);
+
+/* Whether the guest of a run state goes on only after a reset. */
+bool events_needs_reset(const char *run_state);
 
 /* Raises a trigger that is no signal, if there is a ladder for it. event is borrowed. */
 void events_trigger(struct supervisor *s, const char *name, json_t *event);
