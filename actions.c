@@ -612,8 +612,31 @@ static int64_t climb_now(void *arg)
 	return monotonic_ms();
 }
 
-const struct ladder_ops actions_ops = {
-	.now = climb_now, .act = act, .leave = leave, .ending = ending, .changed = report_changed};
+static int64_t climb_real(void *arg)
+{
+	(void)arg;
+	return boottime_ms();
+}
+
+/* Neither QEMU nor a program of ours, nor the guest's firmware, had what time they were given. */
+static void climb_slept(void *arg)
+{
+	struct supervisor *s = arg;
+
+	qmp_slept(s->qmp);
+	guest_slept(s->guest);
+	run_slept(s->runner);
+	if (evtimer_pending(s->back_timer, NULL))
+		actions_rearm_back_timer(s);
+}
+
+const struct ladder_ops actions_ops = {.now = climb_now,
+				       .real = climb_real,
+				       .slept = climb_slept,
+				       .act = act,
+				       .leave = leave,
+				       .ending = ending,
+				       .changed = report_changed};
 
 void actions_on_program_done(void *arg, const void *key, bool ok)
 {

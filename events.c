@@ -10,6 +10,13 @@
 #define RECONNECT_MS 500
 #define GREETING_MS  5000 /* on a connection that replaces a lost one */
 
+static int64_t on_now(void *arg)
+{
+	const struct supervisor *s = arg;
+
+	return climber_time(&s->climber);
+}
+
 /* ---- the guest ---- */
 
 static void on_pressed(void *arg, unsigned presses, bool heard)
@@ -88,7 +95,8 @@ static void on_listens(void *arg, bool known)
 	report_ready(s);
 }
 
-const struct guest_callbacks events_guest = {.pressed = on_pressed,
+const struct guest_callbacks events_guest = {.now = on_now,
+					     .pressed = on_pressed,
 					     .taken = on_taken,
 					     .waiting = on_waiting,
 					     .stuck = on_stuck,
@@ -124,7 +132,8 @@ static void on_agent_answers(void *arg)
 	report_ready(arg);
 }
 
-const struct agentport_callbacks events_agentport = {.changed = report_changed,
+const struct agentport_callbacks events_agentport = {.now = on_now,
+						     .changed = report_changed,
 						     .asked = on_agent_asked,
 						     .failed = on_agent_failed,
 						     .answers = on_agent_answers};

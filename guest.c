@@ -76,6 +76,11 @@ struct guest {
 
 static void look(struct guest *g);
 
+static int64_t now(const struct guest *g)
+{
+	return g->callbacks->now(g->arg);
+}
+
 static void look_later(struct guest *g, int64_t ms)
 {
 	if (g->pressing || g->awaiting)
@@ -135,7 +140,7 @@ static void on_pressed(void *arg, enum qmp_result result, json_t *value)
 static void press(struct guest *g, bool heard)
 {
 	g->presses++;
-	g->last_press = monotonic_ms();
+	g->last_press = now(g);
 	qmp_await(g->qmp, "system_powerdown", NULL, COMMAND_MS, on_pressed, g);
 	if (g->pm_path && g->presses == 1)
 		timespan_arm(g->sts_timer, STS_CHECK_MS);
@@ -162,14 +167,14 @@ static bool stands_still(const struct guest *g)
 static void resume(struct guest *g)
 {
 	log_notice("powerdown: run state %s: cont", g->state->name);
-	g->last_cont = monotonic_ms();
+	g->last_cont = now(g);
 	qmp_await(g->qmp, "cont", NULL, COMMAND_MS, on_cont, g);
 }
 
 /* A guest that was stopped on its way must go on before it can listen; as often as presses come. */
 static void resume_if_due(struct guest *g)
 {
-	bool again = g->press_interval > 0 && monotonic_ms() - g->last_cont >= g->press_interval;
+	bool again = g->press_interval > 0 && now(g) - g->last_cont >= g->press_interval;
 
 	if (stands_still(g) && (g->last_cont == 0 || again))
 		resume(g);
@@ -177,16 +182,16 @@ static void resume_if_due(struct guest *g)
 
 static void wait_for_ears(struct guest *g)
 {
-	int64_t now = monotonic_ms();
+	int64_t at = now(g);
 
 	resume_if_due(g);
-	if (g->presses == 0 && now >= deaf_at(g)) {
+	if (g->presses == 0 && at >= deaf_at(g)) {
 		nobody(g, "deaf: the guest does not listen to its power button");
 		return;
 	}
 	if (g->presses == 0 && !g->waiting_told) {
 		g->waiting_told = true;
-		g->callbacks->waiting(g->arg, deaf_at(g) == FOREVER ? FOREVER : deaf_at(g) - now);
+		g->callbacks->waiting(g->arg, deaf_at(g) == FOREVER ? FOREVER : deaf_at(g) - at);
 	}
 	look_later(g, LOOK_MS);
 }
@@ -197,8 +202,8 @@ static void press_if_due(struct guest *g, bool heard)
 
 	if (g->presses > 0 && g->press_interval == 0)
 		return;
-	if (g->presses > 0 && monotonic_ms() < due) {
-		look_later(g, due - monotonic_ms());
+	if (g->presses > 0 && now(g) < due) {
+		look_later(g, due - now(g));
 		return;
 	}
 	if (stands_still(g))
@@ -470,8 +475,8 @@ struct guest *guest_new(struct event_base *base, int64_t press_interval, int64_t
 			    .press_interval = press_interval,
 			    .boot_timeout = boot_timeout,
 			    .callbacks = callbacks,
-			    .arg = arg,
-			    .restarted = monotonic_ms()};
+			    .arg = arg};
+	g->restarted = now(g);
 	g->look_timer = xcheck(evtimer_new(base, on_look_timer, g));
 	g->sts_timer = xcheck(evtimer_new(base, on_sts_timer, g));
 	g->stuck_timer = xcheck(evtimer_new(base, on_stuck_timer, g));
@@ -500,7 +505,7 @@ void guest_set_qmp(struct guest *g, struct qmp *qmp)
 
 void guest_restarted(struct guest *g)
 {
-	g->restarted = monotonic_ms();
+	g->restarted = now(g);
 	g->unmapped = 0;
 	g->hears = NOT_KNOWN;
 }
@@ -514,7 +519,7 @@ static void begin_pressing(struct guest *g, unsigned presses)
 {
 	g->pressing = true;
 	g->unproven = false;
-	g->press_began = monotonic_ms();
+	g->press_began = now(g);
 	g->presses = g->taken = presses;
 	g->last_press = g->last_cont = 0;
 	g->unmapped = 0;
@@ -542,6 +547,12 @@ void guest_press_on(struct guest *g, unsigned presses)
 {
 	begin_pressing(g, presses);
 	look(g);
+}
+
+void guest_slept(struct guest *g)
+{
+	if (evtimer_pending(g->stuck_timer, NULL))
+		timespan_arm(g->stuck_timer, STUCK_MS);
 }
 
 void guest_release(struct guest *g)

@@ -10,17 +10,18 @@
 
 /* ---- times ---- */
 
-static json_t *time_to_json(int64_t monotonic)
+/* Of climber_time(). */
+static json_t *time_to_json(const struct climber *c, int64_t ms)
 {
-	return json_integer(boottime_ms() + (monotonic - monotonic_ms()));
+	return json_integer(c->ops->real(c->arg) + (ms - climber_time(c)));
 }
 
 /* One of the past; what cannot be one counts as now. */
-static int64_t past_from_json(json_t *value)
+static int64_t past_from_json(const struct climber *c, json_t *value)
 {
-	json_int_t now = boottime_ms(), then = json_integer_value(value);
+	json_int_t now = c->ops->real(c->arg), then = json_integer_value(value);
 
-	return then > 0 && then <= now ? monotonic_ms() - (now - then) : monotonic_ms();
+	return climber_time(c) - (then > 0 && then <= now ? now - then : 0);
 }
 
 /* One of the future or the past; FOREVER where there is none. */
@@ -28,9 +29,7 @@ static int64_t deadline_from_json(json_t *value)
 {
 	json_int_t then = json_integer_value(value);
 
-	return then > 0 && then < INT32_MAX * (int64_t)1000
-		       ? monotonic_ms() + (then - boottime_ms())
-		       : FOREVER;
+	return then > 0 && then < INT32_MAX * (int64_t)1000 ? then : FOREVER;
 }
 
 static int64_t span_from_json(json_t *value)
@@ -86,13 +85,13 @@ static struct outcome outcome_from_json(json_t *object)
 
 /* ---- ladders ---- */
 
-static json_t *climb_to_json(const struct climb *climb)
+static json_t *climb_to_json(const struct climber *c, const struct climb *climb)
 {
 	return xcheck(
 		json_pack("{s:s, s:s, s:I, s:o, s:o, s:I, s:b, s:b}", "trigger",
 			  climb->row->trigger.s, "action", action_name(climb_rung(climb)->action),
-			  "rung", (json_int_t)climb->rung, "began", time_to_json(climb->began),
-			  "clock", time_to_json(climb->clock), "extra", (json_int_t)climb->extra,
+			  "rung", (json_int_t)climb->rung, "began", time_to_json(c, climb->began),
+			  "clock", time_to_json(c, climb->clock), "extra", (json_int_t)climb->extra,
 			  "held", climb->held, "undone", climb->later || climb->again != FOREVER));
 }
 
@@ -114,11 +113,11 @@ static json_t *ending_to_json(const struct climber *c)
 
 	if (!c->ending || !c->ending->active)
 		return json_null();
-	object = climb_to_json(c->ending);
+	object = climb_to_json(c, c->ending);
 	json_object_set_new(object, "climbed", history_to_json(c));
 	json_object_set_new(object, "extended", json_boolean(c->extended));
 	if (c->deadline != FOREVER) {
-		json_object_set_new(object, "deadline", time_to_json(c->deadline));
+		json_object_set_new(object, "deadline", json_integer(c->deadline));
 		json_object_set_new(object, "reserve", json_integer(c->reserve));
 	}
 	return object;
@@ -130,7 +129,7 @@ static json_t *others_to_json(const struct climber *c)
 
 	for (size_t i = 0; i < c->count; i++)
 		if (c->climbs[i].active && &c->climbs[i] != c->ending)
-			json_array_append_new(list, climb_to_json(&c->climbs[i]));
+			json_array_append_new(list, climb_to_json(c, &c->climbs[i]));
 	return list;
 }
 
@@ -145,8 +144,8 @@ static void resume_climb(json_t *object, bool ending, struct climber *c)
 				  .ending = ending,
 				  .held = flag(object, "held"),
 				  .undone = flag(object, "undone"),
-				  .began = past_from_json(json_object_get(object, "began")),
-				  .clock = past_from_json(json_object_get(object, "clock")),
+				  .began = past_from_json(c, json_object_get(object, "began")),
+				  .clock = past_from_json(c, json_object_get(object, "clock")),
 				  .extra = span_from_json(json_object_get(object, "extra"))};
 
 	if (trigger && left.action != ACTION_COUNT)

@@ -1,6 +1,6 @@
 /*
  * What a supervisor leaves to the next one in state.json, in case it dies and its VM lives: what
- * QEMU cannot be asked for. Times are milliseconds of CLOCK_BOOTTIME there, of monotonic_ms() here.
+ * QEMU cannot be asked for. Times are milliseconds of CLOCK_BOOTTIME there.
  */
 #ifndef HANDOVER_H
 #define HANDOVER_H

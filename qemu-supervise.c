@@ -469,11 +469,13 @@ static void prepare(struct supervisor *s)
 	event_set_log_callback(on_libevent_log);
 	event_set_fatal_callback(on_libevent_fatal);
 	s->base = event_base_new();
-	if (signal_fd < 0 || !s->base)
+	if (signal_fd < 0 || !s->base || event_base_priority_init(s->base, 2) < 0)
 		fatal(EX_OSERR, "cannot wait for signals");
 	s->signal_event = xcheck(event_new(s->base, signal_fd, EV_READ | EV_PERSIST, on_signal, s));
 	s->changed_event = xcheck(event_new(s->base, -1, 0, report_on_changed, s));
 	s->climb_timer = new_timer(s, on_climb_timer);
+	s->beat_timer = new_timer(s, report_on_beat);
+	event_priority_set(s->beat_timer, 0);
 	s->pulse_timer = new_timer(s, report_on_pulse);
 	s->watchdog_timer = new_timer(s, on_watchdog);
 	s->drain_timer = new_timer(s, on_drain_timer);
@@ -482,12 +484,12 @@ static void prepare(struct supervisor *s)
 	s->back_timer = new_timer(s, actions_on_back_timer);
 	s->reconnect_timer = new_timer(s, events_on_reconnect);
 	s->reexec_timer = new_timer(s, on_reexec);
+	climber_init(&s->climber, &s->options.policy, &actions_ops, s);
 	s->guest = guest_new(s->base, s->options.press_interval, s->options.boot_timeout,
 			     &events_guest, s);
 	if (s->options.agent)
 		s->agentport = agentport_new(s->base, &s->dir, &events_agentport, s);
 	s->runner = runner_new(s->base, &s->signals.inherited, actions_on_program_done, s);
-	climber_init(&s->climber, &s->options.policy, &actions_ops, s);
 	s->actions = s->options.actions;
 	if (event_add(s->signal_event, NULL) < 0)
 		fatal(EX_OSERR, "cannot wait for signals");
@@ -695,7 +697,7 @@ static void release(struct supervisor *s)
 				  s->pulse_timer,      s->watchdog_timer, s->drain_timer,
 				  s->kill_timer,       s->back_timer,	  s->reconnect_timer,
 				  s->unanswered_timer, s->exec_event,	  s->gone_event,
-				  s->reexec_timer};
+				  s->reexec_timer,     s->beat_timer};
 
 	qmp_free(s->qmp);
 	guest_free(s->guest);

@@ -17,6 +17,7 @@ struct command {
 	qmp_reply_fn reply;
 	void *arg;
 	bool awaited; /* after its time, too */
+	int timeout_ms;
 	struct event *timeout;
 };
 
@@ -24,6 +25,7 @@ struct qmp {
 	struct event_base *base;
 	struct channel *channel;
 	struct event *setup_timeout;
+	int setup_ms;
 	const struct qmp_callbacks *callbacks;
 	void *arg;
 	enum { GREETING, CAPABILITIES, READY, CLOSED } state;
@@ -164,6 +166,7 @@ static struct command *send_command(struct qmp *qmp, const char *name, json_t *a
 		.name = xstrdup(name),
 		.reply = reply,
 		.arg = arg,
+		.timeout_ms = timeout_ms,
 		.timeout = xcheck(evtimer_new(qmp->base, on_command_timeout, command))};
 	if (timeout_ms > 0)
 		timespan_arm(command->timeout, timeout_ms);
@@ -209,7 +212,8 @@ struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
 		close(fd);
 		return NULL;
 	}
-	*qmp = (struct qmp){.base = base, .callbacks = callbacks, .arg = arg};
+	*qmp = (struct qmp){
+		.base = base, .callbacks = callbacks, .arg = arg, .setup_ms = timeout_ms};
 	qmp->channel = channel_new(base, fd, "QEMU", &channel_callbacks, qmp);
 	if (qmp->channel)
 		qmp->setup_timeout = evtimer_new(base, on_setup_timeout, qmp);
@@ -282,4 +286,19 @@ bool qmp_await(struct qmp *qmp, const char *command, json_t *arguments, int late
 	}
 	send_command(qmp, command, arguments, late_ms, reply, arg)->awaited = true;
 	return true;
+}
+
+static void begin_again(struct event *timer, int ms)
+{
+	if (evtimer_pending(timer, NULL))
+		timespan_arm(timer, ms);
+}
+
+void qmp_slept(struct qmp *qmp)
+{
+	if (!qmp)
+		return;
+	begin_again(qmp->setup_timeout, qmp->setup_ms);
+	for (struct command *command = qmp->commands; command; command = command->next)
+		begin_again(command->timeout, command->timeout_ms);
 }

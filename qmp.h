@@ -93,6 +93,9 @@ bool qmp_command(struct qmp *qmp, const char *command, json_t *arguments, int ti
 bool qmp_await(struct qmp *qmp, const char *command, json_t *arguments, int late_ms,
 	       qmp_reply_fn reply, void *arg);
 
+/* We did not run for a while: every answer that is awaited has its time again. NULL is fine. */
+void qmp_slept(struct qmp *qmp);
+
 /* The "desc" of a QMP_ERROR's value, or "no answer in time", "connection lost". Borrowed. */
 const char *qmp_why(enum qmp_result result, json_t *value);
 

@@ -91,6 +91,7 @@ struct supervisor {
 
 	struct event *signal_event;
 	struct event *climb_timer;
+	struct event *beat_timer; /* comes before whatever else has happened */
 	struct event *changed_event;
 	struct event *pulse_timer;
 	struct event *watchdog_timer;
@@ -170,6 +171,9 @@ bool report_stopping(const struct supervisor *s);
 /* Something that state.json tells has changed: at the end of the loop's turn it is written. */
 void report_changed(void *supervisor);
 void report_on_changed(evutil_socket_t fd, short what, void *arg);
+
+/* Of s->beat_timer: finds out when we did not run. */
+void report_on_beat(evutil_socket_t fd, short what, void *arg);
 
 /* state.json, now. */
 void report_write_state(struct supervisor *s);
