@@ -115,6 +115,33 @@ static void take_deadline(struct supervisor *s, const struct signalfd_siginfo *i
 		climber_deadline(&s->climber, (int64_t)info->ssi_int * 1000, from);
 }
 
+/*
+ * A wrapper that did not execute QEMU has ended: QEMU is our child now. Seen at once, or what
+ * comes meanwhile, as the kill of a ladder, is for nobody.
+ */
+static bool take_orphan(struct supervisor *s)
+{
+	pid_t orphan = s->readconfig > 0 ? child_orphaned(s->readconfig) : 0;
+
+	if (!orphan)
+		return false;
+	log_warnx("%s has ended without executing QEMU, which goes on as pid %d; a wrapper should "
+		  "exec it",
+		  s->options.command[0], orphan);
+	s->qemu = orphan;
+	if (s->gone_event)
+		event_free(s->gone_event);
+	s->gone_event = NULL;
+	if (s->dir.running >= 0)
+		close(s->dir.running);
+	s->dir.running = -1; /* that of the wrapper: its QEMU is a child */
+	rundir_claim_for(&s->dir, orphan);
+	if (s->outcome.killed)
+		actions_kill_qemu(s);
+	report_changed(s);
+	return true;
+}
+
 static void reap(struct supervisor *s)
 {
 	int status;
@@ -123,7 +150,7 @@ static void reap(struct supervisor *s)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == s->qemu) {
 			read_exec_pipe(s); /* it may come after CHLD */
-			s->gone = s->waited = true;
+			s->gone = s->waited = !take_orphan(s);
 			s->wait_status = status;
 		} else if (!run_reaped(s->runner, pid, status)) {
 			log_debug("reaped pid %d", pid);
@@ -205,32 +232,11 @@ static void on_exec_pipe(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the end ---- */
 
-/* A wrapper that did not execute QEMU has ended: QEMU is our child now. */
-static bool take_orphan(struct supervisor *s)
-{
-	pid_t orphan = child_orphaned(s->readconfig);
-
-	if (!orphan)
-		return false;
-	log_warnx("%s has ended without executing QEMU, which goes on as pid %d; a wrapper should "
-		  "exec it",
-		  s->options.command[0], orphan);
-	s->qemu = orphan;
-	s->gone = s->waited = false;
-	rundir_claim_for(&s->dir, orphan);
-	if (s->outcome.killed)
-		actions_kill_qemu(s);
-	report_changed(s);
-	return true;
-}
-
 static void on_drain_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
-	if (s->qmp && !s->adopted && take_orphan(s))
-		return;
 	events_set_qmp(s, NULL);
 	qmp_free(s->qmp);
 	s->qmp = NULL;
@@ -333,6 +339,7 @@ static const char *not_now(const struct supervisor *s)
 static void reexec(struct supervisor *s, int qmp, json_int_t qmp_id)
 {
 	struct reexec with = {.qemu = s->qemu,
+			      .readconfig = s->readconfig,
 			      .lock = s->dir.lock,
 			      .supervision = s->dir.supervision,
 			      .running = s->dir.running,
@@ -555,6 +562,8 @@ static void on_gone(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	reap(s); /* it may be our child: then waitpid(2) tells more */
+	if (!s->gone_event)
+		return; /* a wrapper */
 	s->gone = true;
 	supervisor_finish_if_over(s);
 }
@@ -629,6 +638,7 @@ static void go_on(struct supervisor *s)
 
 	s->adopted = true;
 	s->qemu = r->qemu;
+	s->readconfig = r->readconfig;
 	s->terminal = (struct terminal){.saved = r->terminal, .modes = r->modes};
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (s->dir.running >= 0) /* else it has ended meanwhile, and CHLD will tell */

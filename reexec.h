@@ -12,6 +12,7 @@
 struct reexec {
 	bool done;	   /* we are the one that was executed */
 	pid_t qemu;	   /* our child */
+	int readconfig;	   /* its number in QEMU's command line */
 	int lock;	   /* of the runtime directory */
 	int supervision;   /* the supervisor's part of vm.lock */
 	int running;	   /* a pidfd of a QEMU that is no child, or was taken over */
