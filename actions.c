@@ -138,18 +138,43 @@ static void set_action(struct supervisor *s, const char *reboot, const char *shu
 
 /*
  * The guest must not go round; set after the press would be too late. QEMU 7.2 reads QMP byte by
- * byte, a turn of its main loop for each: before a press nothing is said that is so already.
+ * byte, a turn of its main loop for each: before a press nothing is said that is so already. A
+ * reset of the firmware's own, just after another one, is let by: what resets itself then is not
+ * the guest.
  */
 static void set_action_to_end(struct supervisor *s)
 {
 	bool pauses = strcmp(s->actions.shutdown, "poweroff") != 0;
+	int64_t firmware = s->firmware_until - climber_time(&s->climber);
 
+	s->ends_later = firmware > 0;
+	if (s->ends_later) {
+		set_action(s, "reset", "poweroff");
+		timespan_arm(s->back_timer, firmware);
+		return;
+	}
 	remember_action(s, "shutdown", "poweroff");
 	if (pauses)
 		actions_send(s, NULL, NULL);
 	else
 		qmp_command(s->qmp, "set-action", json_pack("{s:s}", "reboot", "shutdown"), 0, NULL,
 			    NULL);
+}
+
+void actions_saw_reset(struct supervisor *s)
+{
+	int64_t now = climber_time(&s->climber);
+
+	if (now >= s->firmware_until)
+		s->firmware_until = now + FIRMWARE_MS;
+}
+
+void actions_before_press(struct supervisor *s)
+{
+	s->firmware_until = 0;
+	if (s->ends_later && s->climber.ending)
+		set_action_to_end(s);
+	s->ends_later = false;
 }
 
 static void set_action_back(struct supervisor *s)
@@ -218,6 +243,7 @@ void actions_on_back_timer(evutil_socket_t fd, short what, void *arg)
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
+	actions_before_press(s);
 	if (!may_be_set_back(s))
 		return;
 	s->back_asked = monotonic_ms();

@@ -19,6 +19,11 @@ static int64_t on_now(void *arg)
 
 /* ---- the guest ---- */
 
+static void on_pressing(void *arg)
+{
+	actions_before_press(arg);
+}
+
 static void on_pressed(void *arg, unsigned presses, bool heard)
 {
 	struct supervisor *s = arg;
@@ -96,6 +101,7 @@ static void on_listens(void *arg, bool known)
 }
 
 const struct guest_callbacks events_guest = {.now = on_now,
+					     .pressing = on_pressing,
 					     .pressed = on_pressed,
 					     .taken = on_taken,
 					     .waiting = on_waiting,
@@ -243,6 +249,14 @@ static bool go_round(struct supervisor *s)
 	return true;
 }
 
+/* The guest was waited for, to listen: what it does is not an answer. */
+static bool is_unasked(const struct supervisor *s)
+{
+	const struct climb *ending = s->climber.ending;
+
+	return ending && s->presser == ending && s->presses == 0 && !s->agent_asked;
+}
+
 static void on_event_shutdown(struct supervisor *s, json_t *data)
 {
 	const char *reason = json_string_value(json_object_get(data, "reason"));
@@ -250,6 +264,8 @@ static void on_event_shutdown(struct supervisor *s, json_t *data)
 		     !(reason && strcmp(reason, "host-qmp-quit") == 0);
 
 	log_notice("SHUTDOWN: %s", reason ? reason : "no reason given");
+	if (reason && strcmp(reason, "guest-reset") == 0)
+		s->outcome.early = is_unasked(s);
 	if (stays) {
 		if (!go_round(s))
 			ask_run_state(s);
@@ -270,6 +286,7 @@ static void on_event_reset(struct supervisor *s, json_t *data)
 {
 	(void)data;
 	guest_restarted(s->guest);
+	actions_saw_reset(s);
 	if (s->owes_cont) /* until it runs: a reset may follow, or the connection be lost */
 		qmp_command(s->qmp, "cont", NULL, 0, NULL, NULL);
 	if (s->rebooting) {
@@ -277,7 +294,7 @@ static void on_event_reset(struct supervisor *s, json_t *data)
 		actions_set_back_later(s);
 		if (s->presser)
 			climb_over(&s->climber, s->presser);
-	} else {
+	} else if (!s->climber.ending) {
 		actions_rearm_back_timer(s);
 	}
 	ask_run_state(s);

@@ -139,6 +139,7 @@ static void on_pressed(void *arg, enum qmp_result result, json_t *value)
 
 static void press(struct guest *g, bool heard)
 {
+	g->callbacks->pressing(g->arg);
 	g->presses++;
 	g->last_press = now(g);
 	qmp_await(g->qmp, "system_powerdown", NULL, COMMAND_MS, on_pressed, g);

@@ -20,6 +20,8 @@ struct guest;
 struct guest_callbacks {
 	/* The clock, ms, which stands still while we do. */
 	int64_t (*now)(void *arg);
+	/* The power button is to be pressed now. */
+	void (*pressing)(void *arg);
 	/* The power button was pressed. heard: the guest listened; else that cannot be known. */
 	void (*pressed)(void *arg, unsigned presses, bool heard);
 	/* QEMU has answered so many presses; the rest it may not have read. */

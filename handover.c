@@ -51,10 +51,10 @@ static json_t *words_to_json(const char *words)
 
 static json_t *outcome_to_json(const struct outcome *o)
 {
-	return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o}", "answered", o->answered,
+	return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o}", "answered", o->answered,
 			 "running", o->running, "ran", o->ran, "panicked", o->panicked, "migrated",
-			 o->migrated, "killed", o->killed, "stopping", o->stopping, "reason",
-			 words_to_json(o->reason));
+			 o->migrated, "killed", o->killed, "stopping", o->stopping, "early",
+			 o->early, "reason", words_to_json(o->reason));
 }
 
 static bool flag(json_t *object, const char *key)
@@ -77,7 +77,8 @@ static struct outcome outcome_from_json(json_t *object)
 			    .panicked = flag(object, "panicked"),
 			    .migrated = flag(object, "migrated"),
 			    .killed = flag(object, "killed"),
-			    .stopping = flag(object, "stopping")};
+			    .stopping = flag(object, "stopping"),
+			    .early = flag(object, "early")};
 
 	copy(o.reason, sizeof(o.reason), json_object_get(object, "reason"));
 	return o;

@@ -73,14 +73,16 @@ struct supervisor {
 	char run_state[32];
 	bool state_asked, state_again; /* a query-status is unanswered; and out of date already */
 	bool status_asked;
-	struct climb *presser; /* whose rung presses the button */
-	unsigned presses;      /* by that rung, also in a supervisor before us */
-	struct climb *asker;   /* whose rung asks the guest agent */
-	bool agent_asked;      /* by that rung, also in a supervisor before us */
-	bool rebooting;	       /* a guest that goes down now is started again */
-	bool owes_cont;	       /* after a reset of ours, until the guest runs */
-	int64_t back_asked;    /* when QEMU was asked whether back_timer may be believed */
-	bool ending_told;      /* QEMU ends by itself: its SHUTDOWN was seen */
+	struct climb *presser;	/* whose rung presses the button */
+	unsigned presses;	/* by that rung, also in a supervisor before us */
+	struct climb *asker;	/* whose rung asks the guest agent */
+	bool agent_asked;	/* by that rung, also in a supervisor before us */
+	bool rebooting;		/* a guest that goes down now is started again */
+	bool owes_cont;		/* after a reset of ours, until the guest runs */
+	int64_t firmware_until; /* a reset is the firmware's own: after another one */
+	bool ends_later;	/* until then: reboot=shutdown is still to be set */
+	int64_t back_asked;	/* when QEMU was asked whether back_timer may be believed */
+	bool ending_told;	/* QEMU ends by itself: its SHUTDOWN was seen */
 	bool ready, ready_pending;
 	char words[160]; /* how it ended */
 	json_t *event;	 /* what began the ladder that is being begun */
@@ -127,6 +129,12 @@ void actions_forget_reboot(struct supervisor *s);
 
 /* SIGKILL, until it is gone. */
 void actions_kill_qemu(struct supervisor *s);
+
+/* A RESET was seen: firmware may answer it by one of its own. */
+void actions_saw_reset(struct supervisor *s);
+
+/* The guest has booted, and is asked to go down now: what it does is its own doing. */
+void actions_before_press(struct supervisor *s);
 
 /* Sets s->back_timer where there is something to put back. */
 void actions_rearm_back_timer(struct supervisor *s);
