@@ -629,6 +629,7 @@ static void ending(void *arg, struct climb *climb)
 		if (s->rebooting)
 			actions_forget_reboot(s);
 	}
+	jobs_tell_running(&s->jobs);
 	report_pulse(s);
 }
 

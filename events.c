@@ -363,6 +363,8 @@ static void on_qmp_event(void *arg, const char *name, json_t *event)
 
 	log_debug("event %s", name);
 	outcome_event(&s->outcome, name, data, s->climber.ending != NULL);
+	if (!s->ending_told)
+		jobs_event(&s->jobs, s->qmp, name, data);
 	for (size_t i = 0; i < sizeof(event_table) / sizeof(event_table[0]); i++)
 		if (strcmp(event_table[i].name, name) == 0)
 			event_table[i].handle(s, data);
@@ -455,8 +457,10 @@ void events_on_qmp_ready(void *arg)
 	json_t *events =
 		json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "events", "state", 1);
 
-	if (s->qmp_seen || s->adopted)
-		actions_send(s, NULL, NULL); /* it may have been lost with the connection */
+	if (s->qmp_seen || s->adopted) { /* what may have been lost, or missed, meanwhile */
+		actions_send(s, NULL, NULL);
+		jobs_ask(&s->jobs, s->qmp);
+	}
 	s->outcome.answered = s->qmp_seen = true;
 	s->watchdog_ticks = 0;
 	evtimer_del(s->unanswered_timer);

@@ -296,6 +296,8 @@ static int tell_the_end(struct supervisor *s)
 				    sizeof(s->words));
 	char *history;
 
+	if (s->ended)
+		jobs_tell_cut_off(&s->jobs);
 	log_flush(); /* the line to come is the last one */
 	if (!s->ended) {
 		snprintf(words, sizeof(s->words), "QEMU, pid %d, goes on without its supervisor",
@@ -714,6 +716,7 @@ static void release(struct supervisor *s)
 	agentport_free(s->agentport);
 	runner_free(s->runner);
 	climber_free(&s->climber);
+	jobs_free(&s->jobs);
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i])
 			event_free(events[i]);

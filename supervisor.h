@@ -16,6 +16,7 @@
 
 #include "agentport.h"
 #include "guest.h"
+#include "jobs.h"
 #include "ladder.h"
 #include "options.h"
 #include "outcome.h"
@@ -69,6 +70,7 @@ struct supervisor {
 	struct climber climber;
 	struct runner *runner;
 	struct outcome outcome;
+	struct jobs jobs;
 	struct qemu_actions actions; /* in force in QEMU, as far as we know */
 	char run_state[32];
 	bool state_asked, state_again; /* a query-status is unanswered; and out of date already */
