@@ -450,7 +450,7 @@ subtest 'a wrapper that does not exec' => sub {
 subtest 'a wrapper that does not exec, and the kill' => sub {
 	for my $reexec (0, 1) {
 		my $what = $reexec ? 'after a reexec' : 'at once';
-		my $s = running(command => ['sh', '-c', '"$@"; true', 'sh', fake_qemu('ignore=system_powerdown')], name => 'kill',
+		my $s = running(command => ['sh', '-c', '"$@"; true', 'sh', fake_qemu('ignore=system_powerdown,quit')], name => 'kill',
 			options => ['-o', 'TERM=powerdown forever', '-o', 'USR2=reexec']);
 		$s->signal('USR2') if $reexec;
 		$s->wait_log(qr/reexec: done/) if $reexec;
