@@ -12,9 +12,11 @@
 #include "timespan.h"
 #include "xalloc.h"
 
-#define STILL_THERE_MS 60000 /* between two complaints about a QEMU that outlives SIGKILL */
-#define FIRMWARE_MS    3000  /* after a reset, for the firmware's own one */
-#define LATE_MS	       60000 /* after a reboot rung, for a guest that goes down late */
+#define STILL_THERE_MS	     60000 /* between two complaints about a QEMU that outlives SIGKILL */
+#define FIRMWARE_MS	     3000  /* after a reset, for the firmware's own one */
+#define LATE_MS		     60000 /* after a reboot rung, for a guest that goes down late */
+#define UNKNOWN_WHETHER_DONE "the connection was lost; whether QEMU has done it is not known"
+#define PROMPT_MS	     1000 /* a QEMU that takes longer to answer may have stood still */
 
 /* ---- commands of rungs ---- */
 
@@ -42,21 +44,57 @@ static bool is_current(const struct answer *a)
 	return a->climb->active && a->climb->serial == a->serial;
 }
 
+static bool is_last(const struct climb *climb)
+{
+	return climb->rung + 1 == climb->row->ladder.count;
+}
+
+/* It is not known whether QEMU has done it. */
+static void on_answer_lost(struct answer *a)
+{
+	bool current = is_current(a);
+
+	if (current && (a->climb == a->s->climber.ending || action_is_repeated(a->action)))
+		climb_later(&a->s->climber, a->climb);
+	else if (current)
+		climb_failed(&a->s->climber, a->climb, UNKNOWN_WHETHER_DONE);
+	else
+		log_notice("%s: %s: %s", a->climb->row->trigger.s, action_name(a->action),
+			   UNKNOWN_WHETHER_DONE);
+}
+
+/* No answer yet: TIME runs; but a last rung, which nothing follows, is kept until there is one. */
+static void on_answer_late(struct answer *a)
+{
+	if (is_current(a) && (a->climb == a->s->climber.ending || !is_last(a->climb)))
+		climb_clock(&a->s->climber, a->climb);
+}
+
 static void on_answer(void *arg, enum qmp_result result, json_t *value)
 {
 	struct answer *a = arg;
 	bool current = is_current(a);
 
-	if (a->action == ACTION_RESET && result != QMP_OK)
-		a->s->cont_after_reset = false;
-	if (!current && result == QMP_ERROR)
-		log_notice("%s: %s", a->climb->row->trigger.s, qmp_why(result, value));
-	else if (current && result == QMP_LOST && a->climb == a->s->climber.ending)
-		climb_later(&a->s->climber, a->climb);
-	else if (current && (result == QMP_ERROR || result == QMP_LOST))
-		climb_failed(&a->s->climber, a->climb, qmp_why(result, value));
-	else if (current)
-		climb_clock(&a->s->climber, a->climb);
+	switch (result) {
+	case QMP_OK:
+		if (current)
+			climb_clock(&a->s->climber, a->climb);
+		break;
+	case QMP_ERROR:
+		if (a->action == ACTION_RESET)
+			actions_reset_refused(a->s);
+		if (current)
+			climb_failed(&a->s->climber, a->climb, qmp_why(result, value));
+		else
+			log_notice("%s: %s", a->climb->row->trigger.s, qmp_why(result, value));
+		break;
+	case QMP_TIMEOUT:
+		on_answer_late(a);
+		return;
+	case QMP_LOST:
+		on_answer_lost(a);
+		break;
+	}
 	free(a);
 }
 
@@ -69,7 +107,7 @@ static enum act_result command(struct supervisor *s, struct climb *climb, const 
 {
 	struct answer *a = answer_new(s, climb);
 
-	if (qmp_command(s->qmp, name, arguments, COMMAND_MS, on_answer, a))
+	if (qmp_await(s->qmp, name, arguments, COMMAND_MS, on_answer, a))
 		return climb == s->climber.ending ? ACT_DONE : ACT_HELD;
 	free(a);
 	return ACT_LATER;
@@ -77,10 +115,11 @@ static enum act_result command(struct supervisor *s, struct climb *climb, const 
 
 bool actions_send(struct supervisor *s, qmp_reply_fn reply, void *arg)
 {
-	return qmp_command(s->qmp, "set-action",
-			   json_pack("{s:s, s:s}", "reboot", s->actions.reboot, "shutdown",
-				     s->actions.shutdown),
-			   COMMAND_MS, reply, arg);
+	json_t *arguments = json_pack("{s:s, s:s}", "reboot", s->actions.reboot, "shutdown",
+				      s->actions.shutdown);
+
+	return reply ? qmp_await(s->qmp, "set-action", arguments, COMMAND_MS, reply, arg)
+		     : qmp_command(s->qmp, "set-action", arguments, 0, NULL, NULL);
 }
 
 /* QEMU cannot be asked what is set: it is remembered here and in state.json. */
@@ -99,18 +138,43 @@ static void set_action(struct supervisor *s, const char *reboot, const char *shu
 
 /*
  * The guest must not go round; set after the press would be too late. QEMU 7.2 reads QMP byte by
- * byte, a turn of its main loop for each: before a press nothing is said that is so already.
+ * byte, a turn of its main loop for each: before a press nothing is said that is so already. A
+ * reset of the firmware's own, just after another one, is let by: what resets itself then is not
+ * the guest.
  */
 static void set_action_to_end(struct supervisor *s)
 {
 	bool pauses = strcmp(s->actions.shutdown, "poweroff") != 0;
+	int64_t firmware = s->firmware_until - climber_time(&s->climber);
 
+	s->ends_later = firmware > 0;
+	if (s->ends_later) {
+		set_action(s, "reset", "poweroff");
+		timespan_arm(s->back_timer, firmware);
+		return;
+	}
 	remember_action(s, "shutdown", "poweroff");
 	if (pauses)
 		actions_send(s, NULL, NULL);
 	else
-		qmp_command(s->qmp, "set-action", json_pack("{s:s}", "reboot", "shutdown"),
-			    COMMAND_MS, NULL, NULL);
+		qmp_command(s->qmp, "set-action", json_pack("{s:s}", "reboot", "shutdown"), 0, NULL,
+			    NULL);
+}
+
+void actions_saw_reset(struct supervisor *s)
+{
+	int64_t now = climber_time(&s->climber);
+
+	if (now >= s->firmware_until)
+		s->firmware_until = now + FIRMWARE_MS;
+}
+
+void actions_before_press(struct supervisor *s)
+{
+	s->firmware_until = 0;
+	if (s->ends_later && s->climber.ending)
+		set_action_to_end(s);
+	s->ends_later = false;
 }
 
 static void set_action_back(struct supervisor *s)
@@ -122,31 +186,75 @@ static void set_action_back(struct supervisor *s)
 void actions_set_back_later(struct supervisor *s)
 {
 	set_action(s, "reset", s->options.actions.shutdown);
-	if (strcmp(s->options.actions.reboot, "reset") != 0)
-		timespan_arm(s->back_timer, FIRMWARE_MS);
+	actions_rearm_back_timer(s);
 }
 
 /* A guest that goes down from now on is down. */
 void actions_forget_reboot(struct supervisor *s)
 {
-	s->rebooting = s->cont_after_reset = false;
+	s->rebooting = s->owes_cont = false;
 	set_action_back(s);
 }
 
-void actions_on_back_timer(evutil_socket_t fd, short what, void *arg)
+/* Not as long as a ladder needs what is set, or QEMU has not answered its reset. */
+static bool may_be_set_back(const struct supervisor *s)
 {
-	(void)fd, (void)what;
-	actions_forget_reboot(arg);
+	const struct climber *c = &s->climber;
+
+	if (c->ending)
+		return false;
+	for (size_t i = 0; i < c->count; i++) {
+		const struct climb *climb = &c->climbs[i];
+		enum action action = climb->active ? climb_rung(climb)->action : ACTION_IGNORE;
+
+		if ((action == ACTION_REBOOT && s->rebooting) ||
+		    (action == ACTION_RESET && (climb->held || climb->later)))
+			return false;
+	}
+	return true;
 }
 
-/* What was to be put back in QEMU after a reset or a reboot, and by a timer that is gone. */
 void actions_rearm_back_timer(struct supervisor *s)
 {
 	bool as_wanted = strcmp(s->actions.reboot, s->options.actions.reboot) == 0 &&
 			 strcmp(s->actions.shutdown, s->options.actions.shutdown) == 0;
 
-	if (!as_wanted && climber_is_idle(&s->climber))
+	if (s->rebooting || !as_wanted)
 		timespan_arm(s->back_timer, s->rebooting ? LATE_MS : FIRMWARE_MS);
+}
+
+/* A QEMU that has stood still has not had the time that was given to its guest. */
+static void on_back_answer(void *arg, enum qmp_result result, json_t *value)
+{
+	struct supervisor *s = arg;
+	bool prompt = monotonic_ms() - s->back_asked <= PROMPT_MS;
+
+	(void)value;
+	if (result == QMP_TIMEOUT || evtimer_pending(s->back_timer, NULL) || !may_be_set_back(s))
+		return;
+	if (result == QMP_OK && prompt && !s->owes_cont)
+		actions_forget_reboot(s);
+	else
+		actions_rearm_back_timer(s);
+}
+
+void actions_on_back_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+
+	(void)fd, (void)what;
+	actions_before_press(s);
+	if (!may_be_set_back(s))
+		return;
+	s->back_asked = monotonic_ms();
+	if (!qmp_await(s->qmp, "query-status", NULL, COMMAND_MS, on_back_answer, s))
+		actions_rearm_back_timer(s);
+}
+
+void actions_reset_refused(struct supervisor *s)
+{
+	s->owes_cont = false;
+	actions_rearm_back_timer(s);
 }
 
 /* ---- the actions ---- */
@@ -196,14 +304,31 @@ static enum act_result act_agent_shutdown(struct supervisor *s, struct climb *cl
 static void on_reboot_set(void *arg, enum qmp_result result, json_t *value)
 {
 	struct answer *a = arg;
+	bool current = is_current(a);
 
-	if (is_current(a) && result == QMP_OK && !a->s->cont_after_reset) {
-		press(a->s, a->climb, false);
-	} else if (is_current(a) && result == QMP_OK) {
-		log_debug("reboot: the guest is down already");
-	} else if (is_current(a)) {
-		actions_forget_reboot(a->s);
-		climb_failed(&a->s->climber, a->climb, qmp_why(result, value));
+	switch (result) {
+	case QMP_OK:
+		if (current && !a->s->owes_cont)
+			press(a->s, a->climb, false);
+		else if (current)
+			log_debug("reboot: the guest is down already");
+		break;
+	case QMP_ERROR:
+		if (current) {
+			actions_forget_reboot(a->s);
+			climb_failed(&a->s->climber, a->climb, qmp_why(result, value));
+		}
+		break;
+	case QMP_TIMEOUT:
+		if (current) {
+			log_warnx("reboot: QEMU does not answer");
+			climb_clock(&a->s->climber, a->climb);
+		}
+		return;
+	case QMP_LOST:
+		if (current)
+			climb_later(&a->s->climber, a->climb);
+		break;
 	}
 	free(a);
 }
@@ -212,7 +337,7 @@ static enum act_result act_reboot(struct supervisor *s, struct climb *climb)
 {
 	struct answer *a;
 
-	if (s->presser) {
+	if (s->presser && s->presser != climb) {
 		log_notice("reboot: one is under way already");
 		return ACT_FAILED;
 	}
@@ -226,26 +351,35 @@ static enum act_result act_reboot(struct supervisor *s, struct climb *climb)
 	return ACT_FAILED;
 }
 
-static bool needs_cont(const char *run_state)
+/* A guest that ran, and has to be let go on after a reset. */
+static bool needs_cont(const struct supervisor *s, const char *run_state)
 {
-	return strcmp(run_state, "shutdown") == 0 || strcmp(run_state, "guest-panicked") == 0 ||
-	       strcmp(run_state, "internal-error") == 0;
+	return events_needs_reset(run_state) ||
+	       (strcmp(run_state, "prelaunch") == 0 && s->outcome.ran);
 }
 
 static void on_reset_status(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
 	const char *status = json_string_value(json_object_get(value, "status"));
+	const struct climb *ending = s->climber.ending;
 
-	if (result == QMP_OK && status)
-		s->cont_after_reset = needs_cont(status);
+	if (ending && climb_rung(ending)->action != ACTION_RESET)
+		return;
+	if (result == QMP_OK && status && needs_cont(s, status)) {
+		s->owes_cont = true;
+		report_changed(s);
+	}
 }
 
-/* Under -no-reboot a reset would end QEMU; QEMU decides that when it takes the command. */
+/*
+ * Under -no-reboot a reset would end QEMU; QEMU decides that when it takes the command. A guest
+ * that goes down in a reboot may still do so before it: this reset is the end of that reboot.
+ */
 static enum act_result act_reset(struct supervisor *s, struct climb *climb)
 {
-	actions_set_back_later(s);
-	qmp_command(s->qmp, "query-status", NULL, COMMAND_MS, on_reset_status, s);
+	set_action(s, "reset", s->rebooting ? "pause" : s->options.actions.shutdown);
+	qmp_await(s->qmp, "query-status", NULL, COMMAND_MS, on_reset_status, s);
 	return command(s, climb, "system_reset", NULL);
 }
 
@@ -492,9 +626,13 @@ static void ending(void *arg, struct climb *climb)
 	struct supervisor *s = arg;
 
 	(void)climb;
-	if (s->rebooting && !s->presser)
-		actions_forget_reboot(s);
 	diskwatch_look_later(s->diskwatch);
+	if (!s->presser) {
+		s->owes_cont = false;
+		if (s->rebooting)
+			actions_forget_reboot(s);
+	}
+	jobs_tell_running(&s->jobs);
 	report_pulse(s);
 }
 
@@ -504,8 +642,31 @@ static int64_t climb_now(void *arg)
 	return monotonic_ms();
 }
 
-const struct ladder_ops actions_ops = {
-	.now = climb_now, .act = act, .leave = leave, .ending = ending, .changed = report_changed};
+static int64_t climb_real(void *arg)
+{
+	(void)arg;
+	return boottime_ms();
+}
+
+/* Neither QEMU nor a program of ours, nor the guest's firmware, had what time they were given. */
+static void climb_slept(void *arg)
+{
+	struct supervisor *s = arg;
+
+	qmp_slept(s->qmp);
+	guest_slept(s->guest);
+	run_slept(s->runner);
+	if (evtimer_pending(s->back_timer, NULL))
+		actions_rearm_back_timer(s);
+}
+
+const struct ladder_ops actions_ops = {.now = climb_now,
+				       .real = climb_real,
+				       .slept = climb_slept,
+				       .act = act,
+				       .leave = leave,
+				       .ending = ending,
+				       .changed = report_changed};
 
 void actions_on_program_done(void *arg, const void *key, bool ok)
 {

@@ -41,6 +41,11 @@ struct agentport {
 
 static void look(struct agentport *p);
 
+static int64_t now(const struct agentport *p)
+{
+	return p->callbacks->now(p->arg);
+}
+
 static void hang_up(struct agentport *p)
 {
 	agent_free(p->agent);
@@ -107,7 +112,7 @@ static void talk(struct agentport *p)
 		p->agent = agent_new(p->base, fd, SYNC_MS, &agent_callbacks, p);
 	if (p->agent)
 		return;
-	if (!p->shutting || (busy && monotonic_ms() - p->began < SYNC_MS)) {
+	if (!p->shutting || (busy && now(p) - p->began < SYNC_MS)) {
 		timespan_arm(p->timer, busy ? BUSY_MS : AGAIN_MS);
 	} else {
 		snprintf(words, sizeof(words), "cannot connect to the guest agent's socket: %s",
@@ -120,10 +125,10 @@ static void talk(struct agentport *p)
 
 static void resume(struct agentport *p)
 {
-	if (p->last_cont != 0 && monotonic_ms() - p->last_cont < CONT_MS)
+	if (p->last_cont != 0 && now(p) - p->last_cont < CONT_MS)
 		return;
 	log_notice("agent-shutdown: run state %s: cont", p->run_state);
-	p->last_cont = monotonic_ms();
+	p->last_cont = now(p);
 	qmp_command(p->qmp, "cont", NULL, LOOK_MS, NULL, NULL);
 	timespan_arm(p->timer, CONT_MS);
 }
@@ -301,7 +306,7 @@ void agentport_shutdown(struct agentport *p, bool asked)
 	p->asked = asked;
 	p->woken = false;
 	p->run_state[0] = '\0';
-	p->began = monotonic_ms();
+	p->began = now(p);
 	p->last_cont = 0;
 	look(p);
 }

@@ -11,6 +11,7 @@
 
 #include <event2/event.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "qmp.h"
 #include "rundir.h"
@@ -18,6 +19,8 @@
 struct agentport;
 
 struct agentport_callbacks {
+	/* The clock, ms, which stands still while we do. */
+	int64_t (*now)(void *arg);
 	/* The guest has opened or closed the port. */
 	void (*changed)(void *arg);
 	/* The agent was asked to shut the guest down. */

@@ -10,7 +10,19 @@
 #define RECONNECT_MS 500
 #define GREETING_MS  5000 /* on a connection that replaces a lost one */
 
+static int64_t on_now(void *arg)
+{
+	const struct supervisor *s = arg;
+
+	return climber_time(&s->climber);
+}
+
 /* ---- the guest ---- */
+
+static void on_pressing(void *arg)
+{
+	actions_before_press(arg);
+}
 
 static void on_pressed(void *arg, unsigned presses, bool heard)
 {
@@ -20,14 +32,20 @@ static void on_pressed(void *arg, unsigned presses, bool heard)
 
 	if (!climb)
 		return;
-	s->presses = presses;
-	report_changed(s);
 	log_notice("%s: power button pressed%s%s", action_name(climb_rung(climb)->action), again,
 		   heard ? "" : "; whether the guest listens cannot be known");
 	if (climb == s->climber.ending)
 		notify_status("Stopping (%s): power button pressed%s", climb->row->trigger.s,
 			      again);
 	climb_clock(&s->climber, climb);
+}
+
+static void on_taken(void *arg, unsigned presses)
+{
+	struct supervisor *s = arg;
+
+	s->presses = presses;
+	report_changed(s);
 }
 
 static void on_waiting(void *arg, int64_t at_most_ms)
@@ -82,7 +100,10 @@ static void on_listens(void *arg, bool known)
 	report_ready(s);
 }
 
-const struct guest_callbacks events_guest = {.pressed = on_pressed,
+const struct guest_callbacks events_guest = {.now = on_now,
+					     .pressing = on_pressing,
+					     .pressed = on_pressed,
+					     .taken = on_taken,
 					     .waiting = on_waiting,
 					     .stuck = on_stuck,
 					     .nobody = on_nobody,
@@ -117,7 +138,8 @@ static void on_agent_answers(void *arg)
 	report_ready(arg);
 }
 
-const struct agentport_callbacks events_agentport = {.changed = report_changed,
+const struct agentport_callbacks events_agentport = {.now = on_now,
+						     .changed = report_changed,
 						     .asked = on_agent_asked,
 						     .failed = on_agent_failed,
 						     .answers = on_agent_answers};
@@ -157,6 +179,8 @@ void events_on_run_state(void *arg, enum qmp_result result, json_t *value)
 		notify_status("Guest: %s", state);
 	snprintf(s->run_state, sizeof(s->run_state), "%s", state);
 	outcome_run_state(&s->outcome, state);
+	if (strcmp(state, "running") == 0)
+		s->owes_cont = false;
 	if (s->ending_told && strcmp(state, "shutdown") == 0)
 		on_stays(s);
 	report_changed(s);
@@ -167,6 +191,8 @@ static void on_asked_state(void *arg, enum qmp_result result, json_t *value)
 	struct supervisor *s = arg;
 	bool again = s->state_again;
 
+	if (result == QMP_TIMEOUT)
+		return;
 	s->state_asked = s->state_again = false;
 	events_on_run_state(s, result, value);
 	if (again && result != QMP_LOST)
@@ -180,7 +206,7 @@ static void ask_run_state(struct supervisor *s)
 		s->state_again = true;
 	else
 		s->state_asked =
-			qmp_command(s->qmp, "query-status", NULL, COMMAND_MS, on_asked_state, s);
+			qmp_await(s->qmp, "query-status", NULL, COMMAND_MS, on_asked_state, s);
 	guest_look(s->guest);
 	if (s->agentport)
 		agentport_run_state(s->agentport);
@@ -192,16 +218,21 @@ static void on_event_state(struct supervisor *s, json_t *data)
 	ask_run_state(s);
 }
 
+/* However late it comes; the rung's TIME runs once more until then. */
 static void on_round(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
+	struct climb *climb = s->presser;
 
-	if (result == QMP_OK || !s->cont_after_reset)
+	if (!s->owes_cont || result == QMP_OK || result == QMP_LOST)
 		return;
 	log_warnx("reboot: system_reset: %s", qmp_why(result, value));
-	s->cont_after_reset = false;
-	if (s->presser)
-		climb_failed(&s->climber, s->presser, NULL);
+	if (result == QMP_ERROR)
+		actions_reset_refused(s);
+	if (climb && result == QMP_ERROR)
+		climb_failed(&s->climber, climb, NULL);
+	else if (climb)
+		climb_clock(&s->climber, climb);
 }
 
 /* The guest is down, but QEMU stays as reboot has asked: the same process boots it again. */
@@ -213,10 +244,18 @@ static bool go_round(struct supervisor *s)
 	guest_release(s->guest);
 	if (s->presser)
 		climb_hold(&s->climber, s->presser); /* its TIME has done its work */
-	s->cont_after_reset = true;
+	s->owes_cont = true;
 	report_changed(s);
-	qmp_command(s->qmp, "system_reset", NULL, COMMAND_MS, on_round, s);
+	qmp_await(s->qmp, "system_reset", NULL, COMMAND_MS, on_round, s);
 	return true;
+}
+
+/* The guest was waited for, to listen: what it does is not an answer. */
+static bool is_unasked(const struct supervisor *s)
+{
+	const struct climb *ending = s->climber.ending;
+
+	return ending && s->presser == ending && s->presses == 0 && !s->agent_asked;
 }
 
 static void on_event_shutdown(struct supervisor *s, json_t *data)
@@ -226,6 +265,8 @@ static void on_event_shutdown(struct supervisor *s, json_t *data)
 		     !(reason && strcmp(reason, "host-qmp-quit") == 0);
 
 	log_notice("SHUTDOWN: %s", reason ? reason : "no reason given");
+	if (reason && strcmp(reason, "guest-reset") == 0)
+		s->outcome.early = is_unasked(s);
 	if (stays) {
 		if (!go_round(s))
 			ask_run_state(s);
@@ -248,16 +289,24 @@ static void on_event_reset(struct supervisor *s, json_t *data)
 {
 	(void)data;
 	guest_restarted(s->guest);
-	if (s->cont_after_reset)
-		qmp_command(s->qmp, "cont", NULL, COMMAND_MS, NULL, NULL);
-	s->cont_after_reset = false;
+	actions_saw_reset(s);
+	if (s->owes_cont) /* until it runs: a reset may follow, or the connection be lost */
+		qmp_command(s->qmp, "cont", NULL, 0, NULL, NULL);
 	if (s->rebooting) {
 		s->rebooting = false;
 		actions_set_back_later(s);
 		if (s->presser)
 			climb_over(&s->climber, s->presser);
+	} else if (!s->climber.ending) {
+		actions_rearm_back_timer(s);
 	}
 	ask_run_state(s);
+}
+
+static void on_event_resume(struct supervisor *s, json_t *data)
+{
+	s->owes_cont = false;
+	on_event_state(s, data);
 }
 
 /* QEMU tells before it has set the run state: a question would come too early. */
@@ -298,7 +347,7 @@ static const struct {
 	{"RESET", on_event_reset},
 	{"GUEST_PANICKED", on_event_panicked},
 	{"STOP", on_event_state},
-	{"RESUME", on_event_state},
+	{"RESUME", on_event_resume},
 	{"SUSPEND", on_event_state},
 	{"WAKEUP", on_event_state},
 	{"MIGRATION", on_event_migration},
@@ -324,6 +373,8 @@ static void on_qmp_event(void *arg, const char *name, json_t *event)
 
 	log_debug("event %s", name);
 	outcome_event(&s->outcome, name, data, s->climber.ending != NULL);
+	if (!s->ending_told)
+		jobs_event(&s->jobs, s->qmp, name, data);
 	for (size_t i = 0; i < sizeof(event_table) / sizeof(event_table[0]); i++)
 		if (strcmp(event_table[i].name, name) == 0)
 			event_table[i].handle(s, data);
@@ -372,22 +423,29 @@ void events_await_no_longer(struct supervisor *s)
 		agentport_await_no_longer(s->agentport);
 }
 
+bool events_needs_reset(const char *run_state)
+{
+	return strcmp(run_state, "shutdown") == 0 || strcmp(run_state, "guest-panicked") == 0 ||
+	       strcmp(run_state, "internal-error") == 0;
+}
+
 /* What QEMU may have told while it had no supervisor: a guest has gone down, or round. */
 static void see_what_was_missed(struct supervisor *s)
 {
 	bool down = strcmp(s->run_state, "shutdown") == 0;
-	bool runs = strcmp(s->run_state, "running") == 0;
-	bool round = s->cont_after_reset || (s->run_state[0] && s->outcome.reason[0]);
+	bool round = s->owes_cont ? !events_needs_reset(s->run_state)
+				  : s->run_state[0] && s->outcome.reason[0];
 
 	if (s->ending_told)
 		return;
 	if (down) {
 		go_round(s);
 	} else if (round) {
-		s->cont_after_reset = s->cont_after_reset && !runs;
 		outcome_event(&s->outcome, "RESET", NULL, false);
 		outcome_run_state(&s->outcome, s->run_state);
 		on_event_reset(s, NULL);
+	} else {
+		actions_rearm_back_timer(s);
 	}
 }
 
@@ -398,9 +456,11 @@ static void on_started(void *arg, enum qmp_result result, json_t *value)
 	events_on_run_state(s, result, value);
 	if (result == QMP_LOST)
 		return;
+	if (!s->started_told)
+		log_info("QEMU runs, pid %d: %s", s->qemu,
+			 s->run_state[0] ? s->run_state : "no answer");
 	s->started_told = true;
-	log_info("QEMU runs, pid %d: %s", s->qemu, s->run_state[0] ? s->run_state : "no answer");
-	if (s->adopted)
+	if (s->adopted && result == QMP_OK)
 		see_what_was_missed(s);
 	if (!s->ready)
 		await_readiness(s);
@@ -428,8 +488,10 @@ void events_on_qmp_ready(void *arg)
 	json_t *events =
 		json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "events", "state", 1);
 
-	if (s->qmp_seen || s->adopted)
-		actions_send(s, NULL, NULL); /* it may have been lost with the connection */
+	if (s->qmp_seen || s->adopted) { /* what may have been lost, or missed, meanwhile */
+		actions_send(s, NULL, NULL);
+		jobs_ask(&s->jobs, s->qmp);
+	}
 	s->outcome.answered = s->qmp_seen = true;
 	s->watchdog_ticks = 0;
 	if (s->ready)
@@ -438,8 +500,8 @@ void events_on_qmp_ready(void *arg)
 		log_notice("QMP is there again");
 	s->lost_told = false;
 	s->connects = 0;
-	qmp_command(s->qmp, "query-status", NULL, COMMAND_MS,
-		    s->started_told ? on_back : on_started, s);
+	qmp_await(s->qmp, "query-status", NULL, COMMAND_MS, s->started_told ? on_back : on_started,
+		  s);
 	/* Without this nobody tells when a guest has migrated away. */
 	qmp_command(s->qmp, "migrate-set-capabilities", events, COMMAND_MS, NULL, NULL);
 	events_set_qmp(s, s->qmp);

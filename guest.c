@@ -70,11 +70,16 @@ struct guest {
 	bool awaiting;
 	bool waiting_told, sts_told;
 	int64_t press_began, last_press, last_cont;
-	unsigned presses;
+	unsigned presses, taken; /* QEMU has answered so many of them */
 	struct event *look_timer, *sts_timer, *stuck_timer;
 };
 
 static void look(struct guest *g);
+
+static int64_t now(const struct guest *g)
+{
+	return g->callbacks->now(g->arg);
+}
 
 static void look_later(struct guest *g, int64_t ms)
 {
@@ -113,21 +118,31 @@ static void on_pressed(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
 
-	if (!g->pressing || result == QMP_LOST)
+	if (!g->pressing)
 		return;
-	if (result == QMP_ERROR) {
+	switch (result) {
+	case QMP_OK:
+		g->taken += g->taken < g->presses;
+		g->callbacks->taken(g->arg, g->taken);
+		break;
+	case QMP_ERROR:
 		nobody(g, qmp_why(result, value));
-		return;
-	}
-	if (result == QMP_TIMEOUT)
+		break;
+	case QMP_TIMEOUT:
 		g->callbacks->stuck(g->arg);
+		break;
+	case QMP_LOST: /* what QEMU has perhaps not read counts for nothing */
+		g->presses = g->taken;
+		break;
+	}
 }
 
 static void press(struct guest *g, bool heard)
 {
+	g->callbacks->pressing(g->arg);
 	g->presses++;
-	g->last_press = monotonic_ms();
-	qmp_command(g->qmp, "system_powerdown", NULL, COMMAND_MS, on_pressed, g);
+	g->last_press = now(g);
+	qmp_await(g->qmp, "system_powerdown", NULL, COMMAND_MS, on_pressed, g);
 	if (g->pm_path && g->presses == 1)
 		timespan_arm(g->sts_timer, STS_CHECK_MS);
 	if (g->press_interval > 0)
@@ -139,6 +154,8 @@ static void on_cont(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
 
+	if (result == QMP_LOST)
+		g->last_cont = 0;
 	if (result == QMP_ERROR && g->pressing)
 		log_notice("powerdown: cont: %s", qmp_why(result, value));
 }
@@ -151,14 +168,14 @@ static bool stands_still(const struct guest *g)
 static void resume(struct guest *g)
 {
 	log_notice("powerdown: run state %s: cont", g->state->name);
-	g->last_cont = monotonic_ms();
-	qmp_command(g->qmp, "cont", NULL, COMMAND_MS, on_cont, g);
+	g->last_cont = now(g);
+	qmp_await(g->qmp, "cont", NULL, COMMAND_MS, on_cont, g);
 }
 
 /* A guest that was stopped on its way must go on before it can listen; as often as presses come. */
 static void resume_if_due(struct guest *g)
 {
-	bool again = g->press_interval > 0 && monotonic_ms() - g->last_cont >= g->press_interval;
+	bool again = g->press_interval > 0 && now(g) - g->last_cont >= g->press_interval;
 
 	if (stands_still(g) && (g->last_cont == 0 || again))
 		resume(g);
@@ -166,16 +183,16 @@ static void resume_if_due(struct guest *g)
 
 static void wait_for_ears(struct guest *g)
 {
-	int64_t now = monotonic_ms();
+	int64_t at = now(g);
 
 	resume_if_due(g);
-	if (g->presses == 0 && now >= deaf_at(g)) {
+	if (g->presses == 0 && at >= deaf_at(g)) {
 		nobody(g, "deaf: the guest does not listen to its power button");
 		return;
 	}
 	if (g->presses == 0 && !g->waiting_told) {
 		g->waiting_told = true;
-		g->callbacks->waiting(g->arg, deaf_at(g) == FOREVER ? FOREVER : deaf_at(g) - now);
+		g->callbacks->waiting(g->arg, deaf_at(g) == FOREVER ? FOREVER : deaf_at(g) - at);
 	}
 	look_later(g, LOOK_MS);
 }
@@ -186,8 +203,8 @@ static void press_if_due(struct guest *g, bool heard)
 
 	if (g->presses > 0 && g->press_interval == 0)
 		return;
-	if (g->presses > 0 && monotonic_ms() < due) {
-		look_later(g, due - monotonic_ms());
+	if (g->presses > 0 && now(g) < due) {
+		look_later(g, due - now(g));
 		return;
 	}
 	if (stands_still(g))
@@ -200,8 +217,10 @@ static void press_if_due(struct guest *g, bool heard)
 /* A press that nobody heard does nothing, and counts as none. */
 static void prove(struct guest *g, bool heard)
 {
-	if (g->unproven && !heard)
-		g->presses = 0;
+	if (g->unproven && !heard) {
+		g->presses = g->taken = 0;
+		g->callbacks->taken(g->arg, 0);
+	}
 	g->unproven = false;
 }
 
@@ -222,16 +241,14 @@ static void looked(struct guest *g, enum hears hears)
 		look_later(g, LOOK_MS);
 }
 
+/* Whether there is no answer to go on with. A late one is still to come: the look goes on then. */
 static bool look_failed(struct guest *g, enum qmp_result result)
 {
-	if (result != QMP_TIMEOUT && result != QMP_LOST)
-		return false;
-	g->looking = false;
-	if (g->pressing)
+	if (result == QMP_LOST)
+		g->looking = false;
+	if (g->pressing && (result == QMP_TIMEOUT || result == QMP_LOST))
 		g->callbacks->stuck(g->arg);
-	if (result == QMP_TIMEOUT)
-		look_later(g, LOOK_MS);
-	return true;
+	return result == QMP_TIMEOUT || result == QMP_LOST;
 }
 
 /* HMP's answer to i /h: "portw[0x0602] = 0x0120". -1: it is none. */
@@ -289,8 +306,8 @@ static void on_base(void *arg, enum qmp_result result, json_t *value)
 	else if (g->pm_base == 0) /* firmware has not placed it; ports 0 and 2 are the DMA's */
 		looked(g, DEAF);
 	else
-		qmp_command(g->qmp, "human-monitor-command", read_register(g->pm_base + PM1_EN),
-			    COMMAND_MS, on_enable, g);
+		qmp_await(g->qmp, "human-monitor-command", read_register(g->pm_base + PM1_EN),
+			  COMMAND_MS, on_enable, g);
 }
 
 static const struct run_state *find_run_state(const char *name)
@@ -325,7 +342,7 @@ static bool settle_run_state(struct guest *g)
 		return true;
 	case NEEDS_WAKEUP:
 		log_notice("powerdown: run state suspended: system_wakeup");
-		qmp_command(g->qmp, "system_wakeup", NULL, COMMAND_MS, on_wakeup, g);
+		qmp_await(g->qmp, "system_wakeup", NULL, COMMAND_MS, on_wakeup, g);
 		/* fall through */
 	case NEEDS_TIME:
 		g->settled = true;
@@ -360,11 +377,11 @@ static void look(struct guest *g)
 	g->looking = true;
 	g->settled = false;
 	evtimer_del(g->look_timer);
-	qmp_command(g->qmp, "query-status", NULL, COMMAND_MS, on_status, g);
+	qmp_await(g->qmp, "query-status", NULL, COMMAND_MS, on_status, g);
 	if (g->pm_path)
-		qmp_command(g->qmp, "qom-get",
-			    json_pack("{s:s, s:s}", "path", g->pm_path, "property", "pm_io_base"),
-			    COMMAND_MS, on_base, g);
+		qmp_await(g->qmp, "qom-get",
+			  json_pack("{s:s, s:s}", "path", g->pm_path, "property", "pm_io_base"),
+			  COMMAND_MS, on_base, g);
 }
 
 static void on_look_timer(evutil_socket_t fd, short what, void *arg)
@@ -429,20 +446,12 @@ static char *find_pm_path(const char *mtree)
 	return xasprintf("%.*s", (int)strcspn(path, "}\r\n"), path);
 }
 
-static void find_layout(struct guest *g);
-
 static void on_mtree(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
 
-	if (result == QMP_LOST)
+	if (look_failed(g, result))
 		return;
-	if (result == QMP_TIMEOUT) {
-		if (g->pressing)
-			g->callbacks->stuck(g->arg);
-		find_layout(g);
-		return;
-	}
 	free(g->pm_path);
 	g->pm_path = result == QMP_OK ? find_pm_path(json_string_value(value)) : NULL;
 	g->layout_known = true;
@@ -452,8 +461,8 @@ static void on_mtree(void *arg, enum qmp_result result, json_t *value)
 
 static void find_layout(struct guest *g)
 {
-	qmp_command(g->qmp, "human-monitor-command",
-		    json_pack("{s:s}", "command-line", "info mtree -o"), COMMAND_MS, on_mtree, g);
+	qmp_await(g->qmp, "human-monitor-command",
+		  json_pack("{s:s}", "command-line", "info mtree -o"), COMMAND_MS, on_mtree, g);
 }
 
 /* ---- what others call ---- */
@@ -467,8 +476,8 @@ struct guest *guest_new(struct event_base *base, int64_t press_interval, int64_t
 			    .press_interval = press_interval,
 			    .boot_timeout = boot_timeout,
 			    .callbacks = callbacks,
-			    .arg = arg,
-			    .restarted = monotonic_ms()};
+			    .arg = arg};
+	g->restarted = now(g);
 	g->look_timer = xcheck(evtimer_new(base, on_look_timer, g));
 	g->sts_timer = xcheck(evtimer_new(base, on_sts_timer, g));
 	g->stuck_timer = xcheck(evtimer_new(base, on_stuck_timer, g));
@@ -497,7 +506,7 @@ void guest_set_qmp(struct guest *g, struct qmp *qmp)
 
 void guest_restarted(struct guest *g)
 {
-	g->restarted = monotonic_ms();
+	g->restarted = now(g);
 	g->unmapped = 0;
 	g->hears = NOT_KNOWN;
 }
@@ -511,8 +520,8 @@ static void begin_pressing(struct guest *g, unsigned presses)
 {
 	g->pressing = true;
 	g->unproven = false;
-	g->press_began = monotonic_ms();
-	g->presses = presses;
+	g->press_began = now(g);
+	g->presses = g->taken = presses;
 	g->last_press = g->last_cont = 0;
 	g->unmapped = 0;
 	g->waiting_told = g->sts_told = false;
@@ -539,6 +548,12 @@ void guest_press_on(struct guest *g, unsigned presses)
 {
 	begin_pressing(g, presses);
 	look(g);
+}
+
+void guest_slept(struct guest *g)
+{
+	if (evtimer_pending(g->stuck_timer, NULL))
+		timespan_arm(g->stuck_timer, STUCK_MS);
 }
 
 void guest_release(struct guest *g)

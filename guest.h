@@ -18,8 +18,14 @@
 struct guest;
 
 struct guest_callbacks {
+	/* The clock, ms, which stands still while we do. */
+	int64_t (*now)(void *arg);
+	/* The power button is to be pressed now. */
+	void (*pressing)(void *arg);
 	/* The power button was pressed. heard: the guest listened; else that cannot be known. */
 	void (*pressed)(void *arg, unsigned presses, bool heard);
+	/* QEMU has answered so many presses; the rest it may not have read. */
+	void (*taken)(void *arg, unsigned presses);
 	/* Pressing waits until the guest listens; what was pressed before was not heard. Told once
 	 * for each guest_press(). */
 	void (*waiting)(void *arg, int64_t at_most_ms);
@@ -58,6 +64,9 @@ bool guest_press(struct guest *guest, bool running);
  * once) before, and is pressed again as it would have been.
  */
 void guest_press_on(struct guest *guest, unsigned presses);
+
+/* We did not run for a while: QEMU has its time to answer again. */
+void guest_slept(struct guest *guest);
 
 /* Ends pressing. */
 void guest_release(struct guest *guest);

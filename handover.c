@@ -10,17 +10,18 @@
 
 /* ---- times ---- */
 
-static json_t *time_to_json(int64_t monotonic)
+/* Of climber_time(). */
+static json_t *time_to_json(const struct climber *c, int64_t ms)
 {
-	return json_integer(boottime_ms() + (monotonic - monotonic_ms()));
+	return json_integer(c->ops->real(c->arg) + (ms - climber_time(c)));
 }
 
 /* One of the past; what cannot be one counts as now. */
-static int64_t past_from_json(json_t *value)
+static int64_t past_from_json(const struct climber *c, json_t *value)
 {
-	json_int_t now = boottime_ms(), then = json_integer_value(value);
+	json_int_t now = c->ops->real(c->arg), then = json_integer_value(value);
 
-	return then > 0 && then <= now ? monotonic_ms() - (now - then) : monotonic_ms();
+	return climber_time(c) - (then > 0 && then <= now ? now - then : 0);
 }
 
 /* One of the future or the past; FOREVER where there is none. */
@@ -28,9 +29,7 @@ static int64_t deadline_from_json(json_t *value)
 {
 	json_int_t then = json_integer_value(value);
 
-	return then > 0 && then < INT32_MAX * (int64_t)1000
-		       ? monotonic_ms() + (then - boottime_ms())
-		       : FOREVER;
+	return then > 0 && then < INT32_MAX * (int64_t)1000 ? then : FOREVER;
 }
 
 static int64_t span_from_json(json_t *value)
@@ -52,10 +51,10 @@ static json_t *words_to_json(const char *words)
 
 static json_t *outcome_to_json(const struct outcome *o)
 {
-	return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o}", "answered", o->answered,
+	return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o}", "answered", o->answered,
 			 "running", o->running, "ran", o->ran, "panicked", o->panicked, "migrated",
-			 o->migrated, "killed", o->killed, "stopping", o->stopping, "reason",
-			 words_to_json(o->reason));
+			 o->migrated, "killed", o->killed, "stopping", o->stopping, "early",
+			 o->early, "reason", words_to_json(o->reason));
 }
 
 static bool flag(json_t *object, const char *key)
@@ -78,7 +77,8 @@ static struct outcome outcome_from_json(json_t *object)
 			    .panicked = flag(object, "panicked"),
 			    .migrated = flag(object, "migrated"),
 			    .killed = flag(object, "killed"),
-			    .stopping = flag(object, "stopping")};
+			    .stopping = flag(object, "stopping"),
+			    .early = flag(object, "early")};
 
 	copy(o.reason, sizeof(o.reason), json_object_get(object, "reason"));
 	return o;
@@ -86,13 +86,13 @@ static struct outcome outcome_from_json(json_t *object)
 
 /* ---- ladders ---- */
 
-static json_t *climb_to_json(const struct climb *climb)
+static json_t *climb_to_json(const struct climber *c, const struct climb *climb)
 {
 	return xcheck(
 		json_pack("{s:s, s:s, s:I, s:o, s:o, s:I, s:b, s:b}", "trigger",
 			  climb->row->trigger.s, "action", action_name(climb_rung(climb)->action),
-			  "rung", (json_int_t)climb->rung, "began", time_to_json(climb->began),
-			  "clock", time_to_json(climb->clock), "extra", (json_int_t)climb->extra,
+			  "rung", (json_int_t)climb->rung, "began", time_to_json(c, climb->began),
+			  "clock", time_to_json(c, climb->clock), "extra", (json_int_t)climb->extra,
 			  "held", climb->held, "undone", climb->later || climb->again != FOREVER));
 }
 
@@ -114,11 +114,11 @@ static json_t *ending_to_json(const struct climber *c)
 
 	if (!c->ending || !c->ending->active)
 		return json_null();
-	object = climb_to_json(c->ending);
+	object = climb_to_json(c, c->ending);
 	json_object_set_new(object, "climbed", history_to_json(c));
 	json_object_set_new(object, "extended", json_boolean(c->extended));
 	if (c->deadline != FOREVER) {
-		json_object_set_new(object, "deadline", time_to_json(c->deadline));
+		json_object_set_new(object, "deadline", json_integer(c->deadline));
 		json_object_set_new(object, "reserve", json_integer(c->reserve));
 	}
 	return object;
@@ -130,7 +130,7 @@ static json_t *others_to_json(const struct climber *c)
 
 	for (size_t i = 0; i < c->count; i++)
 		if (c->climbs[i].active && &c->climbs[i] != c->ending)
-			json_array_append_new(list, climb_to_json(&c->climbs[i]));
+			json_array_append_new(list, climb_to_json(c, &c->climbs[i]));
 	return list;
 }
 
@@ -145,8 +145,8 @@ static void resume_climb(json_t *object, bool ending, struct climber *c)
 				  .ending = ending,
 				  .held = flag(object, "held"),
 				  .undone = flag(object, "undone"),
-				  .began = past_from_json(json_object_get(object, "began")),
-				  .clock = past_from_json(json_object_get(object, "clock")),
+				  .began = past_from_json(c, json_object_get(object, "began")),
+				  .clock = past_from_json(c, json_object_get(object, "clock")),
 				  .extra = span_from_json(json_object_get(object, "extra"))};
 
 	if (trigger && left.action != ACTION_COUNT)
@@ -201,7 +201,7 @@ void handover_write(json_t *state, const struct handover *h, const struct climbe
 		"{s:s, s:b, s:I, s:o, s:{s:s, s:s}, s:b, s:b, s:b, s:I, s:b, s:o, s:o, s:o}",
 		"boot", boot, "ready", h->ready, "memory", (json_int_t)h->memory, "run-state",
 		words_to_json(h->run_state), "set-action", "reboot", h->actions.reboot, "shutdown",
-		h->actions.shutdown, "rebooting", h->rebooting, "going-round", h->going_round,
+		h->actions.shutdown, "rebooting", h->rebooting, "going-round", h->owes_cont,
 		"ending", h->ending, "presses", (json_int_t)h->presses, "agent-asked",
 		h->agent_asked, "outcome", outcome_to_json(&h->outcome), "ladder",
 		ending_to_json(c), "others", others_to_json(c)));
@@ -243,7 +243,7 @@ bool handover_read(json_t *state, const char *name, pid_t pid, struct handover *
 	struct handover read = {.ready = flag(state, "ready"),
 				.memory = span_from_json(json_object_get(state, "memory")),
 				.rebooting = flag(state, "rebooting"),
-				.going_round = flag(state, "going-round"),
+				.owes_cont = flag(state, "going-round"),
 				.ending = flag(state, "ending"),
 				.presses =
 					(unsigned)span_from_json(json_object_get(state, "presses")),

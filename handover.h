@@ -1,6 +1,6 @@
 /*
  * What a supervisor leaves to the next one in state.json, in case it dies and its VM lives: what
- * QEMU cannot be asked for. Times are milliseconds of CLOCK_BOOTTIME there, of monotonic_ms() here.
+ * QEMU cannot be asked for. Times are milliseconds of CLOCK_BOOTTIME there.
  */
 #ifndef HANDOVER_H
 #define HANDOVER_H
@@ -19,7 +19,7 @@ struct handover {
 	char run_state[32];
 	struct qemu_actions actions; /* what is set in QEMU */
 	bool rebooting;		     /* a guest that goes down is started again */
-	bool going_round;	     /* it is down, and is being started */
+	bool owes_cont;		     /* to a guest that is reset, until it runs */
 	bool ending;		     /* SHUTDOWN was seen: QEMU ends by itself */
 	unsigned presses;	     /* of the power button, by the rung in progress */
 	bool agent_asked;	     /* to shut the guest down, by the rung in progress */

@@ -23,26 +23,27 @@ static const struct action_info {
 	bool ends_vm;
 	bool takes_arg;
 	bool lasts;	     /* what it does goes on as long as its rung; or it may be done twice */
+	bool once;	     /* not again where it is not known whether it was done */
 	int64_t wait;	     /* the TIME of a rung that names none */
 	const char *emits;   /* QMP events that the action itself brings about */
 	const char *command; /* the QMP command by which qmp: would do the same */
 } actions[] = {
-	[ACTION_POWERDOWN] = {"powerdown", true, false, true, 180000, "POWERDOWN",
+	[ACTION_POWERDOWN] = {"powerdown", true, false, true, false, 180000, "POWERDOWN",
 			      "system_powerdown"},
-	[ACTION_AGENT_SHUTDOWN] = {"agent-shutdown", true, false, true, 30000, NULL, NULL},
-	[ACTION_REBOOT] = {"reboot", false, false, true, 180000, "POWERDOWN RESET", NULL},
-	[ACTION_RESET] = {"reset", false, false, false, 0, "RESET", "system_reset"},
-	[ACTION_QUIT] = {"quit", true, false, true, 10000, NULL, "quit"},
-	[ACTION_KILL] = {"kill", true, false, true, FOREVER, NULL, NULL},
-	[ACTION_STOP] = {"stop", false, false, false, 0, "STOP", "stop"},
-	[ACTION_CONT] = {"cont", false, false, false, 0, "RESUME", "cont"},
-	[ACTION_WAKEUP] = {"wakeup", false, false, false, 0, "WAKEUP", "system_wakeup"},
-	[ACTION_NMI] = {"nmi", false, false, false, 0, NULL, "inject-nmi"},
-	[ACTION_QMP] = {"qmp", false, true, false, 0, NULL, NULL},
-	[ACTION_RUN] = {"run", false, true, false, 60000, NULL, NULL},
-	[ACTION_STATUS] = {"status", false, false, false, 0, NULL, NULL},
-	[ACTION_REEXEC] = {"reexec", false, false, false, 0, NULL, NULL},
-	[ACTION_IGNORE] = {"ignore", false, false, false, 0, NULL, NULL},
+	[ACTION_AGENT_SHUTDOWN] = {"agent-shutdown", true, false, true, false, 30000, NULL, NULL},
+	[ACTION_REBOOT] = {"reboot", false, false, true, false, 180000, "POWERDOWN RESET", NULL},
+	[ACTION_RESET] = {"reset", false, false, false, false, 0, "RESET", "system_reset"},
+	[ACTION_QUIT] = {"quit", true, false, true, false, 10000, NULL, "quit"},
+	[ACTION_KILL] = {"kill", true, false, true, false, FOREVER, NULL, NULL},
+	[ACTION_STOP] = {"stop", false, false, false, false, 0, "STOP", "stop"},
+	[ACTION_CONT] = {"cont", false, false, false, false, 0, "RESUME", "cont"},
+	[ACTION_WAKEUP] = {"wakeup", false, false, false, false, 0, "WAKEUP", "system_wakeup"},
+	[ACTION_NMI] = {"nmi", false, false, false, true, 0, NULL, "inject-nmi"},
+	[ACTION_QMP] = {"qmp", false, true, false, true, 0, NULL, NULL},
+	[ACTION_RUN] = {"run", false, true, false, true, 60000, NULL, NULL},
+	[ACTION_STATUS] = {"status", false, false, false, false, 0, NULL, NULL},
+	[ACTION_REEXEC] = {"reexec", false, false, false, false, 0, NULL, NULL},
+	[ACTION_IGNORE] = {"ignore", false, false, false, false, 0, NULL, NULL},
 };
 _Static_assert(sizeof(actions) / sizeof(actions[0]) == ACTION_COUNT, "a row for each action");
 
@@ -78,6 +79,11 @@ enum action action_find(const char *name)
 bool action_ends_vm(enum action action)
 {
 	return actions[action].ends_vm;
+}
+
+bool action_is_repeated(enum action action)
+{
+	return !actions[action].once;
 }
 
 /* ---- reading and writing ladders ---- */
@@ -484,6 +490,7 @@ void policy_set_timeout(struct policy *policy, int64_t ms)
 /* ---- climbing ---- */
 
 static void begin(struct climber *c, struct climb *climb, const char *from);
+static int64_t natural_end(const struct climber *c, const struct climb *climb);
 
 void climber_init(struct climber *c, const struct policy *policy, const struct ladder_ops *ops,
 		  void *arg)
@@ -519,12 +526,68 @@ static void add_history(struct climber *c, struct climbed rung)
 	c->history[c->history_count++] = rung;
 }
 
+/* ---- the clock ---- */
+
+int64_t climber_time(const struct climber *c)
+{
+	return c->ops->now(c->arg) - c->awake.missed;
+}
+
+static void tell_gap(const struct climber *c, int64_t gap)
+{
+	static const char why[] = "a freeze, or the host was suspended";
+	const struct climb *climb = c->ending;
+	int64_t left = climb && climb->active ? natural_end(c, climb) : FOREVER;
+
+	if (climb && climb->active && c->deadline != FOREVER)
+		log_notice("we did not run for %s (%s): the deadline stands, %s left",
+			   timespan_about(gap).s, why, timespan_about(climber_left(c)).s);
+	else if (left != FOREVER)
+		log_notice("we did not run for %s (%s): %s goes on with the %s that were left",
+			   timespan_about(gap).s, why, action_name(climb_rung(climb)->action),
+			   timespan_about(left - climber_time(c)).s);
+	else
+		log_notice("we did not run for %s (%s): that time does not count",
+			   timespan_about(gap).s, why);
+}
+
+static void notice_gap(struct climber *c)
+{
+	int64_t gap = awake_look(&c->awake, c->ops->now(c->arg), c->ops->real(c->arg));
+
+	if (gap == 0)
+		return;
+	tell_gap(c, gap);
+	c->ops->slept(c->arg);
+	c->ops->changed(c->arg);
+}
+
+/* Whoever comes first after a gap finds it. */
+static int64_t now(struct climber *c)
+{
+	if (c->awake.seen_real > 0)
+		notice_gap(c);
+	return climber_time(c);
+}
+
+void climber_beat(struct climber *c)
+{
+	notice_gap(c);
+}
+
+void climber_rest(struct climber *c)
+{
+	awake_rest(&c->awake);
+}
+
+/* ---- climbing ---- */
+
 static void remember(struct climber *c, const struct climb *climb)
 {
 	if (climb == c->ending)
 		add_history(c, (struct climbed){.trigger = climb->row->trigger.s,
 						.action = climb_rung(climb)->action,
-						.ms = c->ops->now(c->arg) - climb->began});
+						.ms = now(c) - climb->began});
 }
 
 static void leave_rung(struct climber *c, struct climb *climb)
@@ -557,7 +620,7 @@ static void step_to(struct climber *c, struct climb *climb, size_t rung)
 	if (climb->active) {
 		climb->rung = rung;
 		climb->serial++;
-		climb->began = climb->clock = c->ops->now(c->arg);
+		climb->began = climb->clock = now(c);
 		climb->extra = 0;
 		climb->resumed = false;
 		act(c, climb);
@@ -639,7 +702,8 @@ static int64_t rung_end(const struct climber *c, const struct climb *climb)
 		return FOREVER;
 	if (climb != c->ending || c->deadline == FOREVER)
 		return end;
-	latest = c->deadline - (quit_follows(climb) ? c->reserve : c->reserve / 5);
+	latest = climber_time(c) + c->deadline - c->ops->real(c->arg) -
+		 (quit_follows(climb) ? c->reserve : c->reserve / 5);
 	return latest < end ? latest : end;
 }
 
@@ -670,18 +734,18 @@ bool climber_is_idle(const struct climber *c)
 
 int64_t climber_left(const struct climber *c)
 {
-	int64_t now = c->ops->now(c->arg), left, until;
+	int64_t left, until;
 	const struct climb *climb = c->ending;
 
 	if (!climb || !climb->active)
 		return FOREVER;
 	left = rung_wait(climb_rung(climb));
 	if (!climb->held && left != FOREVER && climb_rung(climb)->action != ACTION_KILL) {
-		left = natural_end(c, climb) - now;
+		left = natural_end(c, climb) - climber_time(c);
 		left = left > 0 ? left : 0;
 	}
 	left = timespan_add(left, total_from(&climb->row->ladder, climb->rung + 1));
-	until = c->deadline == FOREVER ? FOREVER : c->deadline - now;
+	until = c->deadline == FOREVER ? FOREVER : c->deadline - c->ops->real(c->arg);
 	return until < left ? (until > 0 ? until : 0) : left;
 }
 
@@ -788,7 +852,7 @@ static int64_t reserve_of(const struct climber *c, int64_t ms)
 
 void climber_deadline(struct climber *c, int64_t ms, const char *from)
 {
-	int64_t deadline = c->ops->now(c->arg) + ms;
+	int64_t deadline = c->ops->real(c->arg) + ms;
 
 	if (deadline >= c->deadline) {
 		log_notice("deadline of %s from %s: ignored, an earlier one counts",
@@ -841,7 +905,7 @@ static bool can_go_on(const struct climb *climb, const struct climb_left *left)
 
 static void take_up(struct climber *c, struct climb *climb, const struct climb_left *left)
 {
-	int64_t now = c->ops->now(c->arg);
+	int64_t at = now(c);
 
 	if (left->ending)
 		c->ending = climb;
@@ -849,14 +913,18 @@ static void take_up(struct climber *c, struct climb *climb, const struct climb_l
 	climb->rung = find_rung(&climb->row->ladder, left);
 	climb->serial++;
 	climb->began = left->began;
-	climb->clock = left->held ? now : left->clock;
+	climb->clock = left->held ? at : left->clock;
 	climb->extra = left->extra;
 	climb->again = FOREVER;
 	climb->held = climb->later = false;
-	climb->resumed = !left->undone && (!left->held || !actions[left->action].lasts);
-	log_notice("%s: going on at %s, as the supervisor before us left it", climb->row->trigger.s,
-		   action_name(left->action));
-	if (rung_end(c, climb) > now && (!climb->resumed || actions[left->action].lasts))
+	climb->resumed = !left->undone && (!left->held || actions[left->action].once);
+	log_notice("%s: going on at %s, as the supervisor before us left it%s",
+		   climb->row->trigger.s, action_name(left->action),
+		   left->held && actions[left->action].once
+			   ? "; whether QEMU has done that is not known"
+			   : "");
+	if ((left->held || rung_end(c, climb) > at) &&
+	    (!climb->resumed || actions[left->action].lasts))
 		act(c, climb);
 }
 
@@ -911,8 +979,7 @@ static void expire(struct climber *c, struct climb *climb)
 	bool ending = climb == c->ending;
 	char *rung = rung_format(climb_rung(climb));
 
-	if (ending && c->shutdown_seen && !c->extended &&
-	    c->ops->now(c->arg) >= natural_end(c, climb)) {
+	if (ending && c->shutdown_seen && !c->extended && now(c) >= natural_end(c, climb)) {
 		c->extended = true;
 		climb->extra += FLUSH_EXTRA_MS;
 		log_notice("%s is over, but the guest is down and QEMU flushes its disks: %s more",
@@ -920,7 +987,7 @@ static void expire(struct climber *c, struct climb *climb)
 	} else {
 		if (ending)
 			log_notice("%s %s and the VM is still there", rung,
-				   natural_end(c, climb) > c->ops->now(c->arg)
+				   natural_end(c, climb) > now(c)
 					   ? "has no more time before the deadline"
 					   : "is over");
 		step(c, climb);
@@ -930,9 +997,9 @@ static void expire(struct climber *c, struct climb *climb)
 
 static void tick_one(struct climber *c, struct climb *climb)
 {
-	while (climb->active && rung_end(c, climb) <= c->ops->now(c->arg))
+	while (climb->active && rung_end(c, climb) <= now(c))
 		expire(c, climb);
-	if (climb->active && climb->again <= c->ops->now(c->arg))
+	if (climb->active && climb->again <= now(c))
 		act(c, climb);
 }
 
@@ -955,7 +1022,7 @@ void climb_clock(struct climber *c, struct climb *climb)
 {
 	if (climb->held) {
 		climb->held = false;
-		climb->clock = c->ops->now(c->arg);
+		climb->clock = now(c);
 		c->ops->changed(c->arg);
 	}
 }
@@ -981,7 +1048,7 @@ void climb_failed(struct climber *c, struct climb *climb, const char *why)
 		log_notice("%s: %s", action_name(rung->action), why);
 	if (climb == c->ending && last) {
 		climb->held = false;
-		climb->again = c->ops->now(c->arg) + AGAIN_MS;
+		climb->again = now(c) + AGAIN_MS;
 		c->ops->changed(c->arg);
 		return;
 	}

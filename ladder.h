@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "awake.h"
 #include "trigger.h"
 
 enum action {
@@ -64,6 +65,9 @@ const char *action_name(enum action action);
 /* Whether a ladder with this action ends the VM. */
 bool action_ends_vm(enum action action);
 
+/* Whether an action is done again where it is not known whether QEMU has done it. */
+bool action_is_repeated(enum action action);
+
 /* Fills policy with the default table. */
 void policy_init(struct policy *policy);
 
@@ -115,7 +119,7 @@ struct climb {
 	bool later;   /* the action waits for QMP, while TIME runs */
 	bool resumed; /* TIME ran before, in another supervisor, which had done the action */
 	size_t rung;
-	int64_t began; /* this rung, on the clock of ops->now */
+	int64_t began; /* this rung, on climber_time() */
 	int64_t clock; /* when its TIME began to run */
 	int64_t extra; /* ms that were added to its TIME */
 	int64_t again; /* when to try the action again: a last rung that failed and waits forever */
@@ -130,13 +134,16 @@ enum act_result {
 };
 
 struct ladder_ops {
-	int64_t (*now)(void *arg);
+	int64_t (*now)(void *arg);  /* ms; may stand still while the host is suspended */
+	int64_t (*real)(void *arg); /* ms of a clock that does not, as deadlines need */
 	/* Does the action of the climb's current rung. */
 	enum act_result (*act)(void *arg, struct climb *climb);
 	/* The climb has left that rung (not: the VM has ended): stop what act() began. */
 	void (*leave)(void *arg, struct climb *climb);
 	/* A ladder that ends the VM begins, replaces another or is asked for again. */
 	void (*ending)(void *arg, struct climb *climb);
+	/* We did not run for a while: what else has a time limit is to be given that time again. */
+	void (*slept)(void *arg);
 	/* Something that state.json tells has changed, or the time of the next tick may have. */
 	void (*changed)(void *arg);
 };
@@ -157,11 +164,12 @@ struct climber {
 	struct climb *ending;	      /* the ladder that ends the VM, once there is one */
 	struct policy_row resort_row; /* quit, kill: behind a ladder without kill, at a deadline */
 	struct climb *resort;
-	int64_t deadline; /* on ops->now's clock; FOREVER: none */
+	int64_t deadline; /* on ops->real's clock; FOREVER: none */
 	int64_t reserve;  /* ms before it that belong to quit and kill */
 	int64_t flush;	  /* ms that QEMU needs to end, as far as is known; -1: not known */
 	bool shutdown_seen;
 	bool extended;
+	struct awake awake;
 	struct climbed *history;
 	size_t history_count;
 };
@@ -201,7 +209,17 @@ void climber_retry(struct climber *c);
 /* Goes on where a wait is over. */
 void climber_tick(struct climber *c);
 
-/* When to call climber_tick(), on ops->now's clock; FOREVER: no need. */
+/* The clock of rungs, ms: that of ops->now without the time in which we did not run. */
+int64_t climber_time(const struct climber *c);
+
+/*
+ * To be called every AWAKE_BEAT_MS while a ladder is climbed: then a gap is found, and rungs go on
+ * with what was left before it. A deadline stands. climber_rest(): not any more.
+ */
+void climber_beat(struct climber *c);
+void climber_rest(struct climber *c);
+
+/* When to call climber_tick(), on climber_time(); FOREVER: no need. */
 int64_t climber_next(const struct climber *c);
 
 /* Whether no ladder is in progress. */
@@ -210,7 +228,7 @@ bool climber_is_idle(const struct climber *c);
 /* How long the ladder that ends the VM may still take, in ms; FOREVER if it has no bound. */
 int64_t climber_left(const struct climber *c);
 
-/* What is known of a climb that another supervisor left; times are on ops->now's clock. */
+/* What is known of a climb that another supervisor left; times are on climber_time(). */
 struct climb_left {
 	const char *trigger; /* of its row */
 	enum action action;

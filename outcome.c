@@ -35,7 +35,7 @@ void outcome_event(struct outcome *o, const char *event, json_t *data, bool stop
 		o->stopping = stopping;
 	} else if (strcmp(event, "RESET") == 0) {
 		o->ran = o->running;
-		o->panicked = false;
+		o->panicked = o->early = false;
 		o->reason[0] = '\0';
 	} else if (strcmp(event, "STOP") == 0) {
 		o->running = false;
@@ -139,6 +139,12 @@ int outcome_status(const struct outcome *o, const int *wait_status, char *words,
 	if (!cause) {
 		snprintf(words, size, "QEMU ended: %s", o->reason);
 		return EXIT_DIED;
+	}
+	if (cause->status == EXIT_REBOOT_ASKED && o->stopping && o->early) {
+		snprintf(words, size,
+			 "the guest was not shut down: it was reset before it listened to its "
+			 "power button");
+		return EXIT_NOT_SHUT_DOWN;
 	}
 	if (cause->status == EXIT_REBOOT_ASKED && o->stopping) {
 		snprintf(words, size,

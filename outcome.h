@@ -27,6 +27,7 @@ struct outcome {
 	bool panicked;
 	bool migrated;	 /* saved or migrated away, and not resumed here since */
 	bool killed;	 /* we have sent SIGKILL */
+	bool early;	 /* at that event the guest had not been asked for anything yet */
 	bool stopping;	 /* a ladder that ends the VM was in progress at the SHUTDOWN event */
 	char reason[32]; /* of the first SHUTDOWN event, "" if none was seen */
 };

@@ -133,6 +133,33 @@ static void take_deadline(struct supervisor *s, const struct signalfd_siginfo *i
 		climber_deadline(&s->climber, (int64_t)info->ssi_int * 1000, from);
 }
 
+/*
+ * A wrapper that did not execute QEMU has ended: QEMU is our child now. Seen at once, or what
+ * comes meanwhile, as the kill of a ladder, is for nobody.
+ */
+static bool take_orphan(struct supervisor *s)
+{
+	pid_t orphan = s->readconfig > 0 ? child_orphaned(s->readconfig) : 0;
+
+	if (!orphan)
+		return false;
+	log_warnx("%s has ended without executing QEMU, which goes on as pid %d; a wrapper should "
+		  "exec it",
+		  s->options.command[0], orphan);
+	s->qemu = orphan;
+	if (s->gone_event)
+		event_free(s->gone_event);
+	s->gone_event = NULL;
+	if (s->dir.running >= 0)
+		close(s->dir.running);
+	s->dir.running = -1; /* that of the wrapper: its QEMU is a child */
+	vmlock_claim(&s->dir, orphan);
+	if (s->outcome.killed)
+		actions_kill_qemu(s);
+	report_changed(s);
+	return true;
+}
+
 static void reap(struct supervisor *s)
 {
 	int status;
@@ -141,7 +168,7 @@ static void reap(struct supervisor *s)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == s->qemu) {
 			read_exec_pipe(s); /* it may come after CHLD */
-			s->gone = s->waited = true;
+			s->gone = s->waited = !take_orphan(s);
 			s->wait_status = status;
 		} else if (!run_reaped(s->runner, pid, status)) {
 			log_debug("reaped pid %d", pid);
@@ -225,33 +252,11 @@ static void on_exec_pipe(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the end ---- */
 
-/* A wrapper that did not execute QEMU has ended: QEMU is our child now. */
-static bool take_orphan(struct supervisor *s)
-{
-	pid_t orphan = child_orphaned(s->readconfig);
-
-	if (!orphan)
-		return false;
-	log_warnx("%s has ended without executing QEMU, which goes on as pid %d; a wrapper should "
-		  "exec it",
-		  s->options.command[0], orphan);
-	s->qemu = orphan;
-	s->gone = s->waited = false;
-	s->gone_since = 0;
-	vmlock_claim(&s->dir, orphan);
-	if (s->outcome.killed)
-		actions_kill_qemu(s);
-	report_changed(s);
-	return true;
-}
-
 static void on_drain_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
-	if (s->qmp && !s->adopted && take_orphan(s))
-		return;
 	events_set_qmp(s, NULL);
 	qmp_free(s->qmp);
 	s->qmp = NULL;
@@ -321,6 +326,8 @@ static int tell_the_end(struct supervisor *s)
 				    sizeof(s->words));
 	char *history;
 
+	if (s->ended)
+		jobs_tell_cut_off(&s->jobs);
 	log_flush(); /* the line to come is the last one */
 	if (!s->ended) {
 		snprintf(words, sizeof(s->words), "QEMU, pid %d, goes on without its supervisor",
@@ -364,6 +371,7 @@ static const char *not_now(const struct supervisor *s)
 static void reexec(struct supervisor *s, int qmp, json_int_t qmp_id)
 {
 	struct reexec with = {.qemu = s->qemu,
+			      .readconfig = s->readconfig,
 			      .lock = s->dir.lock,
 			      .supervision = s->dir.supervision,
 			      .running = s->dir.running,
@@ -502,11 +510,13 @@ static void prepare(struct supervisor *s)
 	event_set_log_callback(on_libevent_log);
 	event_set_fatal_callback(on_libevent_fatal);
 	s->base = event_base_new();
-	if (signal_fd < 0 || !s->base)
+	if (signal_fd < 0 || !s->base || event_base_priority_init(s->base, 2) < 0)
 		fatal(EX_OSERR, "cannot wait for signals");
 	s->signal_event = xcheck(event_new(s->base, signal_fd, EV_READ | EV_PERSIST, on_signal, s));
 	s->changed_event = xcheck(event_new(s->base, -1, 0, report_on_changed, s));
 	s->climb_timer = new_timer(s, on_climb_timer);
+	s->beat_timer = new_timer(s, report_on_beat);
+	event_priority_set(s->beat_timer, 0);
 	s->pulse_timer = new_timer(s, report_on_pulse);
 	s->watchdog_timer = new_timer(s, on_watchdog);
 	s->drain_timer = new_timer(s, on_drain_timer);
@@ -516,15 +526,15 @@ static void prepare(struct supervisor *s)
 	s->reconnect_timer = new_timer(s, events_on_reconnect);
 	s->reexec_timer = new_timer(s, on_reexec);
 	s->state_timer = new_timer(s, report_on_state_timer);
+	climber_init(&s->climber, &s->options.policy, &actions_ops, s);
+	if (s->options.defined)
+		climber_set_flush(&s->climber, lastend_flush(s->dir.home));
 	s->guest = guest_new(s->base, s->options.press_interval, s->options.boot_timeout,
 			     &events_guest, s);
 	if (s->options.agent)
 		s->agentport = agentport_new(s->base, &s->dir, &events_agentport, s);
 	s->diskwatch = diskwatch_new(s->base, &s->dir, report_changed, s);
 	s->runner = runner_new(s->base, &s->signals.inherited, actions_on_program_done, s);
-	climber_init(&s->climber, &s->options.policy, &actions_ops, s);
-	if (s->options.defined)
-		climber_set_flush(&s->climber, lastend_flush(s->dir.home));
 	s->actions = s->options.actions;
 	if (event_add(s->signal_event, NULL) < 0)
 		fatal(EX_OSERR, "cannot wait for signals");
@@ -590,6 +600,8 @@ static void on_gone(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	reap(s); /* it may be our child: then waitpid(2) tells more */
+	if (!s->gone_event)
+		return; /* a wrapper */
 	s->gone = true;
 	supervisor_finish_if_over(s);
 }
@@ -610,7 +622,7 @@ static void take_handover(struct supervisor *s, json_t *state, const struct hand
 	s->memory = h->memory;
 	s->actions = h->actions;
 	s->rebooting = h->rebooting;
-	s->cont_after_reset = h->going_round;
+	s->owes_cont = h->owes_cont;
 	s->presses = h->presses;
 	s->agent_asked = h->agent_asked;
 	s->outcome = h->outcome;
@@ -666,6 +678,7 @@ static void go_on(struct supervisor *s)
 
 	s->adopted = true;
 	s->qemu = r->qemu;
+	s->readconfig = r->readconfig;
 	s->terminal = (struct terminal){.saved = r->terminal, .modes = r->modes};
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (s->dir.running >= 0) /* else it has ended meanwhile, and CHLD will tell */
@@ -740,7 +753,7 @@ static void release(struct supervisor *s)
 				  s->pulse_timer,      s->watchdog_timer, s->drain_timer,
 				  s->kill_timer,       s->back_timer,	  s->reconnect_timer,
 				  s->unanswered_timer, s->exec_event,	  s->gone_event,
-				  s->reexec_timer,     s->state_timer};
+				  s->reexec_timer,     s->state_timer,	  s->beat_timer};
 
 	qmp_free(s->qmp);
 	guest_free(s->guest);
@@ -748,6 +761,7 @@ static void release(struct supervisor *s)
 	diskwatch_free(s->diskwatch);
 	runner_free(s->runner);
 	climber_free(&s->climber);
+	jobs_free(&s->jobs);
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i])
 			event_free(events[i]);

@@ -16,6 +16,8 @@ struct command {
 	char *name;
 	qmp_reply_fn reply;
 	void *arg;
+	bool awaited; /* after its time, too */
+	int timeout_ms;
 	struct event *timeout;
 };
 
@@ -23,6 +25,7 @@ struct qmp {
 	struct event_base *base;
 	struct channel *channel;
 	struct event *setup_timeout;
+	int setup_ms;
 	const struct qmp_callbacks *callbacks;
 	void *arg;
 	enum { GREETING, CAPABILITIES, READY, CLOSED } state;
@@ -106,7 +109,9 @@ static void on_command_timeout(evutil_socket_t fd, short what, void *arg)
 	struct command *command = arg;
 
 	(void)fd, (void)what;
-	if (take_command(command->qmp, command->id))
+	if (command->awaited)
+		command->reply(command->arg, QMP_TIMEOUT, NULL);
+	else if (take_command(command->qmp, command->id))
 		finish(command, QMP_TIMEOUT, NULL);
 }
 
@@ -147,8 +152,8 @@ static void on_capabilities(void *arg, enum qmp_result result, json_t *value)
 	qmp->callbacks->ready(qmp->arg);
 }
 
-static bool send_command(struct qmp *qmp, const char *name, json_t *arguments, int timeout_ms,
-			 qmp_reply_fn reply, void *arg)
+static struct command *send_command(struct qmp *qmp, const char *name, json_t *arguments,
+				    int timeout_ms, qmp_reply_fn reply, void *arg)
 {
 	struct command *command = xcalloc(1, sizeof(*command)), **last = &qmp->commands;
 	json_t *line = xcheck(json_pack("{s:s, s:I}", "execute", name, "id", ++qmp->last_id));
@@ -161,6 +166,7 @@ static bool send_command(struct qmp *qmp, const char *name, json_t *arguments, i
 		.name = xstrdup(name),
 		.reply = reply,
 		.arg = arg,
+		.timeout_ms = timeout_ms,
 		.timeout = xcheck(evtimer_new(qmp->base, on_command_timeout, command))};
 	if (timeout_ms > 0)
 		timespan_arm(command->timeout, timeout_ms);
@@ -169,7 +175,7 @@ static bool send_command(struct qmp *qmp, const char *name, json_t *arguments, i
 	*last = command;
 	channel_write_json(qmp->channel, line);
 	json_decref(line);
-	return true;
+	return command;
 }
 
 static void on_line(void *arg, const char *text, size_t len)
@@ -206,7 +212,8 @@ struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
 		close(fd);
 		return NULL;
 	}
-	*qmp = (struct qmp){.base = base, .callbacks = callbacks, .arg = arg};
+	*qmp = (struct qmp){
+		.base = base, .callbacks = callbacks, .arg = arg, .setup_ms = timeout_ms};
 	qmp->channel = channel_new(base, fd, "QEMU", &channel_callbacks, qmp);
 	if (qmp->channel)
 		qmp->setup_timeout = evtimer_new(base, on_setup_timeout, qmp);
@@ -266,5 +273,32 @@ bool qmp_command(struct qmp *qmp, const char *command, json_t *arguments, int ti
 		json_decref(arguments);
 		return false;
 	}
-	return send_command(qmp, command, arguments, timeout_ms, reply, arg);
+	send_command(qmp, command, arguments, timeout_ms, reply, arg);
+	return true;
+}
+
+bool qmp_await(struct qmp *qmp, const char *command, json_t *arguments, int late_ms,
+	       qmp_reply_fn reply, void *arg)
+{
+	if (!qmp_is_ready(qmp)) {
+		json_decref(arguments);
+		return false;
+	}
+	send_command(qmp, command, arguments, late_ms, reply, arg)->awaited = true;
+	return true;
+}
+
+static void begin_again(struct event *timer, int ms)
+{
+	if (evtimer_pending(timer, NULL))
+		timespan_arm(timer, ms);
+}
+
+void qmp_slept(struct qmp *qmp)
+{
+	if (!qmp)
+		return;
+	begin_again(qmp->setup_timeout, qmp->setup_ms);
+	for (struct command *command = qmp->commands; command; command = command->next)
+		begin_again(command->timeout, command->timeout_ms);
 }

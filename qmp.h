@@ -33,8 +33,8 @@ enum qmp_result {
 };
 
 /*
- * The answer to one command, called exactly once for each, never before qmp_command() has returned.
- * value is borrowed. It may send commands, but not call qmp_free().
+ * The answer to one command, called exactly once for each (see qmp_await()), never before the
+ * command was sent. value is borrowed. It may send commands, but not call qmp_free().
  */
 typedef void (*qmp_reply_fn)(void *arg, enum qmp_result result, json_t *value);
 
@@ -84,6 +84,17 @@ bool qmp_is_awaited(const struct qmp *qmp);
  */
 bool qmp_command(struct qmp *qmp, const char *command, json_t *arguments, int timeout_ms,
 		 qmp_reply_fn reply, void *arg);
+
+/*
+ * The same for a command whose answer matters, however late it comes: QEMU does what it has read. A
+ * reply of QMP_TIMEOUT, after late_ms, only tells that there is none yet; reply is called again,
+ * with the answer or with QMP_LOST.
+ */
+bool qmp_await(struct qmp *qmp, const char *command, json_t *arguments, int late_ms,
+	       qmp_reply_fn reply, void *arg);
+
+/* We did not run for a while: every answer that is awaited has its time again. NULL is fine. */
+void qmp_slept(struct qmp *qmp);
 
 /* The "desc" of a QMP_ERROR's value, or "no answer in time", "connection lost". Borrowed. */
 const char *qmp_why(enum qmp_result result, json_t *value);

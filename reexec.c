@@ -79,6 +79,7 @@ struct reexec reexec_take(void)
 	if (json_integer_value(json_object_get(value, "pid")) == getpid()) {
 		r.done = true;
 		r.qemu = (pid_t)json_integer_value(json_object_get(value, "qemu"));
+		r.readconfig = (int)json_integer_value(json_object_get(value, "readconfig"));
 		r.lock = descriptor_from_json(json_object_get(value, "lock"));
 		r.supervision = descriptor_from_json(json_object_get(value, "supervision"));
 		r.running = descriptor_from_json(json_object_get(value, "running"));
@@ -99,11 +100,12 @@ struct reexec reexec_take(void)
 
 static void pass_on(const struct reexec *r)
 {
-	json_t *value = xcheck(json_pack(
-		"{s:i, s:i, s:i, s:i, s:o, s:i, s:i, s:I, s:i, s:o}", "pid", (int)getpid(), "qemu",
-		(int)r->qemu, "lock", r->lock, "supervision", r->supervision, "names",
-		names_to_json(r), "running", r->running, "qmp", r->qmp, "qmp-id", r->qmp_id,
-		"notify", r->notify, "mask", bytes_to_json(&r->mask, sizeof(r->mask))));
+	json_t *value = xcheck(
+		json_pack("{s:i, s:i, s:i, s:i, s:i, s:o, s:i, s:i, s:I, s:i, s:o}", "pid",
+			  (int)getpid(), "qemu", (int)r->qemu, "readconfig", r->readconfig, "lock",
+			  r->lock, "supervision", r->supervision, "names", names_to_json(r),
+			  "running", r->running, "qmp", r->qmp, "qmp-id", r->qmp_id, "notify",
+			  r->notify, "mask", bytes_to_json(&r->mask, sizeof(r->mask))));
 	char *text;
 
 	if (r->terminal)

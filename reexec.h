@@ -14,6 +14,7 @@
 struct reexec {
 	bool done;		 /* we are the one that was executed */
 	pid_t qemu;		 /* our child */
+	int readconfig;		 /* its number in QEMU's command line */
 	int lock;		 /* of the runtime directory */
 	int supervision;	 /* the supervisor's part of vm.lock */
 	int names[SOCKET_COUNT]; /* of the runtime directory's sockets: links may lead there */

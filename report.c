@@ -39,7 +39,7 @@ void report_write_state(struct supervisor *s)
 				    .memory = s->memory,
 				    .actions = s->actions,
 				    .rebooting = s->rebooting,
-				    .going_round = s->cont_after_reset,
+				    .owes_cont = s->owes_cont,
 				    .ending = s->ending_told,
 				    .presses = s->presses,
 				    .agent_asked = s->agent_asked,
@@ -68,14 +68,30 @@ void report_on_state_timer(evutil_socket_t fd, short what, void *arg)
 		report_write_state(s);
 }
 
+/* Only while something has its time: an idle supervisor has no timer. */
+void report_on_beat(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+
+	(void)fd, (void)what;
+	if (climber_is_idle(&s->climber) && !evtimer_pending(s->back_timer, NULL)) {
+		climber_rest(&s->climber);
+		return;
+	}
+	climber_beat(&s->climber);
+	timespan_arm(s->beat_timer, AWAKE_BEAT_MS);
+}
+
 void report_on_changed(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
-	int64_t next = climber_next(&s->climber), now = monotonic_ms();
+	int64_t next = climber_next(&s->climber), now = climber_time(&s->climber);
 
 	(void)fd, (void)what;
 	if (s->ended)
 		return;
+	if (!evtimer_pending(s->beat_timer, NULL))
+		report_on_beat(-1, 0, s);
 	evtimer_del(s->climb_timer);
 	if (next != FOREVER)
 		timespan_arm(s->climb_timer, next > now ? next - now : 0);

@@ -204,6 +204,13 @@ void run_kill(struct runner *runner, const void *key)
 	forget(program);
 }
 
+void run_slept(struct runner *runner)
+{
+	for (struct program *p = runner->programs; p; p = p->next)
+		if (evtimer_pending(p->timer, NULL))
+			timespan_arm(p->timer, p->wait);
+}
+
 void run_end(struct runner *runner, bool all)
 {
 	for (struct program *p = runner->programs; p; p = p->next)

@@ -38,6 +38,9 @@ bool run_start(struct runner *runner, const void *key, const char *program, int6
 /* Kills the program of key, if there is one; done is not called. */
 void run_kill(struct runner *runner, const void *key);
 
+/* We did not run for a while: programs have their time again. */
+void run_slept(struct runner *runner);
+
 /* The VM has ended: kills the programs that have no bound, or all. They are reaped as usual. */
 void run_end(struct runner *runner, bool all);
 

@@ -17,6 +17,7 @@
 #include "agentport.h"
 #include "diskwatch.h"
 #include "guest.h"
+#include "jobs.h"
 #include "ladder.h"
 #include "options.h"
 #include "outcome.h"
@@ -72,17 +73,21 @@ struct supervisor {
 	struct climber climber;
 	struct runner *runner;
 	struct outcome outcome;
+	struct jobs jobs;
 	struct qemu_actions actions; /* in force in QEMU, as far as we know */
 	char run_state[32];
 	bool state_asked, state_again; /* a query-status is unanswered; and out of date already */
 	bool status_asked;
-	struct climb *presser; /* whose rung presses the button */
-	unsigned presses;      /* by that rung, also in a supervisor before us */
-	struct climb *asker;   /* whose rung asks the guest agent */
-	bool agent_asked;      /* by that rung, also in a supervisor before us */
-	bool rebooting;	       /* a guest that goes down now is started again */
-	bool cont_after_reset;
-	bool ending_told; /* QEMU ends by itself: its SHUTDOWN was seen */
+	struct climb *presser;	/* whose rung presses the button */
+	unsigned presses;	/* by that rung, also in a supervisor before us */
+	struct climb *asker;	/* whose rung asks the guest agent */
+	bool agent_asked;	/* by that rung, also in a supervisor before us */
+	bool rebooting;		/* a guest that goes down now is started again */
+	bool owes_cont;		/* after a reset of ours, until the guest runs */
+	int64_t firmware_until; /* a reset is the firmware's own: after another one */
+	bool ends_later;	/* until then: reboot=shutdown is still to be set */
+	int64_t back_asked;	/* when QEMU was asked whether back_timer may be believed */
+	bool ending_told;	/* QEMU ends by itself: its SHUTDOWN was seen */
 	bool ready, ready_pending;
 	char words[160]; /* how it ended */
 	json_t *event;	 /* what began the ladder that is being begun */
@@ -93,6 +98,7 @@ struct supervisor {
 
 	struct event *signal_event;
 	struct event *climb_timer;
+	struct event *beat_timer; /* comes before whatever else has happened */
 	struct event *changed_event;
 	struct event *pulse_timer;
 	struct event *watchdog_timer;
@@ -130,8 +136,17 @@ void actions_forget_reboot(struct supervisor *s);
 /* SIGKILL, until it is gone. */
 void actions_kill_qemu(struct supervisor *s);
 
-/* After a takeover: sets s->back_timer as the supervisor before us had. */
+/* A RESET was seen: firmware may answer it by one of its own. */
+void actions_saw_reset(struct supervisor *s);
+
+/* The guest has booted, and is asked to go down now: what it does is its own doing. */
+void actions_before_press(struct supervisor *s);
+
+/* Sets s->back_timer where there is something to put back. */
 void actions_rearm_back_timer(struct supervisor *s);
+
+/* QEMU refuses a system_reset. */
+void actions_reset_refused(struct supervisor *s);
 
 /* Of s->kill_timer, s->back_timer and s->runner (run.h). */
 void actions_on_kill_timer(evutil_socket_t fd, short what, void *arg);
@@ -149,6 +164,9 @@ void events_tell_ending(struct supervisor *s, bool told);
 
 /* An answer to query-status. */
 void events_on_run_state(void *arg, enum qmp_result result, json_t *value);
+
+/* Whether the guest of a run state goes on only after a reset. */
+bool events_needs_reset(const char *run_state);
 
 /* Raises a trigger that is no signal, if there is a ladder for it. event is borrowed. */
 void events_trigger(struct supervisor *s, const char *name, json_t *event);
@@ -171,6 +189,9 @@ bool report_stopping(const struct supervisor *s);
 /* Something that state.json tells has changed: at the end of the loop's turn it is written. */
 void report_changed(void *supervisor);
 void report_on_changed(evutil_socket_t fd, short what, void *arg);
+
+/* Of s->beat_timer: finds out when we did not run. */
+void report_on_beat(evutil_socket_t fd, short what, void *arg);
 
 /* state.json, now; and again from time to time, as long as it cannot be written. */
 void report_write_state(struct supervisor *s);

@@ -52,8 +52,13 @@ static void nothing_of(void *arg, struct climb *climb)
 	(void)arg, (void)climb;
 }
 
-static const struct ladder_ops ops = {
-	.now = now, .act = act, .leave = nothing_of, .ending = nothing_of, .changed = nothing};
+static const struct ladder_ops ops = {.now = now,
+				      .real = now,
+				      .act = act,
+				      .leave = nothing_of,
+				      .ending = nothing_of,
+				      .slept = nothing,
+				      .changed = nothing};
 
 static void check_holder(const char *text)
 {
@@ -104,7 +109,7 @@ static void climb(struct climber *c, struct world *w)
 
 static void take_over(json_t *state, unsigned failing)
 {
-	struct world w = {.now = monotonic_ms(), .failing = failing};
+	struct world w = {.now = boottime_ms(), .failing = failing};
 	struct policy policy;
 	struct climber c;
 	struct handover h;

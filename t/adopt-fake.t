@@ -449,6 +449,29 @@ subtest 'a wrapper that does not exec' => sub {
 	$next->ends_with(0, $off, 'wrapper');
 };
 
+# It ends when its QEMU is to be killed: the kill is for QEMU.
+subtest 'a wrapper that does not exec, and the kill' => sub {
+	for my $reexec (0, 1) {
+		my $what = $reexec ? 'after a reexec' : 'at once';
+		my $s = running(command => ['sh', '-c', '"$@"; true', 'sh', fake_qemu('ignore=system_powerdown,quit')], name => 'kill',
+			options => ['-o', 'TERM=powerdown forever', '-o', 'USR2=reexec']);
+		$s->signal('USR2') if $reexec;
+		$s->wait_log(qr/reexec: done/) if $reexec;
+		my $wrapper = $s->qemu;
+		my ($qemu) = children($wrapper);
+		$s->signal('TERM');
+		$s->wait_log($press);
+		$s->signal('STOP');
+		wait_until('stopped', sub { slurp("/proc/$s->{pid}/stat") =~ /\) T / });
+		kill('KILL', $wrapper);
+		wait_until('the wrapper has ended', sub { slurp("/proc/$wrapper/stat") !~ /\) [RSD] / });
+		$s->deadline(0);	# together with the wrapper's end
+		$s->signal('CONT');
+		$s->ends_with(81, qr/QEMU was killed \(status 81\)/, $what);
+		ok(!kill(0, $qemu), "$what: it is gone");
+	}
+};
+
 subtest 'readiness is reported again, as it was' => sub {
 	for (['listening', '0x0020', 0], ['listening', '0x0120', 1]) {
 		my ($when, $en, $ready) = @$_;

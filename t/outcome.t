@@ -49,6 +49,15 @@ subtest '82: a panic that was seen before counts more' => sub {
 	like($s->log, qr/powerdown: the guest has panicked\n/, 'nobody was asked to power off');
 };
 
+subtest '80: a reset that is not an answer' => sub {
+	my $s = running(fake => ['en=0x0020']);
+	$s->signal('TERM');
+	$s->wait_log(qr/waiting for it/);
+	$s->fake(reset => 1);
+	$s->ends_with(80, qr/not shut down: it was reset before it listened to its power button \(status 80\); TERM: powerdown/,
+		'nobody has asked it yet');
+};
+
 subtest 'no guest ever ran' => sub {
 	for my $state (qw(prelaunch inmigrate preconfig)) {
 		my $s = running(fake => ["state=$state"]);

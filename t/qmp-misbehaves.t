@@ -173,7 +173,7 @@ subtest 'control is closed while QEMU lives' => sub {
 	$s->wait_log(qr/QEMU runs/);
 	$s->signal('TERM');
 	$s->ends_with(0, qr/powered itself off/, 'in the middle of the press');
-	like($s->log, qr/QMP is there again\n.*power button pressed again/s, 'pressing goes on');
+	like($s->log, qr/QMP is there again\n.*power button pressed\n/s, 'it is pressed again: QEMU may not have read it');
 
 	$s = supervise(fake => ['close=system_powerdown', 'control-gone'], options => \@ms);
 	$s->wait_log(qr/QEMU runs/);

@@ -68,10 +68,26 @@ subtest 'reboot of a guest that does not go down' => sub {
 	$s->signal('HUP');
 	$s->wait_sent('system_reset');
 	wait_until('set back', sub { (set_actions($s)) == 3 });
-	is_deeply([set_actions($s)], ['reset/pause', 'reset/poweroff', 'reset/poweroff'], 'its next rung comes');
+	is_deeply([set_actions($s)], ['reset/pause', 'reset/pause', 'reset/poweroff'], 'its next rung comes; a guest that goes down late does not end QEMU');
 	is(scalar $s->sent(qr/^cont$/), 0, 'nothing is left of the reboot');
 	$s->signal('QUIT');
 	$s->ends_with(80, qr/not shut down: quit/, 'and it never ended the VM');
+};
+
+# SeaBIOS answers a reset by one of its own; the guest is waited for all the same.
+subtest 'TERM just after a reset' => sub {
+	for my $by ('HUP', 'the guest') {
+		my $s = running(fake => ['en=0x0020']);
+		$by eq 'HUP' ? $s->signal('HUP') : $s->fake(reset => 1);
+		wait_until('RESET', sub { $s->sent(qr/^query-status$/) > ($by eq 'HUP' ? 2 : 1) });
+		$s->signal('TERM');
+		$s->wait_log(qr/waiting for it/);
+		$s->fake(reset => 1);
+		$s->fake(set => { en => '0x0120' });
+		$s->ends_with(0, qr/powered itself off \(status 0\); TERM: powerdown/, "by $by");
+		my @said = map { $_->{execute} eq 'set-action' ? $_->{arguments}{reboot} : () } $s->sent;
+		is($said[-1], 'shutdown', "by $by: and may not go round once it is asked");
+	}
 };
 
 subtest 'TERM in the middle of a reboot' => sub {

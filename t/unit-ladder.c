@@ -148,7 +148,8 @@ struct fake {
 	int64_t now;
 	enum act_result results[ACTION_COUNT];
 	char did[1024]; /* "powerdown;-powerdown;quit;": "-" where a rung was left */
-	unsigned endings;
+	unsigned endings, slept;
+	int64_t suspended; /* ms for which the host was suspended: now's clock stood still */
 };
 
 static int64_t fake_now(void *arg)
@@ -188,8 +189,25 @@ static void fake_changed(void *arg)
 	(void)arg;
 }
 
-static const struct ladder_ops fake_ops = {fake_now, fake_act, fake_leave, fake_ending,
-					   fake_changed};
+static int64_t fake_real(void *arg)
+{
+	const struct fake *f = arg;
+
+	return f->now + f->suspended;
+}
+
+static void fake_slept(void *arg)
+{
+	((struct fake *)arg)->slept++;
+}
+
+static const struct ladder_ops fake_ops = {.now = fake_now,
+					   .real = fake_real,
+					   .act = fake_act,
+					   .leave = fake_leave,
+					   .ending = fake_ending,
+					   .slept = fake_slept,
+					   .changed = fake_changed};
 
 static void begin_test(struct fake *f, const char *const *rows)
 {
@@ -224,7 +242,7 @@ static void trigger(struct fake *f, const char *name)
 /* Lets the time go to the next tick, which must be in ms from now, and ticks. */
 static void next_in(struct fake *f, int64_t ms)
 {
-	assert_int_equal(climber_next(&f->climber) - f->now, ms);
+	assert_int_equal(climber_next(&f->climber) - climber_time(&f->climber), ms);
 	f->now += ms;
 	climber_tick(&f->climber);
 }
@@ -567,7 +585,7 @@ static void resumes_a_deadline(void **state)
 	(void)state;
 	begin_test(&f, NULL);
 	left = left_at(&f, ACTION_POWERDOWN, 0, 10000);
-	climber_resume_deadline(&f.climber, f.now + 20000, 5000, false);
+	climber_resume_deadline(&f.climber, fake_real(&f) + 20000, 5000, false);
 	assert_true(climber_resume_history(&f.climber, "HUP", ACTION_RESET, 7));
 	assert_false(climber_resume_history(&f.climber, "ALRM", ACTION_RESET, 7));
 	climber_resume(&f.climber, &left);
@@ -786,6 +804,146 @@ static void other_ladders_wait_for_qmp(void **state)
 	end_test(&f);
 }
 
+/* ---- when we do not run ---- */
+
+/* Lets ms go by as they do for a supervisor that runs. */
+static void runs_for(struct fake *f, int64_t ms)
+{
+	for (; ms > 0; ms -= AWAKE_BEAT_MS) {
+		f->now += ms < AWAKE_BEAT_MS ? ms : AWAKE_BEAT_MS;
+		climber_beat(&f->climber);
+		climber_tick(&f->climber);
+	}
+}
+
+static const char *const freeze_rows[] = {"TERM=powerdown 20s, quit 10s, kill",
+					  "HUP=stop 20s, cont", "USR2=run:/x 20s, nmi", NULL};
+
+static void begin_pressed(struct fake *f)
+{
+	begin_test(f, freeze_rows);
+	climber_beat(&f->climber);
+	trigger(f, "TERM");
+	runs_for(f, 2000);
+	did(f, "powerdown;");
+}
+
+static void goes_on_after_a_freeze(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_pressed(&f);
+	f.now += 40000;
+	climber_tick(&f.climber); /* its timer may be the first to be heard */
+	did(&f, "");
+	assert_int_equal(f.slept, 1);
+	assert_int_equal(climber_left(&f.climber), 28000);
+	f.now += 600000;
+	climber_beat(&f.climber);
+	runs_for(&f, 17999);
+	did(&f, "");
+	runs_for(&f, 1);
+	did(&f, "-powerdown;quit;");
+	f.now += 40000;
+	climb_failed(&f.climber, f.climber.ending, "refused"); /* or an answer */
+	did(&f, "-quit;kill;");
+	assert_int_equal(f.slept, 3);
+	climber_end(&f.climber);
+	assert_int_equal(f.climber.history[0].ms, 20000);
+	assert_int_equal(f.climber.history[1].ms, 0);
+	end_test(&f);
+}
+
+static void goes_on_after_a_suspend(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_pressed(&f);
+	f.suspended += 3600000;
+	f.now += 900;
+	climber_beat(&f.climber);
+	assert_int_equal(f.slept, 1);
+	runs_for(&f, 17999);
+	did(&f, "");
+	runs_for(&f, 1);
+	did(&f, "-powerdown;quit;");
+	end_test(&f);
+}
+
+static void a_busy_host_is_not_frozen(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_pressed(&f);
+	f.now += 2000;
+	climber_tick(&f.climber);
+	assert_int_equal(f.slept, 0);
+	runs_for(&f, 16000);
+	did(&f, "-powerdown;quit;");
+	end_test(&f);
+}
+
+static void a_deadline_stands(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_pressed(&f);
+	climber_deadline(&f.climber, 60000, "a test");
+	f.now += 45000; /* 18 s were left of the rung, 15 are left of all */
+	climber_beat(&f.climber);
+	assert_int_equal(climber_left(&f.climber), 15000);
+	runs_for(&f, 9999);
+	did(&f, "");
+	runs_for(&f, 1);
+	did(&f, "-powerdown;quit;");
+	f.suspended += 30000;
+	climber_beat(&f.climber);
+	climber_tick(&f.climber);
+	did(&f, "-quit;kill;");
+	end_test(&f);
+}
+
+static void other_ladders_go_on_too(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, freeze_rows);
+	climber_beat(&f.climber);
+	trigger(&f, "HUP");
+	trigger(&f, "USR2");
+	runs_for(&f, 5000);
+	f.now += 100000;
+	climber_beat(&f.climber);
+	runs_for(&f, 14999);
+	did(&f, "stop;run;");
+	runs_for(&f, 1);
+	did(&f, "-stop;cont;-cont;-run;nmi;-nmi;");
+	end_test(&f);
+}
+
+/* Where nothing is climbed nobody beats, and what went by is no gap. */
+static void an_idle_time_is_no_gap(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, freeze_rows);
+	climber_beat(&f.climber);
+	climber_rest(&f.climber);
+	f.now += 7200000;
+	trigger(&f, "TERM");
+	climber_beat(&f.climber);
+	assert_int_equal(f.slept, 0);
+	runs_for(&f, 20000);
+	did(&f, "powerdown;-powerdown;quit;");
+	end_test(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -821,6 +979,12 @@ int main(void)
 		cmocka_unit_test(waits_for_qmp),
 		cmocka_unit_test(without_qmp_time_runs),
 		cmocka_unit_test(other_ladders_wait_for_qmp),
+		cmocka_unit_test(goes_on_after_a_freeze),
+		cmocka_unit_test(goes_on_after_a_suspend),
+		cmocka_unit_test(a_busy_host_is_not_frozen),
+		cmocka_unit_test(a_deadline_stands),
+		cmocka_unit_test(other_ladders_go_on_too),
+		cmocka_unit_test(an_idle_time_is_no_gap),
 	};
 
 	log_open("unit-ladder", LEVEL_ERROR);

@@ -243,6 +243,23 @@ static void commands_time_out(void **state)
 	end_test(&p);
 }
 
+static void late_answers_count(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	begin_ready(&p);
+	qmp_await(p.qmp, "a", NULL, 1, on_reply, &p);
+	qmp_await(p.qmp, "b", NULL, 1, on_reply, &p);
+	while (strlen(p.answers) < strlen("timeout;timeout;"))
+		event_base_loop(p.base, EVLOOP_ONCE);
+	say(&p, "{\"return\": \"late\", \"id\": 2}\n");
+	assert_string_equal(p.answers, "timeout;timeout;ok:late;");
+	assert_true(qmp_is_awaited(p.qmp));
+	end_test(&p);
+	assert_string_equal(p.answers, "timeout;timeout;ok:late;lost;");
+}
+
 static void no_greeting_in_time(void **state)
 {
 	struct peer p;
@@ -286,6 +303,7 @@ int main(void)
 		cmocka_unit_test(last_words),
 		cmocka_unit_test(freed_with_commands),
 		cmocka_unit_test(commands_time_out),
+		cmocka_unit_test(late_answers_count),
 		cmocka_unit_test(no_greeting_in_time),
 		cmocka_unit_test(nobody_reads),
 	};
