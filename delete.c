@@ -38,8 +38,8 @@ struct deletion {
 };
 
 /* Beside what MADE lists: what comes about while a VM runs. */
-static const char *const traces[] = {MADE,  LAST_END,  LAST_END_NEW,
-				     "log", "vm.lock", UEFI_VARIABLES};
+static const char *const traces[] = {MADE,	LAST_END,	LAST_END_NEW,	     "log",
+				     "vm.lock", UEFI_VARIABLES, "uefi-vars.json.new"};
 
 /* ---- what there is ---- */
 

@@ -402,6 +402,18 @@ static bool check_file(const struct vm *vm, const char *key, const char *path)
 	return there;
 }
 
+/* Of "uefi": there is some, and it is the one that the VM's variables were made with. */
+static bool check_firmware(const struct vm *vm)
+{
+	char *why = NULL, **argv = vm_command(vm, &why);
+
+	if (!argv)
+		log_error("%s: firmware: %s", vm->file, why);
+	vm_command_free(argv);
+	free(why);
+	return argv != NULL;
+}
+
 /* As execvp(3) looks for it. */
 static bool check_emulator(const struct vm *vm)
 {
@@ -453,7 +465,7 @@ static bool check_files(const struct vm *vm)
 {
 	bool good = check_file(vm, "kernel", vm->kernel);
 
-	good = check_file(vm, "firmware", vm->firmware_path) && good;
+	good = check_file(vm, "firmware", vm->firmware_path) && check_firmware(vm) && good;
 	good = check_file(vm, "initrd", vm->initrd) && good;
 	good = check_file(vm, "cdrom", vm->cdrom.path) && good;
 	for (size_t i = 0; i < vm->disk_count; i++) {
