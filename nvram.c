@@ -88,6 +88,14 @@ static bool remember(const char *home, const struct firmware *firmware)
 	return written;
 }
 
+static void forget(const char *home)
+{
+	char *path = xasprintf("%s/" NVRAM_RECORD, home);
+
+	unlink(path);
+	free(path);
+}
+
 /* ---- what there is ---- */
 
 static char *string_of(json_t *object, const char *key)
@@ -156,6 +164,8 @@ bool nvram_make(const char *home, const struct firmware *firmware, char **why)
 		made = false;
 	} else if (new) {
 		made = firmware_copy(firmware->variables, path, why);
+		if (!made)
+			forget(home);
 	}
 	free(path);
 	return made;
