@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "printable.h"
 #include "xalloc.h"
 
 /* By extension, and by what the file begins with. */
@@ -177,6 +178,10 @@ _Noreturn static void child(const struct store *store, const char *const *argv, 
 		sigprocmask(SIG_SETMASK, &store->mask, NULL);
 	}
 	umask(077);
+	if (!printable_stderr()) {
+		log_warn("cannot start %s", argv[0]);
+		_exit(127);
+	}
 	execvp(argv[0], (char *const *)argv);
 	if (errno == ENOENT)
 		log_error("%s is not installed (Debian: apt install qemu-utils)", argv[0]);

@@ -16,6 +16,7 @@
 
 #include "adapter.h"
 #include "log.h"
+#include "printable.h"
 #include "options.h"
 #include "outcome.h"
 #include "timespan.h"
@@ -306,8 +307,8 @@ static void is_down(struct lifecycle *l, struct job *job)
 	else if (bad)
 		log_error("%s is down, but was not shut down: %s", job->name, end->words);
 	else
-		printf("%s: stopped%s%s (%s)\n", job->name, told ? ": " : "",
-		       told ? end->words : "", took(job->asked).s);
+		say("%s: stopped%s%s (%s)", job->name, told ? ": " : "", told ? end->words : "",
+		    took(job->asked).s);
 }
 
 /* It has a supervisor by now, which does not know. */
@@ -356,7 +357,7 @@ static void was_down(struct lifecycle *l, struct job *job)
 			"%s is not running, and the init adapter could not keep it so (status %d)",
 			job->name, job->adapter_status);
 	else if (!job->quiet)
-		printf("%s is not running\n", job->name);
+		say("%s is not running", job->name);
 }
 
 /* The supervisor that was to take it over would start it anew: it is called off. */
@@ -435,8 +436,8 @@ static void begin_start(struct lifecycle *l, struct job *job)
 	case VM_RUNNING:
 	case VM_PAUSED:
 		over(l, job, 0);
-		printf("%s is %s already (pid %d)\n", job->name, vm_state_word(job->now.state),
-		       job->now.pid);
+		say("%s is %s already (pid %d)", job->name, vm_state_word(job->now.state),
+		    job->now.pid);
 		break;
 	case VM_STOPPING:
 		over(l, job, EXIT_FAILURE);
@@ -483,8 +484,8 @@ static void look_start(struct lifecycle *l, struct job *job)
 		look_absent(l, job);
 	} else if (job->now.ready && job->now.state != VM_STOPPING) {
 		over(l, job, 0);
-		printf("%s: %s (pid %d, %s)\n", job->name, vm_state_word(job->now.state),
-		       job->now.pid, took(job->asked).s);
+		say("%s: %s (pid %d, %s)", job->name, vm_state_word(job->now.state), job->now.pid,
+		    took(job->asked).s);
 	} else if (job->now.state == VM_UNMANAGED && job->adopting) {
 		look_adoption(l, job);
 	} else if (job->now.state == VM_UNMANAGED) {

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "printable.h"
+
 #define REPEAT_SECONDS 1
 #define RECENT	       16
 #define BURST	       3 /* times that a line is written before it counts as a flood */
@@ -124,14 +126,6 @@ void log_flush(void)
 		tell_repeated(&logger.recent[(logger.next + i) % RECENT]);
 }
 
-/* Control characters come from QEMU's and other programs' words; a line must stay one line. */
-static void clean(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			*text = ' ';
-}
-
 static struct recent *find_recent(const char *text)
 {
 	for (size_t i = 0; i < RECENT; i++)
@@ -184,7 +178,7 @@ static void log_text(enum log_level level, char *text)
 	struct recent *r;
 	struct timespec now;
 
-	clean(text);
+	printable(text);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	r = find_recent(text);
 	if (r && only_counted(r, now.tv_sec))

@@ -1,6 +1,8 @@
 /* vmconf list, show, check, command, status, qmp, log: what there is, and what it does. */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@
 #include "ask.h"
 #include "ladder.h"
 #include "log.h"
+#include "printable.h"
 #include "quote.h"
 #include "timespan.h"
 #include "users.h"
@@ -53,8 +56,10 @@ static int known_operand(const struct call *call)
 static void print_json(json_t *value)
 {
 	char *text = xcheck(json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY));
+	char *safe = printable_json(text);
 
-	puts(text);
+	puts(safe);
+	free(safe);
 	free(text);
 }
 
@@ -375,6 +380,29 @@ int cmd_command(struct call *call)
 	return status;
 }
 
+/* QEMU's own words are in it, too. */
+static int print_log(const struct store *store, const char *name, const char *follow)
+{
+	int ends[2], status = 0;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		fatal(EX_OSERR, "no pipe for the log of %s", name);
+	pid = fork();
+	if (pid < 0)
+		fatal(EX_OSERR, "cannot read the log of %s", name);
+	if (pid == 0) {
+		dup2(ends[1], STDOUT_FILENO);
+		_exit(adapter_run(store, "log", name, follow));
+	}
+	close(ends[1]);
+	printable_copy(ends[0], stdout, "");
+	close(ends[0]);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return adapter_status(status);
+}
+
 int cmd_log(struct call *call)
 {
 	static const struct option options[] = {{"follow", no_argument, NULL, 'f'},
@@ -386,9 +414,7 @@ int cmd_log(struct call *call)
 		follow = "--follow";
 	call_operands(call, 1, 1);
 	status = known_operand(call);
-	if (status != 0)
-		return status;
-	return adapter_run(&call->store, "log", call->argv[0], follow);
+	return status ? status : print_log(&call->store, call->argv[0], follow);
 }
 
 /* ---- check ---- */
@@ -568,10 +594,14 @@ static json_t *ask_run_state(const struct store *store, const char *name, const 
 	return state;
 }
 
-/* Addresses others can reach: neither loopback nor link-local. */
+/* Addresses others can reach: neither loopback nor link-local. A guest may say anything. */
 static bool is_useful(const char *address)
 {
-	return strncmp(address, "127.", 4) != 0 && strcmp(address, "::1") != 0 &&
+	unsigned char bytes[sizeof(struct in6_addr)];
+	bool is_address =
+		inet_pton(AF_INET, address, bytes) == 1 || inet_pton(AF_INET6, address, bytes) == 1;
+
+	return is_address && strncmp(address, "127.", 4) != 0 && strcmp(address, "::1") != 0 &&
 	       strncasecmp(address, "fe80:", 5) != 0;
 }
 
@@ -598,7 +628,7 @@ static json_t *ask_addresses(const struct store *store, const char *name)
 static void print_field(const char *field, const char *text)
 {
 	if (*text)
-		printf("%-12s %s\n", field, text);
+		say("%-12s %s", field, text);
 }
 
 static void print_status(const char *name, const struct vm_status *status, json_t *more)
@@ -615,9 +645,9 @@ static void print_status(const char *name, const struct vm_status *status, json_
 	print_field("run state", run_state ? run_state : "");
 	print_field("doing", status->doing);
 	if (status->pid)
-		printf("%-12s %d\n", "pid", status->pid);
+		say("%-12s %d", "pid", status->pid);
 	if (status->supervisor)
-		printf("%-12s %d\n", "supervisor", status->supervisor);
+		say("%-12s %d", "supervisor", status->supervisor);
 	if (status->pid && status->started) {
 		format_uptime(status, text, sizeof(text));
 		print_field("uptime", text);
@@ -630,8 +660,8 @@ static void print_status(const char *name, const struct vm_status *status, json_
 		print_field("address", json_string_value(address));
 	if (status->end.known && !vm_state_is_up(status->state)) {
 		strftime(when, sizeof(when), "%F %T", localtime_r(&status->end.when, &tm));
-		printf("%-12s %s: %s (status %d)\n", "last end", when, status->end.words,
-		       status->end.status);
+		say("%-12s %s: %s (status %d)", "last end", when, status->end.words,
+		    status->end.status);
 	}
 }
 

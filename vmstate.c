@@ -14,6 +14,7 @@
 #include "holder.h"
 #include "lastend.h"
 #include "outcome.h"
+#include "printable.h"
 
 const char *vm_state_word(enum vm_state state)
 {
@@ -85,9 +86,7 @@ static void copy(char *to, size_t size, json_t *from)
 	const char *text = json_string_value(from);
 
 	snprintf(to, size, "%s", text ? text : "");
-	for (; *to; to++)
-		if ((unsigned char)*to < ' ')
-			*to = ' ';
+	printable(to);
 }
 
 static enum vm_state state_of_phase(json_t *state)
