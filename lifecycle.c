@@ -787,15 +787,6 @@ static int add_named(struct lifecycle *l, const struct call *call)
 	return status;
 }
 
-static int64_t parse_within(const char *text)
-{
-	int64_t ms;
-
-	if (!timespan_parse(text, &ms))
-		fatalx(EX_USAGE, "--within %s: not a time: %s", text, TIMESPAN_IS);
-	return ms;
-}
-
 /* Returns true. */
 static bool parse_order(struct lifecycle *l, const struct call *call)
 {
@@ -824,7 +815,7 @@ static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_ki
 		else if (option == 'p')
 			l->parallel = (size_t)call_number(call, "parallel", optarg, 1, 100000);
 		else if (option == 'w')
-			l->within = parse_within(optarg);
+			l->within = call_time(call, "within", optarg);
 		else
 			l->kill = true;
 	}

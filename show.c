@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 
 #include "adapter.h"
 #include "ask.h"
+#include "jsontext.h"
 #include "ladder.h"
 #include "log.h"
 #include "printable.h"
@@ -28,9 +30,10 @@
 #include "vmstate.h"
 #include "xalloc.h"
 
-#define QMP_MS	 2000
-#define AGENT_MS 2000
-#define MANY	 500 /* VMs, for which a second process pays off in a list */
+#define QMP_MS	   2000
+#define AGENT_MS   2000
+#define COMMAND_MS 180000 /* of qmp, unless --within says otherwise */
+#define MANY	   500	  /* VMs, for which a second process pays off in a list */
 
 static const struct option json_option[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
 
@@ -595,13 +598,15 @@ static json_t *ask_run_state(const struct store *store, const char *name, const 
 }
 
 /* Addresses others can reach: neither loopback nor link-local. A guest may say anything. */
-static bool is_useful(const char *address)
+static bool is_useful(json_t *value)
 {
+	const char *address = json_string_value(value);
 	unsigned char bytes[sizeof(struct in6_addr)];
-	bool is_address =
-		inet_pton(AF_INET, address, bytes) == 1 || inet_pton(AF_INET6, address, bytes) == 1;
 
-	return is_address && strncmp(address, "127.", 4) != 0 && strcmp(address, "::1") != 0 &&
+	if (!address || strlen(address) != json_string_length(value) ||
+	    (inet_pton(AF_INET, address, bytes) != 1 && inet_pton(AF_INET6, address, bytes) != 1))
+		return false;
+	return strncmp(address, "127.", 4) != 0 && strcmp(address, "::1") != 0 &&
 	       strncasecmp(address, "fe80:", 5) != 0;
 }
 
@@ -617,7 +622,7 @@ static json_t *ask_addresses(const struct store *store, const char *name)
 		{
 			json_t *ip = json_object_get(address, "ip-address");
 
-			if (json_is_string(ip) && is_useful(json_string_value(ip)))
+			if (is_useful(ip))
 				json_array_append(list, ip);
 		}
 	}
@@ -696,53 +701,89 @@ int cmd_status(struct call *call)
 
 /* ---- qmp ---- */
 
-static int run_qmp(const struct call *call, const char *command, json_t *arguments)
+/* As QEMU wrote it: no number is rounded. */
+static void print_returned(const struct ask *ask)
+{
+	const char *text = ask_returned(ask);
+	char *pretty = NULL, *safe;
+	size_t size;
+	FILE *out = xcheck(open_memstream(&pretty, &size));
+
+	jsontext_print(text, strlen(text), out);
+	fclose(out);
+	safe = printable_json(xcheck(pretty));
+	puts(safe);
+	free(safe);
+	free(pretty);
+}
+
+static bool tell_result(const struct ask *ask, const char *name, const char *command,
+			enum qmp_result result, json_t *value)
+{
+	/* It may end QEMU before it has answered. */
+	if (result == QMP_LOST && strcmp(command, "quit") == 0)
+		return true;
+	if (result == QMP_OK)
+		print_returned(ask);
+	else if (result == QMP_TIMEOUT)
+		log_error("%s: %s: no answer in time; QEMU may still be at it (--within TIME waits "
+			  "longer)",
+			  name, command);
+	else
+		log_error("%s: %s: %s", name, command, qmp_why(result, value));
+	return result == QMP_OK;
+}
+
+static int run_qmp(const struct call *call, const char *command, const char *arguments,
+		   int64_t within)
 {
 	const char *name = call->argv[0], *why;
 	struct ask *ask = ask_open(&call->store, name, QMP_MS, &why);
-	json_t *value = NULL;
 	enum qmp_result result;
+	json_t *value = NULL;
+	bool good;
 
 	if (!ask) {
 		log_error("%s: %s", name, why);
-		json_decref(arguments);
 		return EXIT_FAILURE;
 	}
-	result = ask_qmp(ask, command, arguments, 0, &value);
-	if (result == QMP_OK)
-		print_json(value);
-	/* "quit" may end QEMU before it has answered. */
-	else if (result != QMP_LOST || strcmp(command, "quit") != 0)
-		log_error("%s: %s: %s", name, command, qmp_why(result, value));
+	result = ask_qmp(ask, command, arguments,
+			 within == FOREVER ? 0 : (int)MIN(MAX(within, 1), INT_MAX), &value);
+	good = tell_result(ask, name, command, result, value);
 	json_decref(value);
 	ask_close(ask);
-	return result == QMP_OK || (result == QMP_LOST && strcmp(command, "quit") == 0)
-		       ? 0
-		       : EXIT_FAILURE;
+	return good ? 0 : EXIT_FAILURE;
+}
+
+static void check_arguments(const char *text)
+{
+	json_t *value = jsontext_parse(text, strlen(text));
+
+	if (!json_is_object(value))
+		fatalx(EX_USAGE, "the arguments of a QMP command are a JSON object, not %s", text);
+	json_decref(value);
 }
 
 int cmd_qmp(struct call *call)
 {
+	static const struct option options[] = {{"within", required_argument, NULL, 'w'},
+						{NULL, 0, NULL, 0}};
+	int64_t within = COMMAND_MS;
 	struct vm_status now;
-	json_t *arguments = NULL;
 	int status;
 
-	call_option(call, NULL);
+	while (call_option(call, options) != -1)
+		within = call_time(call, "within", optarg);
 	call_operands(call, 2, 3);
 	status = known_operand(call);
 	if (status != 0)
 		return status;
-	if (call->argc == 3) {
-		arguments = json_loads(call->argv[2], 0, NULL);
-		if (!json_is_object(arguments))
-			fatalx(EX_USAGE, "the arguments of a QMP command are a JSON object, not %s",
-			       call->argv[2]);
-	}
+	if (call->argc == 3)
+		check_arguments(call->argv[2]);
 	vm_status_read(&call->store, call->argv[0], &now);
 	if (!vm_state_is_up(now.state)) {
 		tell_down(call->argv[0], &now);
-		json_decref(arguments);
 		return EXIT_FAILURE;
 	}
-	return run_qmp(call, call->argv[1], arguments);
+	return run_qmp(call, call->argv[1], call->argc == 3 ? call->argv[2] : NULL, within);
 }

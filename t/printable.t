@@ -47,7 +47,7 @@ my $say = spew("$work/say", "QEMU: \e]0;title\a\xc2\x9b\xff\n");
 my $s = running(fake => ['say=' . T::slurp($say)], agent => 'fake', name => 'web', options => ['-v']);
 
 subtest 'a guest' => sub {
-	my @addresses = ("10.0.0.5\e[2J", "10.0.0.6\nforged", '-oProxyCommand=reboot', '10.0.0.7', 'fe80::1', '2001:db8::7', '10.0.0', '1.2.3.4 5', 7, {}, '');
+	my @addresses = ("10.0.0.5\e[2J", "10.0.0.6\nforged", '-oProxyCommand=reboot', '10.0.0.7', 'fe80::1', '2001:db8::7', '10.0.0', '1.2.3.4 5', "10.0.0.8\0x", 7, {}, '');
 	my $nics = [{ 'ip-addresses' => [map { { 'ip-address' => $_ } } @addresses] }, 5, { 'ip-addresses' => 'x' }];
 	fake($s, set => { 'agent-returns' => { 'guest-network-get-interfaces' => $json->encode($nics) } });
 	my $out = prints(qr/^address +10\.0\.0\.7\naddress +2001:db8::7\n/m, 'status', 'web');
