@@ -91,7 +91,7 @@ static void on_reply(void *arg, enum qmp_result result, json_t *value)
 		size_t len;
 		const char *text = qmp_returned(ask->qmp, &len);
 
-		ask->returned = xasprintf("%.*s", (int)len, text);
+		ask->returned = text ? xasprintf("%.*s", (int)len, text) : NULL;
 	}
 }
 

@@ -23,7 +23,7 @@ void ask_close(struct ask *ask); /* NULL is fine */
 enum qmp_result ask_qmp(struct ask *ask, const char *command, const char *arguments, int timeout_ms,
 			json_t **value);
 
-/* What the last command has returned, as QEMU wrote it; NULL unless that was QMP_OK. */
+/* What the last command has returned, as QEMU wrote it; NULL where that is not known. */
 const char *ask_returned(const struct ask *ask);
 
 /*

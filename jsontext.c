@@ -1,5 +1,6 @@
 #include "jsontext.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,24 @@ static bool is_long_integer(const char *token, size_t len)
 	return len - sign > MANY;
 }
 
+/* A number over what a double holds. In an object something follows it: strtod(3) stops there. */
+static bool is_infinite(const char *token, size_t len, size_t left)
+{
+	return is_one_of(token[0], "-0123456789") && len < left && isinf(strtod(token, NULL));
+}
+
+/* One token, as jansson can hold it. */
+static void put_tamed(const char *token, size_t len, size_t left, FILE *out)
+{
+	if (is_infinite(token, len, left)) {
+		fputs("null", out);
+		return;
+	}
+	fwrite(token, 1, len, out);
+	if (is_long_integer(token, len))
+		fputs(".0", out);
+}
+
 /* The text with what jansson cannot hold put in a way that it can. Malloc'd. */
 static char *tamed(const char *text, size_t left, size_t *len)
 {
@@ -68,9 +87,7 @@ static char *tamed(const char *text, size_t left, size_t *len)
 		if (opens && ++depth == DEEP + 1)
 			fputs("null", out);
 		if (depth <= DEEP)
-			fwrite(text, 1, used, out);
-		if (depth <= DEEP && is_long_integer(text, used))
-			fputs(".0", out);
+			put_tamed(text, used, left, out);
 		if (closes && depth > 0)
 			depth--;
 	}

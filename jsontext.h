@@ -11,7 +11,8 @@
 
 /*
  * The value of a text. Whole numbers that do not fit into json_int_t are reals, a string may have
- * NULs, and what is nested a thousand deep is null. NULL: it is not valid. The caller's.
+ * NULs, and what is nested a thousand deep, or over what a double holds, is null. NULL: it is not
+ * valid. The caller's.
  */
 json_t *jsontext_parse(const char *text, size_t len);
 

@@ -702,13 +702,18 @@ int cmd_status(struct call *call)
 /* ---- qmp ---- */
 
 /* As QEMU wrote it: no number is rounded. */
-static void print_returned(const struct ask *ask)
+static void print_returned(const struct ask *ask, json_t *value)
 {
 	const char *text = ask_returned(ask);
 	char *pretty = NULL, *safe;
 	size_t size;
-	FILE *out = xcheck(open_memstream(&pretty, &size));
+	FILE *out;
 
+	if (!text) {
+		print_json(value);
+		return;
+	}
+	out = xcheck(open_memstream(&pretty, &size));
 	jsontext_print(text, strlen(text), out);
 	fclose(out);
 	safe = printable_json(xcheck(pretty));
@@ -724,7 +729,7 @@ static bool tell_result(const struct ask *ask, const char *name, const char *com
 	if (result == QMP_LOST && strcmp(command, "quit") == 0)
 		return true;
 	if (result == QMP_OK)
-		print_returned(ask);
+		print_returned(ask, value);
 	else if (result == QMP_TIMEOUT)
 		log_error("%s: %s: no answer in time; QEMU may still be at it (--within TIME waits "
 			  "longer)",

@@ -24,6 +24,10 @@ static void numbers(void **state)
 	assert_true(json_real_value(json_array_get(list, 1)) == -9223372036854775808.0);
 	assert_string_equal(json_string_value(json_object_get(value, "s")), "18446744073709551615");
 	json_decref(value);
+	value = parsed("{\"a\": [1e400, -1E+999], \"id\": 7}");
+	assert_true(json_is_null(json_array_get(json_object_get(value, "a"), 1)));
+	assert_int_equal(json_integer_value(json_object_get(value, "id")), 7);
+	json_decref(value);
 	value = parsed("{\"a\": 9223372036854775807}");
 	assert_true(json_integer_value(json_object_get(value, "a")) == INT64_MAX);
 	json_decref(value);
