@@ -402,6 +402,7 @@ void events_on_qmp_ready(void *arg)
 	s->outcome.answered = s->qmp_seen = true;
 	s->watchdog_ticks = 0;
 	evtimer_del(s->unanswered_timer);
+	evtimer_del(s->hint_timer);
 	if (s->lost_told)
 		log_notice("QMP is there again");
 	s->lost_told = false;

@@ -96,6 +96,7 @@ struct supervisor {
 	struct event *drain_timer;
 	struct event *kill_timer;
 	struct event *unanswered_timer;
+	struct event *hint_timer;
 	struct event *back_timer;
 	struct event *reexec_timer;
 	struct event *gone_event; /* of one that was adopted */
