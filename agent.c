@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "jsontext.h"
 #include "timespan.h"
 #include "xalloc.h"
 
@@ -65,7 +66,7 @@ static void on_line(void *arg, const char *text, size_t len)
 {
 	const char *sentinel = memrchr(text, SENTINEL, len);
 	const char *json = sentinel ? sentinel + 1 : text;
-	json_t *line = json_loadb(json, len - (size_t)(json - text), 0, NULL);
+	json_t *line = jsontext_parse(json, len - (size_t)(json - text));
 
 	take(arg, line);
 	json_decref(line);

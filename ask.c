@@ -20,6 +20,7 @@ struct ask {
 	bool answered;
 	enum qmp_result result;
 	json_t *value;
+	char *returned; /* the same as QEMU wrote it, of QMP_OK */
 };
 
 static void on_ready(void *arg)
@@ -75,6 +76,7 @@ void ask_close(struct ask *ask)
 		return;
 	qmp_free(ask->qmp);
 	event_base_free(ask->base);
+	free(ask->returned);
 	free(ask);
 }
 
@@ -85,15 +87,28 @@ static void on_reply(void *arg, enum qmp_result result, json_t *value)
 	ask->answered = true;
 	ask->result = result;
 	ask->value = json_incref(value);
+	if (result == QMP_OK) {
+		size_t len;
+		const char *text = qmp_returned(ask->qmp, &len);
+
+		ask->returned = text ? xasprintf("%.*s", (int)len, text) : NULL;
+	}
 }
 
-enum qmp_result ask_qmp(struct ask *ask, const char *command, json_t *arguments, int timeout_ms,
+const char *ask_returned(const struct ask *ask)
+{
+	return ask->returned;
+}
+
+enum qmp_result ask_qmp(struct ask *ask, const char *command, const char *arguments, int timeout_ms,
 			json_t **value)
 {
+	free(ask->returned);
+	ask->returned = NULL;
 	ask->answered = false;
 	ask->value = NULL;
 	ask->result = QMP_LOST;
-	if (qmp_command(ask->qmp, command, arguments, timeout_ms, on_reply, ask))
+	if (qmp_command_text(ask->qmp, command, arguments, timeout_ms, on_reply, ask))
 		while (!ask->answered)
 			event_base_loop(ask->base, EVLOOP_ONCE);
 	*value = ask->value;

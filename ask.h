@@ -17,11 +17,14 @@ struct ask *ask_open(const struct store *store, const char *name, int timeout_ms
 void ask_close(struct ask *ask); /* NULL is fine */
 
 /*
- * Runs a command with arguments (taken over; NULL: none). *value is a new reference to what it
- * returns, or to the error object; NULL without an answer in timeout_ms (0: no limit).
+ * Runs a command with arguments (a JSON object as text; NULL: none). *value is a new reference to
+ * what it returns, or to the error object; NULL without an answer in timeout_ms (0: no limit).
  */
-enum qmp_result ask_qmp(struct ask *ask, const char *command, json_t *arguments, int timeout_ms,
+enum qmp_result ask_qmp(struct ask *ask, const char *command, const char *arguments, int timeout_ms,
 			json_t **value);
+
+/* What the last command has returned, as QEMU wrote it; NULL where that is not known. */
+const char *ask_returned(const struct ask *ask);
 
 /*
  * Runs a command of the guest agent; a new reference to what it returns, NULL if there is none in

@@ -15,6 +15,7 @@
 
 #include "image.h"
 #include "log.h"
+#include "printable.h"
 #include "program.h"
 #include "xalloc.h"
 
@@ -178,6 +179,10 @@ _Noreturn static void child(const struct store *store, const char *const *argv, 
 		sigprocmask(SIG_SETMASK, &store->mask, NULL);
 	}
 	umask(077);
+	if (!printable_stderr()) {
+		log_warn("cannot start %s", argv[0]);
+		_exit(127);
+	}
 	program_run((char *const *)argv);
 	if (errno == ENOENT)
 		log_error("%s is not installed (Debian: apt install qemu-utils)", argv[0]);

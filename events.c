@@ -496,6 +496,7 @@ void events_on_qmp_ready(void *arg)
 	s->watchdog_ticks = 0;
 	if (s->ready)
 		evtimer_del(s->unanswered_timer);
+	evtimer_del(s->hint_timer);
 	if (s->lost_told)
 		log_notice("QMP is there again");
 	s->lost_told = false;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "nvram.h"
 #include "safefile.h"
 #include "xalloc.h"
 
@@ -175,55 +176,179 @@ static bool take_file(json_t *file, char **path, char **format)
 	return true;
 }
 
+static bool take_flash(json_t *mapping, struct firmware *f)
+{
+	const char *mode = json_string_value(json_object_get(mapping, "mode"));
+	bool stateless = mode && strcmp(mode, "stateless") == 0;
+
+	f->flash = true;
+	if (mode && !stateless && strcmp(mode, "split") != 0)
+		return false;
+	return take_file(json_object_get(mapping, "executable"), &f->code, &f->code_format) &&
+	       (stateless || take_file(json_object_get(mapping, "nvram-template"), &f->variables,
+				       &f->variables_format));
+}
+
 static bool take_mapping(json_t *mapping, struct firmware *f)
 {
 	const char *device = json_string_value(json_object_get(mapping, "device"));
-	const char *mode = json_string_value(json_object_get(mapping, "mode"));
-	char *format;
 
 	if (device && strcmp(device, "flash") == 0)
-		return (!mode || strcmp(mode, "split") == 0) &&
-		       take_file(json_object_get(mapping, "executable"), &f->code,
-				 &f->code_format) &&
-		       take_file(json_object_get(mapping, "nvram-template"), &f->variables,
-				 &f->variables_format);
-	if (!device || strcmp(device, "memory") != 0 || !take_file(mapping, &f->code, &format))
-		return false;
-	free(format);
-	return true;
+		return take_flash(mapping, f);
+	return device && strcmp(device, "memory") == 0 &&
+	       take_file(mapping, &f->code, &f->code_format);
 }
 
-static bool fits(json_t *json, const char *arch, const char *machine)
+/* ---- the best one ---- */
+
+/* PASSED_OVER: only where it is asked for. */
+enum rank { UNFIT, PASSED_OVER, CONFIDENTIAL, PLAIN };
+
+struct search {
+	const struct firmware_use *use;
+	char *machine; /* versioned */
+	struct nvram nvram;
+	struct firmware best;
+	enum rank rank;
+	char *passed_over; /* the descriptors, for the message */
+};
+
+static bool is_recorded(const struct nvram *nvram, const struct firmware *f)
+{
+	return f->variables && strcmp(nvram->code, f->code) == 0 &&
+	       strcmp(nvram->variables, f->variables) == 0;
+}
+
+/* Variables of which is not known what they were made with: they stay where they are. */
+static bool may_be_of(const struct search *s, const struct firmware *f)
+{
+	char *path = f->variables ? nvram_path(s->use->home, f) : xstrdup("");
+	bool may = strcmp(path, s->nvram.path) == 0 && nvram_fits(s->use->home, f);
+
+	free(path);
+	return may;
+}
+
+/* "amd-sev" says what plain firmware can do, too; the others are in what is made for that alone. */
+static enum rank rank(const struct search *s, json_t *features, const struct firmware *f)
+{
+	if (s->use->descriptor)
+		return PLAIN;
+	if (s->nvram.path && s->nvram.code)
+		return is_recorded(&s->nvram, f) ? PLAIN : UNFIT;
+	if (has_string(features, "requires-smm") || !f->variables)
+		return PASSED_OVER;
+	if (s->nvram.path && !may_be_of(s, f))
+		return UNFIT;
+	return has_string(features, "intel-tdx") || has_string(features, "amd-sev-snp")
+		       ? CONFIDENTIAL
+		       : PLAIN;
+}
+
+static bool fits(const struct search *s, json_t *json)
 {
 	return has_string(json_object_get(json, "interface-types"), "uefi") &&
-	       !has_string(json_object_get(json, "features"), "requires-smm") &&
-	       has_target(json_object_get(json, "targets"), arch, machine);
+	       has_target(json_object_get(json, "targets"), s->use->arch, s->machine);
 }
 
-bool firmware_find(const char *arch, const char *machine, struct firmware *firmware, char **why)
+static void note_passed_over(struct search *s, const char *path)
+{
+	char *list = xasprintf("%s%s%s", s->passed_over ? s->passed_over : "",
+			       s->passed_over ? ", " : "", path);
+
+	free(s->passed_over);
+	s->passed_over = list;
+}
+
+static void consider(struct search *s, const char *path)
+{
+	struct firmware f = {0};
+	json_t *json = load(path);
+	enum rank r = UNFIT;
+
+	if (fits(s, json) && take_mapping(json_object_get(json, "mapping"), &f))
+		r = rank(s, json_object_get(json, "features"), &f);
+	if (r == PASSED_OVER)
+		note_passed_over(s, path);
+	if (r > PASSED_OVER && r > s->rank) {
+		firmware_free(&s->best);
+		s->best = f;
+		s->rank = r;
+	} else {
+		firmware_free(&f);
+	}
+	json_decref(json);
+}
+
+static void consider_all(struct search *s)
 {
 	struct descriptors all = list_descriptors();
-	char *name = versioned(machine);
-	bool found = false;
 
-	*firmware = (struct firmware){0};
-	for (size_t i = 0; i < all.count && !found; i++) {
-		json_t *json = load(all.paths[i]);
-
-		found = fits(json, arch, name) &&
-			take_mapping(json_object_get(json, "mapping"), firmware);
-		if (!found)
-			firmware_free(firmware);
-		json_decref(json);
-	}
-	if (!found)
-		*why = xasprintf("no UEFI firmware for the machine %s of %s is described in "
-				 "/usr/share/qemu/firmware or /etc/qemu/firmware; install ovmf, "
-				 "edk2 or what your system calls it",
-				 machine, arch);
+	for (size_t i = 0; i < all.count; i++)
+		consider(s, all.paths[i]);
 	descriptors_free(&all);
-	free(name);
-	return found;
+}
+
+/* Malloc'd. */
+static char *none_found(const struct search *s)
+{
+	const struct nvram *n = &s->nvram;
+
+	if (s->use->descriptor)
+		return xasprintf("%s does not describe UEFI firmware for the machine %s of %s, or "
+				 "a file of it is not there",
+				 s->use->descriptor, s->use->machine, s->use->arch);
+	if (n->path && n->code)
+		return xasprintf("%s is of other firmware than there is: it was made with %s and "
+				 "%s; install that again, or name the descriptor of another one "
+				 "as \"firmware\", or remove %s: the guest's boot entries are "
+				 "lost then",
+				 n->path, n->code, n->variables, n->path);
+	if (n->path)
+		return xasprintf("%s is of other firmware than there is: none for the machine %s "
+				 "of %s has variables of that size; install the one that it was "
+				 "made with, or remove it: the guest's boot entries are lost then",
+				 n->path, s->use->machine, s->use->arch);
+	return xasprintf("no UEFI firmware for the machine %s of %s is described in "
+			 "/usr/share/qemu/firmware or /etc/qemu/firmware; install ovmf, edk2 or "
+			 "what your system calls it%s%s",
+			 s->use->machine, s->use->arch,
+			 s->passed_over ? "; what needs SMM or keeps no variables is used only "
+					  "where \"firmware\" names it: "
+					: "",
+			 s->passed_over ? s->passed_over : "");
+}
+
+/* Malloc'd; NULL: they do, or there are none. */
+static char *cannot_share(const struct search *s)
+{
+	char *path, *why = NULL;
+
+	if (!s->best.variables || nvram_fits(s->use->home, &s->best))
+		return NULL;
+	path = nvram_path(s->use->home, &s->best);
+	why = xasprintf("%s is of other firmware than %s: its size is not that of %s; remove it to "
+			"begin with new variables, without the guest's boot entries",
+			path, s->best.code, s->best.variables);
+	free(path);
+	return why;
+}
+
+bool firmware_find(const struct firmware_use *use, struct firmware *firmware, char **why)
+{
+	struct search s = {
+		.use = use, .machine = versioned(use->machine), .nvram = nvram_look(use->home)};
+
+	if (use->descriptor)
+		consider(&s, use->descriptor);
+	else
+		consider_all(&s);
+	*why = s.rank == UNFIT ? none_found(&s) : cannot_share(&s);
+	*firmware = s.best;
+	nvram_free(&s.nvram);
+	free(s.passed_over);
+	free(s.machine);
+	return !*why;
 }
 
 void firmware_free(struct firmware *firmware)

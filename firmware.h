@@ -9,17 +9,25 @@
 
 struct firmware {
 	char *code, *code_format;
-	/* What a new VM's variables are copied from; NULL: the firmware is not in flash memory but
-	 * loaded by -bios, and keeps none. */
+	bool flash; /* else it is loaded by -bios */
+	/* What a new VM's variables are copied from; NULL: it keeps none. */
 	char *variables, *variables_format;
 };
 
+/* For whom it is. */
+struct firmware_use {
+	const char *arch, *machine; /* as QEMU names them */
+	const char *home;	    /* the VM's state directory, with its variables */
+	const char *descriptor;	    /* the only one that counts, whatever it needs; NULL: any */
+};
+
 /*
- * The first firmware that fits an architecture and a machine, as QEMU names them, and wants nothing
- * from it that has to be set up (no SMM). False: there is none, and *why gets a malloc'd sentence.
- * firmware_free() either way.
+ * The firmware that the VM's variables were made with; for a VM that has none yet, the first one
+ * that fits, keeps variables and needs no SMM, one that is not made for confidential computing if
+ * there is such a one. False: there is none, and *why gets a malloc'd sentence. firmware_free()
+ * either way.
  */
-bool firmware_find(const char *arch, const char *machine, struct firmware *firmware, char **why);
+bool firmware_find(const struct firmware_use *use, struct firmware *firmware, char **why);
 void firmware_free(struct firmware *firmware);
 
 /*

@@ -327,12 +327,12 @@ void ladder_free(struct ladder *ladder)
 char *rung_format(const struct rung *rung)
 {
 	const char *name = actions[rung->action].name;
-	const char *time = timespan_format(rung->wait).s;
+	const struct timespan_text time = timespan_format(rung->wait);
 	bool silent = rung->wait == actions[rung->action].wait &&
 		      (rung->wait == 0 || rung->wait == FOREVER);
 
 	return xasprintf("%s%s%s%s%s", name, rung->arg ? ":" : "", rung->arg ? rung->arg : "",
-			 silent ? "" : " ", silent ? "" : time);
+			 silent ? "" : " ", silent ? "" : time.s);
 }
 
 char *ladder_format(const struct ladder *ladder)

@@ -17,6 +17,7 @@
 #include "adapter.h"
 #include "log.h"
 #include "moved.h"
+#include "printable.h"
 #include "options.h"
 #include "outcome.h"
 #include "reach.h"
@@ -339,8 +340,8 @@ static void is_down(struct lifecycle *l, struct job *job)
 	else if (bad)
 		log_error("%s is down, but was not shut down: %s", job->name, end->words);
 	else
-		printf("%s: stopped%s%s (%s)\n", job->name, told ? ": " : "",
-		       told ? end->words : "", took(job->asked).s);
+		say("%s: stopped%s%s (%s)", job->name, told ? ": " : "", told ? end->words : "",
+		    took(job->asked).s);
 }
 
 /* It has a supervisor by now, which does not know. */
@@ -389,7 +390,7 @@ static void was_down(struct lifecycle *l, struct job *job)
 			"%s is not running, and the init adapter could not keep it so (status %d)",
 			job->name, job->adapter_status);
 	else if (!job->quiet)
-		printf("%s is not running\n", job->name);
+		say("%s is not running", job->name);
 }
 
 /* The supervisor that was to take it over would start it anew: it is called off. */
@@ -486,8 +487,8 @@ static void begin_start(struct lifecycle *l, struct job *job)
 	case VM_RUNNING:
 	case VM_PAUSED:
 		over(l, job, 0);
-		printf("%s is %s already (pid %d)\n", job->name, vm_state_word(job->now.state),
-		       job->now.pid);
+		say("%s is %s already (pid %d)", job->name, vm_state_word(job->now.state),
+		    job->now.pid);
 		break;
 	case VM_STOPPING:
 		over(l, job, EXIT_FAILURE);
@@ -544,8 +545,8 @@ static void look_start(struct lifecycle *l, struct job *job)
 		look_absent(l, job);
 	} else if (is_ready(&job->now)) {
 		over(l, job, 0);
-		printf("%s: %s (pid %d, %s)\n", job->name, vm_state_word(job->now.state),
-		       job->now.pid, took(job->asked).s);
+		say("%s: %s (pid %d, %s)", job->name, vm_state_word(job->now.state), job->now.pid,
+		    took(job->asked).s);
 	} else if (job->now.state == VM_UNMANAGED && job->adopting) {
 		look_adoption(l, job);
 	} else if (job->now.state == VM_UNMANAGED) {
@@ -833,15 +834,6 @@ static int add_named(struct lifecycle *l, const struct call *call)
 	return status;
 }
 
-static int64_t parse_within(const char *text)
-{
-	int64_t ms;
-
-	if (!timespan_parse(text, &ms))
-		fatalx(EX_USAGE, "--within %s: not a time: %s", text, TIMESPAN_IS);
-	return ms;
-}
-
 /* Returns true. */
 static bool parse_order(struct lifecycle *l, const struct call *call)
 {
@@ -871,7 +863,7 @@ static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_ki
 		else if (option == 'p')
 			l->parallel = (size_t)call_number(call, "parallel", optarg, 1, 100000);
 		else if (option == 'w')
-			l->within = parse_within(optarg);
+			l->within = call_time(call, "within", optarg);
 		else if (option == 'd')
 			l->discard = true;
 		else

@@ -8,10 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "printable.h"
 
 #define REPEAT_SECONDS 1
 #define RECENT	       16
@@ -32,6 +35,7 @@ static struct {
 	enum log_level max;
 	bool journal;
 	int fd;
+	bool socket;
 	bool cut;	    /* in the middle of the last line */
 	unsigned long lost; /* lines that standard error did not take */
 	struct recent recent[RECENT];
@@ -59,10 +63,13 @@ void log_open(const char *program, enum log_level max)
 
 void log_never_wait(void)
 {
-	int fd = isatty(STDERR_FILENO)
-			 ? open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
-			 : -1;
+	struct stat st = {0};
+	int fd = -1;
 
+	fstat(STDERR_FILENO, &st);
+	logger.socket = S_ISSOCK(st.st_mode);
+	if (S_ISFIFO(st.st_mode) || isatty(STDERR_FILENO))
+		fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd >= 0)
 		logger.fd = fd;
 }
@@ -78,8 +85,8 @@ const char *log_vm_name(void)
 }
 
 /*
- * A supervisor that hangs in write(2) because its logger hangs hears no signal. O_NONBLOCK would be
- * seen by QEMU, with which the descriptor is shared; poll first, then, and lose the line.
+ * A supervisor that hangs in write(2) because its logger hangs hears no signal: the line is lost.
+ * The poll is for a descriptor of which log_never_wait() could make none that does not wait.
  */
 static void put_line(enum log_level level, const char *text)
 {
@@ -96,7 +103,8 @@ static void put_line(enum log_level level, const char *text)
 		snprintf(prio, sizeof(prio), "<%d>", (int)level);
 	len = snprintf(line, sizeof(line), "%s%s%s: %s%s%s\n", logger.cut ? "\n" : "", prio,
 		       logger.program, logger.vm, logger.vm[0] ? ": " : "", text);
-	written = write(logger.fd, line, (size_t)len);
+	written = logger.socket ? send(logger.fd, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL)
+				: write(logger.fd, line, (size_t)len);
 	if (written >= 0)
 		logger.cut = written > 0 && written < len;
 	if (written < len)
@@ -122,14 +130,6 @@ void log_flush(void)
 {
 	for (size_t i = 0; i < RECENT; i++)
 		tell_repeated(&logger.recent[(logger.next + i) % RECENT]);
-}
-
-/* Control characters come from QEMU's and other programs' words; a line must stay one line. */
-static void clean(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			*text = ' ';
 }
 
 static struct recent *find_recent(const char *text)
@@ -184,7 +184,7 @@ static void log_text(enum log_level level, char *text)
 	struct recent *r;
 	struct timespec now;
 
-	clean(text);
+	printable(text);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	r = find_recent(text);
 	if (r && only_counted(r, now.tv_sec))

@@ -19,9 +19,9 @@ enum log_level {
 void log_open(const char *program, enum log_level max);
 
 /*
- * For a process that must never wait for whoever reads its log. Of a terminal poll(2) says that it
- * takes something, and write(2) waits for the rest: from here on it has a description of our own,
- * which does not wait and which QEMU does not share.
+ * For a process that must never wait for whoever reads its log. What poll(2) says of a terminal
+ * holds for one byte, and of a pipe until somebody else writes to it: from here on it has a
+ * description of our own, which does not wait and which QEMU does not share.
  */
 void log_never_wait(void);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "printable.h"
 
 static struct {
 	int socket;
@@ -148,6 +149,7 @@ void notify_status(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text + len, sizeof(text) - len, fmt, ap);
 	va_end(ap);
+	printable(text);
 	send_message(text);
 }
 

@@ -35,10 +35,11 @@
 #include "vmlock.h"
 #include "xalloc.h"
 
-#define DRAIN_MS      1000 /* for QEMU's last words, after its end */
-#define REEXEC_MS     10   /* between tries while QEMU is to answer, or in the middle of a line */
-#define REEXEC_TRIES  100  /* then without its answers, or without that connection */
-#define LOOP_TRIES    10   /* of an event loop that fails */
+#define HINT_MS	      10000 /* without an answer, after which a wrapper is suspected */
+#define DRAIN_MS      1000  /* for QEMU's last words, after its end */
+#define REEXEC_MS     10    /* between tries while QEMU is to answer, or in the middle of a line */
+#define REEXEC_TRIES  100   /* then without its answers, or without that connection */
+#define LOOP_TRIES    10    /* of an event loop that fails */
 #define LOOP_AGAIN_MS 100
 #define BATCH	      64
 #define TICKS_MAX     2 /* of systemd's watchdog, for an answer of QEMU's: its period */
@@ -105,6 +106,26 @@ static void on_unanswered_timer(evutil_socket_t fd, short what, void *arg)
 	events_await_no_longer(s);
 	if (counts)
 		report_ready(s);
+}
+
+/* QEMU itself has taken what we added to its arguments; a script may have dropped it. */
+static bool is_wrapper(const char *command)
+{
+	const char *slash = strrchr(command, '/');
+
+	return strncmp(slash ? slash + 1 : command, "qemu-", strlen("qemu-")) != 0;
+}
+
+static void on_hint_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+	const char *command = s->options.command[0];
+
+	(void)fd, (void)what;
+	log_warnx("QMP does not answer: does %s pass its arguments on (exec qemu-system-... "
+		  "\"$@\")?",
+		  command);
+	notify_status("QMP does not answer: does %s pass its arguments on?", command);
 }
 
 /* ---- signals ---- */
@@ -522,6 +543,7 @@ static void prepare(struct supervisor *s)
 	s->drain_timer = new_timer(s, on_drain_timer);
 	s->kill_timer = new_timer(s, actions_on_kill_timer);
 	s->unanswered_timer = new_timer(s, on_unanswered_timer);
+	s->hint_timer = new_timer(s, on_hint_timer);
 	s->back_timer = new_timer(s, actions_on_back_timer);
 	s->reconnect_timer = new_timer(s, events_on_reconnect);
 	s->reexec_timer = new_timer(s, on_reexec);
@@ -740,6 +762,8 @@ static void supervise(struct supervisor *s)
 	notify_status(s->adopted ? "Taking over" : "Starting");
 	if (s->options.boot_timeout != FOREVER && !(s->qmp_seen && s->ready))
 		timespan_arm(s->unanswered_timer, s->options.boot_timeout);
+	if (!s->adopted && !s->qmp_seen && is_wrapper(s->options.command[0]))
+		timespan_arm(s->hint_timer, HINT_MS);
 	report_pulse(s);
 	if (notify_watchdog_period() > 0)
 		timespan_arm(s->watchdog_timer, notify_watchdog_period() / 2);
@@ -749,11 +773,11 @@ static void supervise(struct supervisor *s)
 
 static void release(struct supervisor *s)
 {
-	struct event *events[] = {s->signal_event,     s->changed_event,  s->climb_timer,
-				  s->pulse_timer,      s->watchdog_timer, s->drain_timer,
-				  s->kill_timer,       s->back_timer,	  s->reconnect_timer,
-				  s->unanswered_timer, s->exec_event,	  s->gone_event,
-				  s->reexec_timer,     s->state_timer,	  s->beat_timer};
+	struct event *events[] = {
+		s->signal_event,    s->changed_event,	 s->climb_timer, s->pulse_timer,
+		s->watchdog_timer,  s->drain_timer,	 s->kill_timer,	 s->back_timer,
+		s->reconnect_timer, s->unanswered_timer, s->hint_timer,	 s->exec_event,
+		s->gone_event,	    s->reexec_timer,	 s->state_timer, s->beat_timer};
 
 	qmp_free(s->qmp);
 	guest_free(s->guest);

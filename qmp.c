@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "jsontext.h"
 #include "log.h"
 #include "timespan.h"
 #include "xalloc.h"
@@ -32,6 +33,8 @@ struct qmp {
 	struct command *commands; /* oldest first, as QEMU answers them */
 	json_int_t last_id;
 	bool garbage_told;
+	const char *line; /* that is being heard, or NULL */
+	size_t line_len;
 };
 
 const char *qmp_why(enum qmp_result result, json_t *value)
@@ -123,16 +126,19 @@ static void garbage(struct qmp *qmp, const char *what)
 	qmp->garbage_told = true;
 }
 
-static void take_answer(struct qmp *qmp, json_t *id, json_t *line)
+static void take_answer(struct qmp *qmp, json_t *id, json_t *line, const char *text, size_t len)
 {
 	json_t *error = json_object_get(line, "error");
 	struct command *command = take_command(qmp, json_integer_value(id));
 
-	if (command)
+	if (command) {
+		qmp->line = text;
+		qmp->line_len = len;
 		finish(command, error ? QMP_ERROR : QMP_OK,
 		       error ? error : json_object_get(line, "return"));
-	else if (!json_is_integer(id) || json_integer_value(id) > qmp->last_id ||
-		 json_integer_value(id) <= 0)
+		qmp->line = NULL;
+	} else if (!json_is_integer(id) || json_integer_value(id) > qmp->last_id ||
+		   json_integer_value(id) <= 0)
 		garbage(qmp, "an answer to no command of ours");
 	/* else: it comes after its time was over */
 }
@@ -152,17 +158,29 @@ static void on_capabilities(void *arg, enum qmp_result result, json_t *value)
 	qmp->callbacks->ready(qmp->arg);
 }
 
-static struct command *send_command(struct qmp *qmp, const char *name, json_t *arguments,
+/* arguments is JSON text, or NULL. */
+static void write_command(struct qmp *qmp, const struct command *command, const char *arguments)
+{
+	json_t *line = xcheck(json_pack("{s:s, s:I}", "execute", command->name, "id", command->id));
+	char *json = xcheck(json_dumps(line, JSON_COMPACT)), *text;
+
+	json[strlen(json) - 1] = '\0'; /* the brace that closes it */
+	text = xasprintf("%s%s%s}\n", json, arguments ? ",\"arguments\":" : "",
+			 arguments ? arguments : "");
+	channel_write(qmp->channel, text);
+	free(text);
+	free(json);
+	json_decref(line);
+}
+
+static struct command *send_command(struct qmp *qmp, const char *name, const char *arguments,
 				    int timeout_ms, qmp_reply_fn reply, void *arg)
 {
 	struct command *command = xcalloc(1, sizeof(*command)), **last = &qmp->commands;
-	json_t *line = xcheck(json_pack("{s:s, s:I}", "execute", name, "id", ++qmp->last_id));
 
-	if (arguments)
-		json_object_set_new(line, "arguments", arguments);
 	*command = (struct command){
 		.qmp = qmp,
-		.id = qmp->last_id,
+		.id = ++qmp->last_id,
 		.name = xstrdup(name),
 		.reply = reply,
 		.arg = arg,
@@ -173,16 +191,23 @@ static struct command *send_command(struct qmp *qmp, const char *name, json_t *a
 	while (*last)
 		last = &(*last)->next;
 	*last = command;
-	channel_write_json(qmp->channel, line);
-	json_decref(line);
+	write_command(qmp, command, arguments);
 	return command;
+}
+
+/* NULL: it is not a string, or has a NUL in it. */
+static const char *whole_string(json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return text && strlen(text) == json_string_length(value) ? text : NULL;
 }
 
 static void on_line(void *arg, const char *text, size_t len)
 {
 	struct qmp *qmp = arg;
-	json_t *line = json_loadb(text, len, 0, NULL);
-	const char *event = json_string_value(json_object_get(line, "event"));
+	json_t *line = jsontext_parse(text, len);
+	const char *event = whole_string(json_object_get(line, "event"));
 	json_t *id = json_object_get(line, "id");
 
 	if (!json_is_object(line))
@@ -195,7 +220,7 @@ static void on_line(void *arg, const char *text, size_t len)
 	else if (event)
 		qmp->callbacks->event(qmp->arg, event, line);
 	else if (json_object_get(line, "return") || json_object_get(line, "error"))
-		take_answer(qmp, id, line);
+		take_answer(qmp, id, line, text, len);
 	else
 		garbage(qmp, "a line that is neither an answer nor an event");
 	json_decref(line);
@@ -269,23 +294,35 @@ bool qmp_is_awaited(const struct qmp *qmp)
 bool qmp_command(struct qmp *qmp, const char *command, json_t *arguments, int timeout_ms,
 		 qmp_reply_fn reply, void *arg)
 {
-	if (!qmp_is_ready(qmp)) {
-		json_decref(arguments);
-		return false;
-	}
-	send_command(qmp, command, arguments, timeout_ms, reply, arg);
-	return true;
+	char *text = arguments ? xcheck(json_dumps(arguments, JSON_COMPACT)) : NULL;
+	bool sent = qmp_command_text(qmp, command, text, timeout_ms, reply, arg);
+
+	json_decref(arguments);
+	free(text);
+	return sent;
+}
+
+bool qmp_command_text(struct qmp *qmp, const char *command, const char *arguments, int timeout_ms,
+		      qmp_reply_fn reply, void *arg)
+{
+	bool ready = qmp_is_ready(qmp);
+
+	if (ready)
+		send_command(qmp, command, arguments, timeout_ms, reply, arg);
+	return ready;
 }
 
 bool qmp_await(struct qmp *qmp, const char *command, json_t *arguments, int late_ms,
 	       qmp_reply_fn reply, void *arg)
 {
-	if (!qmp_is_ready(qmp)) {
-		json_decref(arguments);
-		return false;
-	}
-	send_command(qmp, command, arguments, late_ms, reply, arg)->awaited = true;
-	return true;
+	char *text = arguments ? xcheck(json_dumps(arguments, JSON_COMPACT)) : NULL;
+	bool ready = qmp_is_ready(qmp);
+
+	if (ready)
+		send_command(qmp, command, text, late_ms, reply, arg)->awaited = true;
+	json_decref(arguments);
+	free(text);
+	return ready;
 }
 
 static void begin_again(struct event *timer, int ms)
@@ -301,4 +338,9 @@ void qmp_slept(struct qmp *qmp)
 	begin_again(qmp->setup_timeout, qmp->setup_ms);
 	for (struct command *command = qmp->commands; command; command = command->next)
 		begin_again(command->timeout, command->timeout_ms);
+}
+
+const char *qmp_returned(const struct qmp *qmp, size_t *len)
+{
+	return jsontext_member(qmp->line, qmp->line_len, "return", len);
 }

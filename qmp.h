@@ -96,6 +96,13 @@ bool qmp_await(struct qmp *qmp, const char *command, json_t *arguments, int late
 /* We did not run for a while: every answer that is awaited has its time again. NULL is fine. */
 void qmp_slept(struct qmp *qmp);
 
+/* The same with arguments (borrowed, NULL: none) that are sent as they stand: a JSON object. */
+bool qmp_command_text(struct qmp *qmp, const char *command, const char *arguments, int timeout_ms,
+		      qmp_reply_fn reply, void *arg);
+
+/* In a qmp_reply_fn with QMP_OK: the value as QEMU wrote it. Borrowed until that returns. */
+const char *qmp_returned(const struct qmp *qmp, size_t *len);
+
 /* The "desc" of a QMP_ERROR's value, or "no answer in time", "connection lost". Borrowed. */
 const char *qmp_why(enum qmp_result result, json_t *value);
 

@@ -1,6 +1,9 @@
 /* vmconf list, show, check, command, status, qmp, log: what there is, and what it does. */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,10 +20,12 @@
 #include "adapter.h"
 #include "ask.h"
 #include "diskmoves.h"
+#include "jsontext.h"
 #include "ladder.h"
 #include "lifecycle.h"
 #include "log.h"
 #include "moved.h"
+#include "printable.h"
 #include "program.h"
 #include "quote.h"
 #include "timespan.h"
@@ -31,7 +36,8 @@
 
 #define QMP_MS	       2000
 #define AGENT_MS       2000
-#define BEFORE_QEMU_MS 10000 /* of a start, at most */
+#define COMMAND_MS     180000 /* of qmp, unless --within says otherwise */
+#define BEFORE_QEMU_MS 10000  /* of a start, at most */
 #define GOES_ON	       "; the init system tries again and again"
 #define MANY	       500 /* VMs, for which a second process pays off in a list */
 
@@ -59,8 +65,10 @@ static int known_operand(const struct call *call)
 static void print_json(json_t *value)
 {
 	char *text = xcheck(json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY));
+	char *safe = printable_json(text);
 
-	puts(text);
+	puts(safe);
+	free(safe);
 	free(text);
 }
 
@@ -418,6 +426,29 @@ int cmd_command(struct call *call)
 	return status;
 }
 
+/* QEMU's own words are in it, too. */
+static int print_log(const struct store *store, const char *name, const char *follow)
+{
+	int ends[2], status = 0;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		fatal(EX_OSERR, "no pipe for the log of %s", name);
+	pid = fork();
+	if (pid < 0)
+		fatal(EX_OSERR, "cannot read the log of %s", name);
+	if (pid == 0) {
+		dup2(ends[1], STDOUT_FILENO);
+		_exit(adapter_run(store, "log", name, follow));
+	}
+	close(ends[1]);
+	printable_copy(ends[0], stdout, "");
+	close(ends[0]);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return adapter_status(status);
+}
+
 int cmd_log(struct call *call)
 {
 	static const struct option options[] = {{"follow", no_argument, NULL, 'f'},
@@ -429,9 +460,7 @@ int cmd_log(struct call *call)
 		follow = "--follow";
 	call_operands(call, 1, 1);
 	status = known_operand(call);
-	if (status != 0)
-		return status;
-	return adapter_run(&call->store, "log", call->argv[0], follow);
+	return status ? status : print_log(&call->store, call->argv[0], follow);
 }
 
 /* ---- check ---- */
@@ -443,6 +472,18 @@ static bool check_file(const struct vm *vm, const char *key, const char *path)
 	if (!there)
 		log_error("%s: %s: %s is not there", vm->file, key, path);
 	return there;
+}
+
+/* Of "uefi": there is some, and it is the one that the VM's variables were made with. */
+static bool check_firmware(const struct vm *vm)
+{
+	char *why = NULL, **argv = vm_command(vm, &why);
+
+	if (!argv)
+		log_error("%s: firmware: %s", vm->file, why);
+	vm_command_free(argv);
+	free(why);
+	return argv != NULL;
 }
 
 /* As the supervisor executes it, in the state directory. */
@@ -499,7 +540,7 @@ static bool check_files(const struct vm *vm)
 {
 	bool good = check_file(vm, "kernel", vm->kernel);
 
-	good = check_file(vm, "firmware", vm->firmware_path) && good;
+	good = check_file(vm, "firmware", vm->firmware_path) && check_firmware(vm) && good;
 	good = check_file(vm, "initrd", vm->initrd) && good;
 	good = check_file(vm, "cdrom", vm->cdrom.path) && good;
 	for (size_t i = 0; i < vm->disk_count; i++) {
@@ -635,9 +676,15 @@ static json_t *ask_run_state(const struct store *store, const char *name, const 
 	return state;
 }
 
-/* Addresses others can reach: neither loopback nor link-local. */
-static bool is_useful(const char *address)
+/* Addresses others can reach: neither loopback nor link-local. A guest may say anything. */
+static bool is_useful(json_t *value)
 {
+	const char *address = json_string_value(value);
+	unsigned char bytes[sizeof(struct in6_addr)];
+
+	if (!address || strlen(address) != json_string_length(value) ||
+	    (inet_pton(AF_INET, address, bytes) != 1 && inet_pton(AF_INET6, address, bytes) != 1))
+		return false;
 	return strncmp(address, "127.", 4) != 0 && strcmp(address, "::1") != 0 &&
 	       strncasecmp(address, "fe80:", 5) != 0;
 }
@@ -654,7 +701,7 @@ static json_t *ask_addresses(const struct store *store, const char *name)
 		{
 			json_t *ip = json_object_get(address, "ip-address");
 
-			if (json_is_string(ip) && is_useful(json_string_value(ip)))
+			if (is_useful(ip))
 				json_array_append(list, ip);
 		}
 	}
@@ -665,7 +712,7 @@ static json_t *ask_addresses(const struct store *store, const char *name)
 static void print_field(const char *field, const char *text)
 {
 	if (*text)
-		printf("%-12s %s\n", field, text);
+		say("%-12s %s", field, text);
 }
 
 static void print_status(const char *name, const struct vm_status *status, json_t *more)
@@ -683,9 +730,9 @@ static void print_status(const char *name, const struct vm_status *status, json_
 	print_field("run state", run_state ? run_state : "");
 	print_field("doing", status->doing);
 	if (status->pid)
-		printf("%-12s %d\n", "pid", status->pid);
+		say("%-12s %d", "pid", status->pid);
 	if (status->supervisor)
-		printf("%-12s %d\n", "supervisor", status->supervisor);
+		say("%-12s %d", "supervisor", status->supervisor);
 	if (status->pid && status->started) {
 		format_uptime(status, text, sizeof(text));
 		print_field("uptime", text);
@@ -697,13 +744,13 @@ static void print_status(const char *name, const struct vm_status *status, json_
 	json_array_foreach(json_object_get(more, "addresses"), i, address)
 		print_field("address", json_string_value(address));
 	json_array_foreach(json_object_get(more, "moved"), i, disk)
-		printf("%-12s the guest is on %s, not on %s of the definition\n", "moved",
+		say("%-12s the guest is on %s, not on %s of the definition", "moved",
 		       json_string_value(json_object_get(disk, "file")),
 		       json_string_value(json_object_get(disk, "disk")));
 	if (status->end.known && !vm_state_is_up(status->state)) {
 		strftime(when, sizeof(when), "%F %T", localtime_r(&status->end.when, &tm));
-		printf("%-12s %s: %s (status %d)\n", "last end", when, status->end.words,
-		       status->end.status);
+		say("%-12s %s: %s (status %d)", "last end", when, status->end.words,
+		    status->end.status);
 	}
 }
 
@@ -739,59 +786,99 @@ int cmd_status(struct call *call)
 
 /* ---- qmp ---- */
 
-static int run_qmp(const struct call *call, const char *command, json_t *arguments)
+/* As QEMU wrote it: no number is rounded. */
+static void print_returned(const struct ask *ask, json_t *value)
+{
+	const char *text = ask_returned(ask);
+	char *pretty = NULL, *safe;
+	size_t size;
+	FILE *out;
+
+	if (!text) {
+		print_json(value);
+		return;
+	}
+	out = xcheck(open_memstream(&pretty, &size));
+	jsontext_print(text, strlen(text), out);
+	fclose(out);
+	safe = printable_json(xcheck(pretty));
+	puts(safe);
+	free(safe);
+	free(pretty);
+}
+
+static bool tell_result(const struct ask *ask, const char *name, const char *command,
+			enum qmp_result result, json_t *value)
+{
+	/* It may end QEMU before it has answered. */
+	if (result == QMP_LOST && strcmp(command, "quit") == 0)
+		return true;
+	if (result == QMP_OK)
+		print_returned(ask, value);
+	else if (result == QMP_TIMEOUT)
+		log_error("%s: %s: no answer in time; QEMU may still be at it (--within TIME waits "
+			  "longer)",
+			  name, command);
+	else
+		log_error("%s: %s: %s", name, command, qmp_why(result, value));
+	return result == QMP_OK;
+}
+
+static int run_qmp(const struct call *call, const char *command, const char *arguments,
+		   int64_t within)
 {
 	const char *name = call->argv[0], *why;
 	struct ask *ask = ask_open(&call->store, name, QMP_MS, &why);
-	bool asks = strncmp(command, "query-", strlen("query-")) == 0;
-	json_t *value = NULL, *disks;
+	bool asks = strncmp(command, "query-", strlen("query-")) == 0, good;
 	enum qmp_result result;
+	json_t *value = NULL, *disks;
 	char *home;
 
 	if (!ask) {
 		log_error("%s: %s", name, why);
-		json_decref(arguments);
 		return EXIT_FAILURE;
 	}
 	home = store_path(&call->store, name, "");
 	disks = asks ? NULL : diskmoves_before(ask, home);
-	result = ask_qmp(ask, command, arguments, 0, &value);
+	result = ask_qmp(ask, command, arguments,
+			 within == FOREVER ? 0 : (int)MIN(MAX(within, 1), INT_MAX), &value);
+	good = tell_result(ask, name, command, result, value);
 	diskmoves_after(ask, name, home, disks);
 	free(home);
-	if (result == QMP_OK)
-		print_json(value);
-	/* "quit" may end QEMU before it has answered. */
-	else if (result != QMP_LOST || strcmp(command, "quit") != 0)
-		log_error("%s: %s: %s", name, command, qmp_why(result, value));
 	json_decref(value);
 	ask_close(ask);
-	return result == QMP_OK || (result == QMP_LOST && strcmp(command, "quit") == 0)
-		       ? 0
-		       : EXIT_FAILURE;
+	return good ? 0 : EXIT_FAILURE;
+}
+
+static void check_arguments(const char *text)
+{
+	json_t *value = jsontext_parse(text, strlen(text));
+
+	if (!json_is_object(value))
+		fatalx(EX_USAGE, "the arguments of a QMP command are a JSON object, not %s", text);
+	json_decref(value);
 }
 
 int cmd_qmp(struct call *call)
 {
+	static const struct option options[] = {{"within", required_argument, NULL, 'w'},
+						{NULL, 0, NULL, 0}};
+	int64_t within = COMMAND_MS;
 	struct vm_status now;
-	json_t *arguments = NULL;
 	int status;
 
-	call_option(call, NULL);
+	while (call_option(call, options) != -1)
+		within = call_time(call, "within", optarg);
 	call_operands(call, 2, 3);
 	status = known_operand(call);
 	if (status != 0)
 		return status;
-	if (call->argc == 3) {
-		arguments = json_loads(call->argv[2], 0, NULL);
-		if (!json_is_object(arguments))
-			fatalx(EX_USAGE, "the arguments of a QMP command are a JSON object, not %s",
-			       call->argv[2]);
-	}
+	if (call->argc == 3)
+		check_arguments(call->argv[2]);
 	vm_status_read(&call->store, call->argv[0], &now);
 	if (!vm_state_is_up(now.state)) {
 		tell_down(call->argv[0], &now);
-		json_decref(arguments);
 		return EXIT_FAILURE;
 	}
-	return run_qmp(call, call->argv[1], arguments);
+	return run_qmp(call, call->argv[1], call->argc == 3 ? call->argv[2] : NULL, within);
 }

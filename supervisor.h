@@ -105,6 +105,7 @@ struct supervisor {
 	struct event *drain_timer;
 	struct event *kill_timer;
 	struct event *unanswered_timer; /* until QEMU has answered and the VM is ready */
+	struct event *hint_timer;
 	struct event *back_timer;
 	struct event *reexec_timer;
 	struct event *state_timer; /* while state.json cannot be written */

@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "paths.h"
+#include "printable.h"
 #include "timespan.h"
 #include "vmfile.h"
 #include "words.h"
@@ -40,15 +41,12 @@ struct place {
 	size_t index;
 };
 
-/* Takes line. Whoever wrote the file may not write to our terminal: no C0, DEL or C1 (in UTF-8). */
+/* Takes line. */
 static void add_line(struct vm_problems *problems, char *line)
 {
-	for (unsigned char *p = (unsigned char *)line; *p; p++)
-		if (*p < ' ' || *p == 0x7f || (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0))
-			*p = '?';
 	problems->lines =
 		xreallocarray(problems->lines, problems->count + 1, sizeof(problems->lines[0]));
-	problems->lines[problems->count++] = line;
+	problems->lines[problems->count++] = printable(line);
 }
 
 static bool is_plain(const char *key)

@@ -13,8 +13,8 @@
 #include "ladder.h"
 #include "vmfile.h"
 
-/* Where UEFI firmware keeps its variables, in the VM's state directory: a list of file names. */
-#define UEFI_VARIABLES "uefi-vars.fd", "uefi-vars.qcow2"
+/* What UEFI firmware keeps in the VM's state directory, with its record: a list of file names. */
+#define UEFI_VARIABLES "uefi-vars.fd", "uefi-vars.qcow2", "uefi-vars.json"
 
 /* When to report readiness. */
 enum ready_when { READY_STARTED, READY_LISTENING, READY_AGENT };
@@ -83,7 +83,7 @@ struct vm {
 	const char *cpu;
 	json_int_t cpus;
 	json_int_t memory;     /* MiB */
-	const char *firmware;  /* "bios", "uefi" or a path */
+	const char *firmware;  /* "bios", "uefi", or a path: an image, or a descriptor */
 	char *firmware_path;   /* absolute, or NULL */
 	char *kernel, *initrd; /* absolute, or NULL */
 	const char *append;    /* or NULL */

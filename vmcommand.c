@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "firmware.h"
+#include "nvram.h"
 #include "sandbox.h"
 #include "vm.h"
 #include "vmneeds.h"
@@ -105,49 +106,49 @@ char *vm_mac(const struct vm *vm, size_t nic)
 
 /* ---- the machine ---- */
 
-static char *variables_path(const struct vm *vm, const struct firmware *firmware)
-{
-	bool raw = strcmp(firmware->variables_format, "raw") == 0;
-
-	return xasprintf("%s/uefi-vars.%s", vm->home, raw ? "fd" : firmware->variables_format);
-}
-
 static json_t *flash(const char *node, const char *format, const char *path, bool read_only)
 {
 	return json_pack("{s:s, s:s, s:b, s:{s:s, s:s}}", "node-name", node, "driver", format,
 			 "read-only", read_only, "file", "driver", "file", "filename", path);
 }
 
-static void add_firmware(struct words *w, const struct vm *vm, const struct firmware *firmware)
+static bool is_descriptor(const char *path)
+{
+	size_t len = path ? strlen(path) : 0;
+
+	return len > 5 && strcmp(path + len - 5, ".json") == 0;
+}
+
+/* Also what of "machine" says where it is. */
+static const char *add_firmware(struct words *w, const struct vm *vm, const struct firmware *f)
 {
 	char *variables;
 
-	if (vm->firmware_path)
-		add_option(w, "-bios", vm->firmware_path);
-	else if (firmware->code && !firmware->variables)
-		add_option(w, "-bios", firmware->code);
-	if (!firmware->variables)
-		return;
-	variables = variables_path(vm, firmware);
-	add_json(w, "-blockdev", flash("firmware", firmware->code_format, firmware->code, true));
+	if (!f->flash && (f->code || vm->firmware_path))
+		add_option(w, "-bios", f->code ? f->code : vm->firmware_path);
+	if (!f->flash)
+		return "";
+	add_json(w, "-blockdev", flash("firmware", f->code_format, f->code, true));
+	if (!f->variables)
+		return ",pflash0=firmware";
+	variables = nvram_path(vm->home, f);
 	add_json(w, "-blockdev",
-		 flash("firmware-variables", firmware->variables_format, variables, false));
+		 flash("firmware-variables", f->variables_format, variables, false));
 	free(variables);
+	return ",pflash0=firmware,pflash1=firmware-variables";
 }
 
 static void add_machine(struct words *w, const struct vm *vm, const struct firmware *firmware)
 {
 	char *uuid = vm_uuid(vm);
+	const char *pflash;
 
 	add_made(w, "-name", xasprintf("%s,process=vm-%s", vm->name, vm->name));
 	add_made(w, "-uuid", uuid);
 	add_option(w, "-nodefaults", NULL);
 	add_option(w, "-no-user-config", NULL);
-	add_firmware(w, vm, firmware);
-	add_made(w, "-machine",
-		 xasprintf("%s%s", vm->machine,
-			   firmware->variables ? ",pflash0=firmware,pflash1=firmware-variables"
-					       : ""));
+	pflash = add_firmware(w, vm, firmware);
+	add_made(w, "-machine", xasprintf("%s%s", vm->machine, pflash));
 	for (const char **accel = vm->accel; *accel; accel++)
 		add_option(w, "-accel", *accel);
 	add_option(w, "-cpu", vm->cpu);
@@ -351,9 +352,19 @@ static void add_display(struct words *w, const struct vm *vm)
 
 static bool find_firmware(const struct vm *vm, struct firmware *firmware, char **why)
 {
+	const struct firmware_use use = {
+		.arch = vm->arch,
+		.machine = vm->machine,
+		.home = vm->home,
+		.descriptor = is_descriptor(vm->firmware_path) ? vm->firmware_path : NULL};
+
 	*firmware = (struct firmware){0};
-	return strcmp(vm->firmware, "uefi") != 0 ||
-	       firmware_find(vm->arch, vm->machine, firmware, why);
+	if (!use.descriptor && strcmp(vm->firmware, "uefi") != 0)
+		return true;
+	if (firmware_find(&use, firmware, why))
+		return true;
+	firmware_free(firmware);
+	return false;
 }
 
 char **vm_command(const struct vm *vm, char **why)
@@ -391,11 +402,9 @@ bool vm_prepare(const struct vm *vm, char **why)
 {
 	struct firmware firmware;
 	bool prepared = find_firmware(vm, &firmware, why);
-	char *path = prepared && firmware.variables ? variables_path(vm, &firmware) : NULL;
 
-	if (path && access(path, F_OK) < 0 && errno == ENOENT)
-		prepared = firmware_copy(firmware.variables, path, why);
-	free(path);
+	if (prepared && firmware.variables)
+		prepared = nvram_make(vm->home, &firmware, why);
 	firmware_free(&firmware);
 	return prepared;
 }

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "paths.h"
 #include "signals.h"
+#include "timespan.h"
 #include "vmstate.h"
 #include "words.h"
 #include "xalloc.h"
@@ -71,7 +72,9 @@ static const struct command commands[] = {
 	{"disable", cmd_disable, "NAME...", "Has them not started then any more.\n"},
 	{"console", cmd_console, "NAME", "The VM's serial console; Ctrl-] leaves it.\n"},
 	{"log", cmd_log, "NAME [--follow]", "Prints the log of the VM's supervisor.\n"},
-	{"qmp", cmd_qmp, "NAME COMMAND [JSON]", "Runs a QMP command and prints what it returns.\n"},
+	{"qmp", cmd_qmp, "NAME COMMAND [JSON] [--within TIME]",
+	 "Runs a QMP command and prints what it returns.\n  --within TIME         how long to wait "
+	 "for it (180s)\n"},
 	{"delete", cmd_delete, "NAME... [--kill] [--keep-disks] [--force]",
 	 "Deletes VMs with the files that vmconf made for them.\n"
 	 "  --kill                kill those that run\n"
@@ -157,6 +160,16 @@ long call_number(const struct call *call, const char *option, const char *text, 
 		fatalx(EX_USAGE, "%s: --%s %s: not a number from %ld to %ld", call->command->name,
 		       option, text, least, most);
 	return number;
+}
+
+int64_t call_time(const struct call *call, const char *option, const char *text)
+{
+	int64_t ms;
+
+	if (!timespan_parse(text, &ms))
+		fatalx(EX_USAGE, "%s: --%s %s: not a time: %s", call->command->name, option, text,
+		       TIMESPAN_IS);
+	return ms;
 }
 
 bool name_is_good(const char *name)

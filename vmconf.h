@@ -60,6 +60,9 @@ void call_operands(const struct call *call, int least, int most);
 long call_number(const struct call *call, const char *option, const char *text, long least,
 		 long most);
 
+/* The same of a TIME: ms, or FOREVER. */
+int64_t call_time(const struct call *call, const char *option, const char *text);
+
 /* Whether name may name a VM; if not, a line says so: EX_USAGE. */
 bool name_is_good(const char *name);
 

@@ -14,6 +14,7 @@
 #include "lastend.h"
 #include "lockfile.h"
 #include "outcome.h"
+#include "printable.h"
 #include "reach.h"
 #include "safefile.h"
 
@@ -102,9 +103,7 @@ static void copy(char *to, size_t size, json_t *from)
 	const char *text = json_string_value(from);
 
 	snprintf(to, size, "%s", text ? text : "");
-	for (; *to; to++)
-		if ((unsigned char)*to < ' ')
-			*to = ' ';
+	printable(to);
 }
 
 /* An object that a supervisor has written, perhaps as another user than we; NULL: there is none. */

@@ -32,6 +32,8 @@ static void on_reply(void *arg, enum qmp_result result, json_t *value)
 		abort();
 	if (!qmp_why(result, value))
 		abort();
+	if (result == QMP_OK) /* NULL: the key was written in another way */
+		qmp_returned(asked->peer->qmp, &(size_t){0});
 	asked->peer->answered++;
 	free(asked);
 }

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use JSON::PP ();
 use T;
 
 my @ms = ('-o', 'TERM=powerdown 100ms, quit 100ms, kill');
@@ -37,6 +38,32 @@ subtest 'garbage between the lines' => sub {
 	$s->ends_with(0, qr/powered itself off/, 'garbage');
 	is(count($s, qr/QMP: [^\n]*; such lines are dropped\n/), 1, 'told once');
 	short_log($s, 'garbage');
+};
+
+# None of them is nonsense: kernel addresses, a string with a NUL, more levels than jansson takes.
+subtest 'lines with more than jansson holds' => sub {
+	spew("$work/save", "#!/bin/sh\ncat >\"$work/event.\$\$\" && mv \"$work/event.\$\$\" \"$work/event\"\n");
+	chmod(0755, "$work/save");
+	my $s = running(fake => [], options => ['-v', '-o', 'GUEST_PANICKED=reset', '-o', "BLOCK_JOB_ERROR=run:$work/save 60s", '-o', 'MEM_UNPLUG_ERROR=stop, cont']);
+	$s->fake(raw => '{"timestamp": {"seconds": 1}, "event": "GUEST_PANICKED", "data": {"action": "pause", "info": {"type": "hyper-v", "arg1": 18446735277665697792, "arg2": 0}}}');
+	$s->wait_log(qr/the guest has panicked/);
+	$s->wait_sent('system_reset');
+	pass('the ladder of GUEST_PANICKED runs');
+	$s->fake(raw => '{"event": "BLOCK_JOB_ERROR", "data": {"device": "a\u0000b", "n": 17, "address": 18446735277665697792}}');
+	wait_until('the event', sub { -e "$work/event" });
+	my $event = JSON::PP::decode_json(slurp("$work/event"));
+	is($event->{data}{device}, "a\0b", 'a string with a NUL is whole');
+	is($event->{data}{n}, 17, 'another number is the same');
+	cmp_ok(abs($event->{data}{address} - 18446735277665697792), '<', 4096, 'a big one is nearly');
+	$s->fake(raw => '{"event": "MEM_UNPLUG_ERROR", "data": ' . '[' x 5000 . ']' x 5000 . '}');
+	$s->wait_sent('cont');
+	delete $s->{public}; # which takes no more levels either
+	pass('nor is a deep one lost');
+	$s->fake(set => { returns => { 'query-status' => '{"singlestep": false, "running": true, "x": 18446744073709551615, "status": "paused"}' } }, event => 'STOP');
+	wait_until('the run state', sub { ($s->state->{'run-state'} // '') eq 'paused' });
+	unlike($s->log, qr/dropped/, 'nothing is dropped');
+	$s->signal('QUIT');
+	$s->end;
 };
 
 subtest 'answers to nobody' => sub {

@@ -31,6 +31,21 @@ subtest 'QEMU does not start' => sub {
 	fails('a directory', 126, qr/cannot execute .*: Permission denied/, command => [$work]);
 };
 
+subtest 'a script that drops its arguments' => sub {
+	my $script = spew("$work/myvm.sh", "#!/bin/sh\nexec perl -e 'sleep 1 while 1'\n");
+	chmod(0755, $script);
+	my $s = supervise(command => [$script], options => ['-o', 'TERM=quit 100ms, kill']);
+	$s->wait_log(qr{^qemu-supervise: $s->{name}: QMP does not answer: does \Q$script\E pass its arguments on \(exec qemu-system-\.\.\. "\$\@"\)\?$}m);
+	is(scalar(() = $s->log =~ /pass its arguments on/g), 1, 'is suspected once');
+	$s->signal('TERM');
+	is($s->end, 81, 'and ends');
+	spew($script, "#!/bin/sh\nexec " . join(' ', fake_qemu()) . " \"\$\@\"\n");
+	$s = running(command => [$script]);
+	$s->signal('TERM');
+	is($s->end, 0, 'one that passes them on works');
+	unlike($s->log, qr/arguments/, 'and is not suspected');
+};
+
 subtest 'QEMU ends before it answers' => sub {
 	my $s = fails('status 1', 69, qr/QEMU failed before the VM started: QEMU ended with status 1 \(status 69\)/,
 		fake => ['say=qemu: -drive: no such disk', 'exit-before-qmp=1']);

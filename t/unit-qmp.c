@@ -34,6 +34,18 @@ static void on_reply(void *arg, enum qmp_result result, json_t *value)
 	note_answer(arg, result, value);
 }
 
+static void on_returned(void *arg, enum qmp_result result, json_t *value)
+{
+	struct peer *p = arg;
+	const char *text;
+	size_t len;
+
+	(void)value;
+	assert_int_equal(result, QMP_OK);
+	text = qmp_returned(p->qmp, &len);
+	snprintf(p->answers, sizeof(p->answers), "%.*s", (int)len, text);
+}
+
 static void begin_test(struct peer *p, int timeout_ms)
 {
 	int fd = peer_open(p);
@@ -84,6 +96,21 @@ static void answers_by_id(void **state)
 		"{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}, \"id\": 2}\n");
 	assert_string_equal(p.answers, "ok:second;error:no;");
 	assert_string_equal(p.events, "STOP;");
+	end_test(&p);
+}
+
+/* Numbers as they stand, both ways. */
+static void as_written(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	begin_ready(&p);
+	qmp_command_text(p.qmp, "a\"b", "{\"n\": 18446744073709551615}", 0, on_returned, &p);
+	assert_string_equal(heard(&p), "{\"execute\":\"a\\\"b\",\"id\":2,\"arguments\":{\"n\": "
+				       "18446744073709551615}}\n");
+	say(&p, "{\"return\": [18446744073709551615, 0.1], \"id\": 2}\n");
+	assert_string_equal(p.answers, "[18446744073709551615, 0.1]");
 	end_test(&p);
 }
 
@@ -296,6 +323,7 @@ int main(void)
 		cmocka_unit_test(greets),
 		cmocka_unit_test(answers_by_id),
 		cmocka_unit_test(byte_by_byte),
+		cmocka_unit_test(as_written),
 		cmocka_unit_test(drops_nonsense),
 		cmocka_unit_test(nothing_before_the_greeting),
 		cmocka_unit_test(long_lines),

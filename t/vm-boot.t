@@ -104,7 +104,7 @@ subtest 'UEFI' => sub {
 	is((stat $store)[2] & 0777, 0600, 'of its own');
 	$s->signal('QUIT');
 	$s->ends_with(80, qr/quit/, 'uefi');
-	is_deeply([map { s{.*/}{}r } glob "$state/uefi/*"], ['last-end.json', 'uefi-vars.fd'], 'nothing but it is left, and how it ended');
+	is_deeply([map { s{.*/}{}r } glob "$state/uefi/*"], ['last-end.json', 'uefi-vars.fd', 'uefi-vars.json'], 'nothing but it is left, and how it ended');
 	my $before = slurp($store);
 	open(my $fh, '+<', $store) or die;
 	seek($fh, -8, 2);

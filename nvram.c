@@ -1,0 +1,172 @@
+#include "nvram.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "xalloc.h"
+
+#define RECORD_MAX 65536 /* bytes */
+
+static char *path_of(const char *home, const char *format)
+{
+	return xasprintf("%s/uefi-vars.%s", home, strcmp(format, "raw") == 0 ? "fd" : format);
+}
+
+char *nvram_path(const char *home, const struct firmware *firmware)
+{
+	return path_of(home, firmware->variables_format);
+}
+
+/* ---- the record ---- */
+
+/* NULL: there is none. */
+static json_t *read_record(const char *home)
+{
+	char *path = xasprintf("%s/" NVRAM_RECORD, home);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	json_t *record = NULL;
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= RECORD_MAX)
+		record = json_loadfd(fd, 0, NULL);
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return record;
+}
+
+static json_t *record_of(const struct firmware *firmware)
+{
+	return xcheck(json_pack("{s:i, s:s, s:s, s:s}", "version", 1, "code", firmware->code,
+				"variables", firmware->variables, "format",
+				firmware->variables_format));
+}
+
+static bool write_new(const char *path, json_t *record)
+{
+	int fd, error;
+	bool written;
+
+	unlink(path); /* of one that was cut off */
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	written = fd >= 0 && json_dumpfd(record, fd, JSON_INDENT(2)) == 0 && fsync(fd) == 0;
+	error = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return written;
+}
+
+static bool write_record(const char *home, json_t *record)
+{
+	char *path = xasprintf("%s/" NVRAM_RECORD, home);
+	char *new = xasprintf("%s/" NVRAM_RECORD ".new", home);
+	bool written = write_new(new, record) && rename(new, path) == 0;
+	int error = errno;
+
+	if (!written)
+		unlink(new);
+	free(new);
+	free(path);
+	errno = error;
+	return written;
+}
+
+static bool remember(const char *home, const struct firmware *firmware)
+{
+	json_t *was = read_record(home), *is = record_of(firmware);
+	bool written = json_equal(was, is) || write_record(home, is);
+
+	json_decref(was);
+	json_decref(is);
+	return written;
+}
+
+static void forget(const char *home)
+{
+	char *path = xasprintf("%s/" NVRAM_RECORD, home);
+
+	unlink(path);
+	free(path);
+}
+
+/* ---- what there is ---- */
+
+static char *string_of(json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? xstrdup(text) : NULL;
+}
+
+static char *existing(const char *home, const char *format)
+{
+	char *path = path_of(home, format);
+
+	if (access(path, F_OK) == 0)
+		return path;
+	free(path);
+	return NULL;
+}
+
+struct nvram nvram_look(const char *home)
+{
+	json_t *record = read_record(home);
+	const char *format = json_string_value(json_object_get(record, "format"));
+	struct nvram nvram = {.code = string_of(record, "code"),
+			      .variables = string_of(record, "variables")};
+
+	if (!nvram.code || !nvram.variables || !format || strchr(format, '/')) {
+		nvram_free(&nvram);
+		format = NULL;
+	}
+	nvram.path = existing(home, format ? format : "raw");
+	if (!format && !nvram.path)
+		nvram.path = existing(home, "qcow2");
+	json_decref(record);
+	return nvram;
+}
+
+void nvram_free(struct nvram *nvram)
+{
+	free(nvram->path);
+	free(nvram->code);
+	free(nvram->variables);
+	*nvram = (struct nvram){0};
+}
+
+bool nvram_fits(const char *home, const struct firmware *firmware)
+{
+	bool raw = strcmp(firmware->variables_format, "raw") == 0;
+	char *path = nvram_path(home, firmware);
+	struct stat ours, theirs;
+	bool differs = raw && stat(path, &ours) == 0 && stat(firmware->variables, &theirs) == 0 &&
+		       ours.st_size != theirs.st_size;
+
+	free(path);
+	return !differs;
+}
+
+bool nvram_make(const char *home, const struct firmware *firmware, char **why)
+{
+	char *path = nvram_path(home, firmware);
+	bool new = access(path, F_OK) < 0 && errno == ENOENT, made = true;
+
+	/* First: variables without a record are those that 0.1.0 made. */
+	if (!remember(home, firmware) && new) {
+		*why = xasprintf("cannot write %s/" NVRAM_RECORD ": %s", home, strerror(errno));
+		made = false;
+	} else if (new) {
+		made = firmware_copy(firmware->variables, path, why);
+		if (!made)
+			forget(home);
+	}
+	free(path);
+	return made;
+}

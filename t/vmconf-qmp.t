@@ -1,0 +1,58 @@
+#!/usr/bin/perl
+# vmconf qmp: what QEMU returns as it wrote it, and an end.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use T;
+
+my $s = running(fake => [], agent => 'fake', name => 'web');
+
+# vmconf needs the public socket, too.
+sub fake {
+	my (%what) = @_;
+	$s->fake(%what);
+	delete $s->{public};
+}
+
+subtest 'numbers' => sub {
+	fake(set => { returns => { 'qom-get' => '18446744073709551615', 'query-x' => '{"a": [0.1, -9223372036854775809, 1e400], "b": {}}' } });
+	is(vmconf_does('qmp', 'web', 'qom-get'), "18446744073709551615\n", 'over 2^63-1');
+	is(vmconf_does('qmp', 'web', 'query-x'), <<'JSON', 'as QEMU wrote them');
+{
+  "a": [
+    0.1,
+    -9223372036854775809,
+    1e400
+  ],
+  "b": {}
+}
+JSON
+	fake(set => { returns => { 'query-x' => '"a\u0000b"' } });
+	is(vmconf_does('qmp', 'web', 'query-x'), "\"a\\u0000b\"\n", 'a string with a NUL');
+	fake(set => { returns => { 'query-x' => '[' x 5000 . ']' x 5000 } });
+	is(vmconf_does('qmp', 'web', 'query-x') =~ tr/[//, 5000, 'more levels than jansson takes');
+};
+
+subtest 'arguments' => sub {
+	vmconf_does('qmp', 'web', 'fake', '{"state": "paused", "x": 18446744073709551615}');
+	like(vmconf_does('qmp', 'web', 'query-status'), qr/"status": "paused"/, 'arrive, with any number');
+	vmconf_fails(64, qr/are a JSON object, not \[\]$/, 'qmp', 'web', 'fake', '[]');
+	vmconf_fails(64, qr/are a JSON object, not \{$/, 'qmp', 'web', 'fake', '{');
+};
+
+subtest 'an end' => sub {
+	fake(set => { mute => 'query-x' });
+	vmconf_fails(1, qr/^vmconf: web: query-x: no answer in time; QEMU may still be at it \(--within TIME waits longer\)$/m,
+		'qmp', 'web', 'query-x', '--within', '50ms');
+	vmconf_fails(1, qr/no answer in time/, 'qmp', 'web', 'query-x', '{}', '--within', '0');
+	vmconf_fails(64, qr/--within soon: not a time/, 'qmp', 'web', 'query-x', '--within', 'soon');
+	like(vmconf_does('qmp', 'web', 'query-status', '--within', 'forever'), qr/status/, 'or none');
+};
+
+subtest 'quit' => sub {
+	vmconf_does('qmp', 'web', 'quit');
+	is($s->end, 80, 'it has ended');
+};
+
+done_testing;
