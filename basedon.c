@@ -38,8 +38,7 @@ static bool is_as_recorded(const struct file *file, json_t *record)
 	       json_integer_value(json_object_get(record, "mtime")) == file->mtime;
 }
 
-/* In the VM's own directory, with all links followed. */
-static bool is_own(const struct vm *vm, const struct file *file)
+bool file_is_own(const struct vm *vm, const struct file *file)
 {
 	char *path = realpath(file->path, NULL), *home = realpath(vm->home, NULL);
 	size_t len = home ? strlen(home) : 0;
@@ -94,7 +93,7 @@ static struct fault judge(const struct file *now, json_t *record)
 /* Those on top of what was recorded. */
 static struct fault judge_new(const struct vm *vm, const struct file *now)
 {
-	if (is_own(vm, now))
+	if (file_is_own(vm, now))
 		return (struct fault){NULL, NULL};
 	return (struct fault){"refers to", ", which it did not when it was made"};
 }

@@ -9,6 +9,9 @@
 #include "files.h"
 #include "vm.h"
 
+/* Whether a file is in the VM's own directory, with all links followed. */
+bool file_is_own(const struct vm *vm, const struct file *file);
+
 /* For the key: all that disks are based on among files, in order. NULL: they are based on nothing.
  */
 json_t *based_on(const struct files *files);

@@ -131,6 +131,7 @@ static void add_path(struct walk *w, const char *path, enum file_part part, bool
 		file = files_add(w->files, full, w->of, part);
 		file->disk = w->disk;
 		file->written = written && part != FILE_BASE;
+		file->by_image = w->in_image > 0;
 	} else {
 		walk_doubt(w, "\"%s\" is another file for each process: an absolute path is needed",
 			   path);
@@ -289,6 +290,7 @@ static void walk_refs(struct walk *w, json_t *node, const char *path, const stru
 	char *copy = xstrdup(path);
 	const char *dir = dirname(copy);
 
+	w->in_image++;
 	for (size_t i = 0; i < refs->count; i++) {
 		const struct image_ref *ref = &refs->v[i];
 		bool base = ref->part == IMAGE_BASE;
@@ -298,6 +300,7 @@ static void walk_refs(struct walk *w, json_t *node, const char *path, const stru
 		walk_name(w, ref->name, ref->beside ? dir : NULL, ref->format,
 			  base || part == FILE_BASE ? FILE_BASE : FILE_DATA, written && !base);
 	}
+	w->in_image--;
 	free(copy);
 }
 

@@ -18,7 +18,7 @@ struct walk {
 	const char *of;	   /* the disk's path, or its place */
 	const char *cwd;   /* QEMU's directory; NULL: it is not known */
 	int disk;
-	unsigned depth;
+	unsigned depth, in_image; /* how many headers have led here */
 };
 
 /* Adds what a node (an object, or the name of one) leads to. */

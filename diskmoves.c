@@ -53,7 +53,7 @@ static void keep(const char *name, const char *home, json_t *before, json_t *now
 {
 	json_t *record = moved_read(home), *origins = xcheck(json_object()), *moved;
 
-	moved_add_origins(origins, record, before);
+	moved_add_origins(origins, record, NULL, before);
 	moved = moved_since(origins, now, record);
 	if (!json_equal(record, moved))
 		moved_write(home, MOVED_BY_VMCONF, moved);

@@ -16,6 +16,7 @@ struct diskwatch {
 	struct event_base *base;
 	struct qmp *qmp;
 	const struct rundir *dir;
+	const struct vm *vm; /* or NULL */
 	void (*changed)(void *arg);
 	void *arg;
 	json_t *origins;
@@ -90,6 +91,7 @@ static void watch(struct diskwatch *w)
 	w->closed_event =
 		xcheck(event_new(w->base, w->inotify, EV_READ | EV_PERSIST, on_closed, w));
 	event_add(w->closed_event, NULL);
+	diskwatch_look(w); /* it may have moved before we watched */
 }
 
 /* ---- what has moved ---- */
@@ -146,7 +148,7 @@ static void take_answer(struct diskwatch *w, json_t *answer)
 	}
 	json_decref(w->now);
 	w->now = now;
-	moved_add_origins(w->origins, w->moved, now);
+	moved_add_origins(w->origins, w->moved, w->vm, now);
 	set_moved(w, moved_since(w->origins, now, w->moved));
 	watch(w);
 	if (json_object_size(w->origins) != known)
@@ -187,12 +189,13 @@ void diskwatch_look_later(struct diskwatch *w)
 /* ---- all of it ---- */
 
 struct diskwatch *diskwatch_new(struct event_base *base, const struct rundir *dir,
-				void (*changed)(void *arg), void *arg)
+				const struct vm *vm, void (*changed)(void *arg), void *arg)
 {
 	struct diskwatch *w = xcalloc(1, sizeof(*w));
 
 	*w = (struct diskwatch){.base = base,
 				.dir = dir,
+				.vm = vm,
 				.changed = changed,
 				.arg = arg,
 				.origins = xcheck(json_object()),

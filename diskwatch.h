@@ -12,12 +12,14 @@
 
 #include "qmp.h"
 #include "rundir.h"
+#include "vm.h"
 
 struct diskwatch;
 
-/* dir must outlive it; changed(arg): what diskwatch_origins() tells has changed. */
+/* dir and vm (its definition, or NULL) must outlive it; changed(arg): what diskwatch_origins()
+ * tells has changed. */
 struct diskwatch *diskwatch_new(struct event_base *base, const struct rundir *dir,
-				void (*changed)(void *arg), void *arg);
+				const struct vm *vm, void (*changed)(void *arg), void *arg);
 void diskwatch_free(struct diskwatch *w);
 
 /* Another connection, which is asked, or NULL. */

@@ -25,6 +25,7 @@ struct file {
 	int disk;      /* which one of "disks"; -1: none of them */
 	bool written;  /* QEMU opens it for writing */
 	bool recorded; /* it is only what "based-on" says */
+	bool by_image; /* the header of an image says so, nobody else */
 	bool there;    /* it is a file or a block device, and this one: */
 	dev_t dev;
 	ino_t ino;

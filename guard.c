@@ -1,14 +1,18 @@
 #include "guard.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "basedon.h"
 #include "log.h"
 #include "paths.h"
 #include "users.h"
@@ -29,6 +33,59 @@ static bool let_start(const struct users *users, const struct options *o)
 	return good;
 }
 
+/* As QEMU does it. False: there is no such user, and QEMU will say so. */
+static bool become(const char *run_as)
+{
+	const struct passwd *pw = getpwnam(run_as);
+	unsigned uid, gid;
+	bool numbers = !pw && sscanf(run_as, "%u:%u", &uid, &gid) == 2;
+
+	if (pw)
+		return initgroups(run_as, pw->pw_gid) == 0 && setgid(pw->pw_gid) == 0 &&
+		       setuid(pw->pw_uid) == 0;
+	return numbers && setgroups(0, NULL) == 0 && setgid(gid) == 0 && setuid(uid) == 0;
+}
+
+/* Of what an image alone says; "based-on" and the VM's own directory are good, whoever reads them.
+ */
+static bool is_doubtful(const struct vm *vm, const struct file *file)
+{
+	bool recorded = file->disk >= 0 && vm->disks[file->disk].based_on;
+
+	return file->by_image && !recorded && !file_is_own(vm, file);
+}
+
+/*
+ * With "run-as", QEMU opens the disks as root and becomes that user then: a guest that has broken
+ * out may have written into its image what to open the next time. For the child only: it becomes
+ * that user.
+ */
+static bool open_for_user(const struct vm *vm)
+{
+	struct files files = {0};
+	bool *doubtful, good = true;
+
+	files_add_definition(&files, vm->json, vm->home);
+	doubtful = xcalloc(files.count, sizeof(doubtful[0]));
+	for (size_t i = 0; i < files.count; i++)
+		doubtful[i] = is_doubtful(vm, &files.v[i]);
+	for (size_t i = 0, known = become(vm->run_as); i < files.count && known; i++) {
+		const struct file *file = &files.v[i];
+
+		if (!doubtful[i] || !file->there ||
+		    access(file->path, file->written ? R_OK | W_OK : R_OK) == 0)
+			continue;
+		log_error("%s cannot be started: the image of its disk %s refers to %s, which %s "
+			  "(run-as) must not open, and QEMU would as root; let that user, if it "
+			  "is as it should be",
+			  vm->name, file->of, file->path, vm->run_as);
+		good = false;
+	}
+	free(doubtful);
+	files_free(&files);
+	return good;
+}
+
 /* The locks are the supervisor's: a child that hangs must not keep them. */
 _Noreturn static void child(const struct options *o)
 {
@@ -43,7 +100,7 @@ _Noreturn static void child(const struct options *o)
 	store_open(&store);
 	users = users_read(&store, &own);
 	users_tell_doubts(&users);
-	good = let_start(&users, o);
+	good = let_start(&users, o) && (!o->vm || !o->vm->run_as || open_for_user(o->vm));
 	log_flush();
 	_exit(good ? 0 : EX_CONFIG);
 }

@@ -125,20 +125,6 @@ static const char *text_of(json_t *disk, const char *key)
 	return json_string_value(json_object_get(disk, key));
 }
 
-void moved_add_origins(json_t *origins, json_t *record, json_t *now)
-{
-	const char *id;
-	json_t *disk;
-
-	json_object_foreach(now, id, disk)
-	{
-		json_t *from = json_object_get(json_object_get(record, id), "from");
-
-		if (!json_is_string(json_object_get(origins, id)))
-			json_object_set(origins, id, from ? from : json_object_get(disk, "file"));
-	}
-}
-
 json_t *moved_since(json_t *origins, json_t *now, json_t *before)
 {
 	json_t *moved = xcheck(json_object()), *disk;
@@ -253,30 +239,68 @@ bool moved_write(const char *home, const char *new, json_t *moved)
 
 /* ---- what a definition makes of it ---- */
 
-/* Whether the guest was on path, or its disk is based on it. */
-static bool has_left(json_t *disk, const char *path)
+static bool is_based_on(json_t *disk, const char *path)
 {
 	json_t *base;
 	size_t i;
 
-	if (is_same_file(path, text_of(disk, "file")))
-		return false;
 	json_array_foreach(json_object_get(disk, "bases"), i, base)
 	{
 		if (is_same_file(path, json_string_value(base)))
 			return true;
 	}
-	return is_same_file(path, text_of(disk, "from"));
+	return false;
+}
+
+/* Whether the guest was on path, or its disk is based on it. */
+static bool has_left(json_t *disk, const char *path)
+{
+	return !is_same_file(path, text_of(disk, "file")) &&
+	       (is_based_on(disk, path) || is_same_file(path, text_of(disk, "from")));
 }
 
 /* The file that the guest would write to, or NULL: nobody does, or it is not a file. */
 static json_t *file_of_disk(const struct vm *vm, const struct vm_disk *disk)
 {
-	const char *inner = disk->path ? disk->path : innermost(disk->passed_on);
+	const char *inner = innermost(disk->passed_on);
 
+	if (!inner)
+		inner = disk->path;
 	if (!inner || json_is_true(json_object_get(disk->passed_on, "read-only")))
 		return NULL;
 	return absolute(inner, vm->home);
+}
+
+/* Which disk of the definition one is based on; NULL: none. */
+static json_t *base_among(const struct vm *vm, json_t *disk)
+{
+	for (size_t i = 0; vm && i < vm->disk_count; i++) {
+		json_t *path = file_of_disk(vm, &vm->disks[i]);
+
+		if (path && is_based_on(disk, json_string_value(path)))
+			return path;
+		json_decref(path);
+	}
+	return NULL;
+}
+
+void moved_add_origins(json_t *origins, json_t *record, const struct vm *vm, json_t *now)
+{
+	const char *id;
+	json_t *disk;
+
+	json_object_foreach(now, id, disk)
+	{
+		json_t *from = json_incref(json_object_get(json_object_get(record, id), "from"));
+
+		if (!from)
+			from = base_among(vm, disk);
+		if (!from)
+			from = json_incref(json_object_get(disk, "file"));
+		if (!json_is_string(json_object_get(origins, id)))
+			json_object_set(origins, id, from);
+		json_decref(from);
+	}
 }
 
 static void set_found(struct moved_disk *found, json_t *disk)

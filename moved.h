@@ -27,9 +27,10 @@ json_t *moved_look(json_t *answer, const char *home);
 
 /*
  * Adds to origins (an object of paths by id) what it does not have of now: where the record knows
- * that a disk began elsewhere, that; else where it is.
+ * that a disk began elsewhere, that; else the disk of vm (or NULL) that it is based on, as one is
+ * that has moved before anybody looked; else where it is.
  */
-void moved_add_origins(json_t *origins, json_t *record, json_t *now);
+void moved_add_origins(json_t *origins, json_t *record, const struct vm *vm, json_t *now);
 
 /* The set of those that have left their origins; of one that is not in now, what before says. */
 json_t *moved_since(json_t *origins, json_t *now, json_t *before);

@@ -555,7 +555,7 @@ static void prepare(struct supervisor *s)
 			     &events_guest, s);
 	if (s->options.agent)
 		s->agentport = agentport_new(s->base, &s->dir, &events_agentport, s);
-	s->diskwatch = diskwatch_new(s->base, &s->dir, report_changed, s);
+	s->diskwatch = diskwatch_new(s->base, &s->dir, s->options.vm, report_changed, s);
 	s->runner = runner_new(s->base, &s->signals.inherited, actions_on_program_done, s);
 	s->actions = s->options.actions;
 	if (event_add(s->signal_event, NULL) < 0)

@@ -173,6 +173,18 @@ subtest 'a takeover' => sub {
 	ok(!-e "$state/renamed/moved.json", 'delete removes the record');
 };
 
+subtest 'before the supervisor has looked for the first time' => sub {
+	my $home = made('early');
+	my $s = supervise(vm => 'early');
+	wait_until('a QEMU that is just being started', sub { $s->qemu });
+	$s->signal('STOP');
+	$s->qmp->command('blockdev-snapshot-sync', snapshot("$home/a.qcow2"));
+	$s->signal('CONT');
+	$s->wait_log(qr/what the guest writes goes to \Q$home\E\/a\.qcow2 now/);
+	ended($s);
+	is_refused('early', qr/it last wrote to \Q$home\E\/a\.qcow2/);
+};
+
 subtest 'block jobs' => sub {
 	my $home = made('jobs');
 	my $s = running(vm => 'jobs');

@@ -74,6 +74,16 @@ is(vmconf_does('enable', 'web5'), "web5: enabled\n", 'one that cannot tell is as
 $ENV{QEMU_SUPERVISE_INIT} = "$work/nowhere";
 vmconf_fails(127, qr/cannot execute the init adapter \S+nowhere: No such file/, 'enable', 'web1');
 
+# ---- the base of a linked clone ----
+$ENV{QEMU_SUPERVISE_INIT} = adapter("$work/init", '');
+vmconf_does('create', 'base', quick('--disk', '1M'));
+(undef, undef, my $said) = vmconf('clone', 'base', 'linked', '--linked');
+unlike($said, qr/still tries/, 'one that is not enabled is not started at boot');
+vmconf_does('enable', 'base');
+(undef, undef, $said) = vmconf('clone', 'base', 'linked2', '--linked');
+like($said, qr/base is not started any more while there is linked2; the host still tries to, at its boot \(vmconf disable\)/, 'one that is enabled is told of');
+vmconf_does('delete', 'linked', 'linked2', 'base');
+
 # ---- none ----
 $ENV{QEMU_SUPERVISE_INIT} = 'none';
 vmconf_fails(1, qr/^none: web1 cannot be started at boot: no init system that is known runs here; write a service.*\n/, 'enable', 'web1');

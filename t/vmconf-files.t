@@ -224,6 +224,7 @@ subtest 'a disk that is open' => sub {
 	if ($pid == 0) {
 		open(STDOUT, '>', "$work/other");
 		open(STDIN, '<&', $ours);
+		no warnings 'exec';
 		exec('qemu-system-x86_64', '-nodefaults', '-S', '-machine', 'none', '-display', 'none', '-qmp', 'stdio', '-blockdev',
 			"qcow2,node-name=n,file.driver=file,file.filename=$state/locked/root.qcow2,read-only=on");
 		POSIX::_exit(127);
@@ -332,6 +333,29 @@ subtest 'an image that refers to something else by now' => sub {
 	vmconf_does('delete', 'web');
 };
 
+subtest 'what an image says is not opened with root\'s rights' => sub {
+	plan skip_all => 'only root can become another user' if $> != 0;
+	image('raw', "$work/i/for-root.raw", '1M');
+	chmod(0600, "$work/i/for-root.raw");
+	image('qcow2', '-b', "$work/i/for-root.raw", '-F', 'raw', "$work/i/broken-out.qcow2");
+	my %vm = ('run-as' => 'nobody', emulator => 'qemu-system-x86_64', args => ['-S'], memory => '64M');
+	defined_as('out', %vm, disk(path => "$work/i/broken-out.qcow2"));
+	my $s = supervise(vm => 'out');
+	$s->ends_with(78, qr/out cannot be started: the image of its disk \S+broken-out\.qcow2 refers to \S+for-root\.raw, which nobody \(run-as\) must not open/,
+		'a base that only root may read');
+	img('rebase', '-u', '-b', '/etc/passwd', '-F', 'raw', "$work/i/broken-out.qcow2");
+	$s = supervise(vm => 'out');
+	$s->wait_log(qr/QEMU runs/);
+	vmconf_does('stop', 'out');
+	$s->end;
+	defined_as('out', %vm, disk(path => "$work/i/empty.qcow2", backing => { driver => 'raw', file => file('for-root.raw') }));
+	$s = supervise(vm => 'out');
+	$s->wait_log(qr/QEMU runs/);
+	vmconf_does('stop', 'out');
+	$s->end;
+	gone('out');
+};
+
 # ---- the base of a linked clone ----
 subtest 'the base of a linked clone' => sub {
 	vmconf_does('create', 'base', quick('--disk', '1M'));
@@ -355,6 +379,8 @@ subtest 'the base of a linked clone' => sub {
 	gone('broken', 'odd');
 	vmconf_does('set', 'base', 'disks.0.read-only=true');
 	is(vmconf_does('check', 'base'), '', 'read-only, it may be started');
+	rename("$state/linked/root.qcow2", "$work/i/elsewhere");
+	vmconf_fails(1, qr/base cannot be deleted: its disk \S+ is what a disk of linked is based on/, 'delete', 'base');
 	vmconf_does('delete', 'linked', 'base');
 };
 
