@@ -67,6 +67,13 @@ check-hosts:
 	$(MAKE) all
 	T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(HOSTS)
 
+# make check-qemu SUITE=sid: the demo, and the tests with the real QEMU, on another Debian. ALL=1: the whole of make check.
+SUITE ?= trixie
+WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE 'guest|qemu-system-' t/*.t))
+
+check-qemu:
+	t/suite $(SUITE) sh -c 'make demo && make check $(if $(ALL),,TESTS="$(WITH_QEMU)")'
+
 # What takes longer than one wants to wait for at each change.
 soak: all
 	T_SOAK=300 T_SUPERVISE="$(CURDIR)/qemu-supervise" prove t/faults.t t/soak.t
@@ -197,6 +204,6 @@ clean:
 		qemu-supervise-*.tar.gz
 	rm -rf build/fuzz
 
-.PHONY: all check check-hosts soak demo bench fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: all check check-hosts check-qemu soak demo bench fuzz fuzz-merge lint install uninstall dist clean
 
 -include $(wildcard *.d bench/*.d fuzz/*.d t/*.d)
