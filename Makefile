@@ -11,16 +11,22 @@ PKG_CONFIG ?= pkg-config
 # Much of a test is waiting.
 PROVE ?= prove -j$$((2 * $$(nproc)))
 CFLAGS ?= -O2 -g
+# Those of them that CC takes together with CFLAGS; HARDENING= for none. A compiler is asked at the first use.
+WANTED = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fPIE -pie \
+	-Wl,-z,relro -Wl,-z,now
+TAKEN = $(shell printf '\043include <stdio.h>\nint main(void) { return 0; }\n' | \
+	$(CC) -Werror $(CPPFLAGS) $(CFLAGS) $(1) -x c -o /dev/null - 2>/dev/null && echo "$(1)")
+HARDENING = $(eval HARDENING := $(foreach flag,$(WANTED),$(call TAKEN,$(flag))))$(HARDENING)
 LIBS = libevent_core jansson
 
 # pkg-config is asked in the recipes: check, demo, lint and bench install it first where it is missing.
-REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
+REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -MMD -MP $$($(PKG_CONFIG) --cflags $(LIBS))
-COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(CFLAGS)
-LINKED = $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
+COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(filter-out -pie -Wl%,$(HARDENING)) $(CFLAGS)
+LINKED = $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
 
-OBJS = agent.o agentport.o channel.o child.o firmware.o guest.o handover.o holder.o ladder.o lastend.o log.o notify.o \
-	options.o outcome.o paths.o qmp.o quote.o reexec.o run.o rundir.o signals.o timespan.o trigger.o vm.o \
+OBJS = agent.o agentport.o channel.o child.o emulator.o firmware.o guest.o handover.o holder.o ladder.o lastend.o log.o notify.o \
+	options.o outcome.o paths.o qmp.o quote.o reexec.o run.o rundir.o sigmask.o signals.o timespan.o trigger.o vm.o \
 	vmcommand.o vmfile.o words.o xalloc.o
 SUPERVISE_OBJS = actions.o events.o report.o
 VMCONF_OBJS = adapter.o ask.o change.o console.o create.o delete.o disk.o enable.o hold.o lifecycle.o newvm.o \

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sigmask.h"
+
 #define COMMAND_LINE_MAX (256 * 1024)
 
 static bool is_monitor(enum rundir_socket socket)
@@ -70,7 +72,7 @@ _Noreturn static void child(char *const *argv, const sigset_t *mask, const struc
 	inherit(dir->vm_lock);
 	inherit(readconfig);
 	rundir_claim(dir);
-	sigprocmask(SIG_SETMASK, mask, NULL);
+	sigmask_change(SIG_SETMASK, mask, NULL);
 	if (dir->home < 0 || fchdir(dir->home) == 0)
 		execvp(argv[0], argv);
 	error = errno;

@@ -178,7 +178,7 @@ static bool ask_adapter(struct lifecycle *l, struct job *job, const char *verb)
 static void set_deadline(const struct lifecycle *l, const char *name, int seconds)
 {
 	struct vm_status before, now;
-	siginfo_t info = {.si_signo = SIGRTMIN, .si_code = SI_QUEUE};
+	siginfo_t info = {.si_signo = DEADLINE_SIGNAL, .si_code = SI_QUEUE};
 	int fd;
 
 	vm_status_read(l->store, name, &before);
@@ -190,7 +190,7 @@ static void set_deadline(const struct lifecycle *l, const char *name, int second
 	info.si_uid = getuid();
 	info.si_value.sival_int = seconds;
 	if (now.supervisor == before.supervisor &&
-	    syscall(SYS_pidfd_send_signal, fd, SIGRTMIN, &info, 0) < 0)
+	    syscall(SYS_pidfd_send_signal, fd, DEADLINE_SIGNAL, &info, 0) < 0)
 		log_warn("%s: cannot set a deadline for its supervisor, pid %d", name,
 			 now.supervisor);
 	close(fd);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "sigmask.h"
 #include "timespan.h"
 #include "xalloc.h"
 
@@ -116,7 +117,7 @@ _Noreturn static void child(const char *path, char **env, int input, const sigse
 	if (dup2(input, STDIN_FILENO) < 0)
 		_exit(126);
 	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
-	sigprocmask(SIG_SETMASK, mask, NULL);
+	sigmask_change(SIG_SETMASK, mask, NULL);
 	execve(path, argv, env);
 	_exit(errno == ENOENT ? 127 : 126);
 }
