@@ -77,6 +77,13 @@ check-hosts:
 SUITE ?= trixie
 WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE 'guest|qemu-system-' t/*.t))
 
+units: $(UNITS)
+replays: $(REPLAYS)
+
+# Debian's cross compilers, and musl.
+cross:
+	t/suite trixie t/cross
+
 check-qemu:
 	t/suite $(SUITE) sh -c 'make demo && make check $(if $(ALL),,TESTS="$(WITH_QEMU)")'
 
@@ -210,6 +217,6 @@ clean:
 		qemu-supervise-*.tar.gz
 	rm -rf build/fuzz
 
-.PHONY: all check check-hosts check-qemu soak demo bench fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: all check check-hosts check-qemu cross units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
 
 -include $(wildcard *.d bench/*.d fuzz/*.d t/*.d)
