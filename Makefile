@@ -12,19 +12,25 @@ PKG_CONFIG ?= pkg-config
 # Much of a test is waiting.
 PROVE ?= prove -j$$((2 * $$(nproc)))
 CFLAGS ?= -O2 -g
+# Those of them that CC takes together with CFLAGS; HARDENING= for none. A compiler is asked at the first use.
+WANTED = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fPIE -pie \
+	-Wl,-z,relro -Wl,-z,now
+TAKEN = $(shell printf '\043include <stdio.h>\nint main(void) { return 0; }\n' | \
+	$(CC) -Werror $(CPPFLAGS) $(CFLAGS) $(1) -x c -o /dev/null - 2>/dev/null && echo "$(1)")
+HARDENING = $(eval HARDENING := $(foreach flag,$(WANTED),$(call TAKEN,$(flag))))$(HARDENING)
 LIBS = libevent_core jansson
 
 # pkg-config is asked in the recipes: check, demo, lint and bench install it first where it is missing.
-REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
+REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -MMD -MP $$($(PKG_CONFIG) --cflags $(LIBS))
-COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(CFLAGS)
-LINKED = $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
+COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(filter-out -pie -Wl%,$(HARDENING)) $(CFLAGS)
+LINKED = $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
 
-OBJS = agent.o agentport.o awake.o basedon.o below.o blocknode.o channel.o child.o files.o firmware.o guest.o \
-	handover.o holder.o image.o jobs.o journal.o jsontext.o ladder.o lastend.o lockfile.o log.o made.o \
-	moved.o notify.o nvram.o options.o outcome.o paths.o printable.o program.o qmp.o quote.o reach.o \
-	reexec.o replace.o run.o rundir.o safefile.o sandbox.o signals.o statefile.o step.o store.o timespan.o \
-	trigger.o users.o vm.o vmcommand.o vmfile.o vmlock.o vmneeds.o vmstate.o words.o xalloc.o
+OBJS = agent.o agentport.o awake.o basedon.o below.o blocknode.o channel.o child.o emulator.o files.o firmware.o \
+	guest.o handover.o holder.o image.o jobs.o journal.o jsontext.o ladder.o lastend.o lockfile.o log.o \
+	made.o moved.o notify.o nvram.o options.o outcome.o paths.o printable.o program.o qmp.o quote.o reach.o \
+	reexec.o replace.o run.o rundir.o safefile.o sandbox.o sigmask.o signals.o statefile.o step.o store.o \
+	timespan.o trigger.o users.o vm.o vmcommand.o vmfile.o vmlock.o vmneeds.o vmstate.o words.o xalloc.o
 SUPERVISE_OBJS = actions.o diskwatch.o events.o guard.o report.o
 VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o console.o create.o delete.o disk.o diskcopy.o \
 	diskmoves.o enable.o hold.o lifecycle.o newvm.o setkey.o show.o
@@ -69,6 +75,20 @@ check-hosts:
 	t/setup hosts
 	$(MAKE) all
 	T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(HOSTS)
+
+# make check-qemu SUITE=sid: the demo, and the tests with the real QEMU, on another Debian. ALL=1: the whole of make check.
+SUITE ?= trixie
+WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE 'guest|qemu-system-' t/*.t))
+
+units: $(UNITS)
+replays: $(REPLAYS)
+
+# Debian's cross compilers, and musl.
+cross:
+	t/suite trixie t/cross
+
+check-qemu:
+	t/suite $(SUITE) sh -c 'make demo && make check $(if $(ALL),,TESTS="$(WITH_QEMU)")'
 
 # What takes longer than one wants to wait for at each change.
 soak: all
@@ -210,6 +230,6 @@ clean:
 		qemu-supervise-*.tar.gz
 	rm -rf build/fuzz
 
-.PHONY: all check check-hosts soak demo bench fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: all check check-hosts check-qemu cross units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
 
 -include $(wildcard *.d bench/*.d fuzz/*.d t/*.d)

@@ -12,6 +12,7 @@
 
 #include "program.h"
 #include "sandbox.h"
+#include "sigmask.h"
 #include "vmlock.h"
 #include "xalloc.h"
 
@@ -106,7 +107,7 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 		inherit(dir->sockets[i]);
 	inherit(dir->vm_lock);
 	inherit(readconfig);
-	sigprocmask(SIG_SETMASK, mask, NULL);
+	sigmask_change(SIG_SETMASK, mask, NULL);
 	if (!dir->defined)
 		execvp(argv[0], argv);
 	else if (fchdir(dir->home) == 0)

@@ -94,7 +94,7 @@ _Noreturn static void child(const struct options *o)
 	struct users users;
 	bool good;
 
-	close_range(STDERR_FILENO + 1, ~0U, 0);
+	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
 	log_never_wait();
 	names_add(&own, o->name);
 	store_open(&store);

@@ -206,7 +206,7 @@ static bool ask_adapter(struct lifecycle *l, struct job *job, const char *verb)
 
 static void set_deadline(const struct lifecycle *l, const char *name, int seconds)
 {
-	siginfo_t info = {.si_signo = SIGRTMIN, .si_code = SI_QUEUE};
+	siginfo_t info = {.si_signo = DEADLINE_SIGNAL, .si_code = SI_QUEUE};
 	pid_t pid;
 	int fd = reach_supervisor(l->store->state, l->store->runtime, name, &pid);
 
@@ -215,7 +215,7 @@ static void set_deadline(const struct lifecycle *l, const char *name, int second
 	info.si_pid = getpid();
 	info.si_uid = getuid();
 	info.si_value.sival_int = seconds;
-	if (syscall(SYS_pidfd_send_signal, fd, SIGRTMIN, &info, 0) < 0)
+	if (syscall(SYS_pidfd_send_signal, fd, DEADLINE_SIGNAL, &info, 0) < 0)
 		log_warn("%s: cannot set a deadline for its supervisor, pid %d", name, pid);
 	close(fd);
 }

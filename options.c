@@ -237,10 +237,16 @@ static void set_row(struct options *o, const char *row)
 	free(doubt);
 }
 
+/* The word with the option that getopt(3) was at; musl goes past the end for a value. */
+static const char *current_word(char **argv)
+{
+	return argv[optind - 1] ? argv[optind - 1] : argv[optind - 2];
+}
+
 _Noreturn static void unknown_option(char **argv, int short_option)
 {
 	const char *names[sizeof(long_options) / sizeof(long_options[0])] = {0};
-	const char *arg = argv[optind - 1], *hint;
+	const char *arg = current_word(argv), *hint;
 	char *word;
 
 	if (short_option && strncmp(arg, "--", 2) != 0)
@@ -303,7 +309,7 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 		exit(0);
 	case ':':
 		fatalx(EX_USAGE, "option \"%s\" needs a value; see qemu-supervise --help",
-		       argv[optind - 1]);
+		       current_word(argv));
 	default:
 		unknown_option(argv, optopt);
 	}

@@ -239,7 +239,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 	for (size_t i = 0; i < total; i++) {
 		if (infos[i].ssi_signo == SIGCHLD)
 			child = true;
-		else if ((int)infos[i].ssi_signo != SIGRTMIN)
+		else if ((int)infos[i].ssi_signo != DEADLINE_SIGNAL)
 			count += see_signal(s, &infos[i], &seen[count]);
 	}
 	if (s->ended)
@@ -247,7 +247,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 	else
 		climber_triggers(&s->climber, seen, count);
 	for (size_t i = 0; i < total && !s->ended; i++)
-		if ((int)infos[i].ssi_signo == SIGRTMIN)
+		if ((int)infos[i].ssi_signo == DEADLINE_SIGNAL)
 			take_deadline(s, &infos[i]);
 	if (child)
 		reap(s);

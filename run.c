@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "program.h"
+#include "sigmask.h"
 #include "timespan.h"
 #include "xalloc.h"
 
@@ -99,8 +101,8 @@ _Noreturn static void child(int program, const char *path, char **env, int input
 	setpgid(0, 0);
 	if (dup2(input, STDIN_FILENO) < 0)
 		_exit(126);
-	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
-	sigprocmask(SIG_SETMASK, mask, NULL);
+	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+	sigmask_change(SIG_SETMASK, mask, NULL);
 	program_exec(program, path, argv, env);
 	_exit(errno == ENOENT ? 127 : 126);
 }

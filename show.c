@@ -745,8 +745,8 @@ static void print_status(const char *name, const struct vm_status *status, json_
 		print_field("address", json_string_value(address));
 	json_array_foreach(json_object_get(more, "moved"), i, disk)
 		say("%-12s the guest is on %s, not on %s of the definition", "moved",
-		       json_string_value(json_object_get(disk, "file")),
-		       json_string_value(json_object_get(disk, "disk")));
+		    json_string_value(json_object_get(disk, "file")),
+		    json_string_value(json_object_get(disk, "disk")));
 	if (status->end.known && !vm_state_is_up(status->state)) {
 		strftime(when, sizeof(when), "%F %T", localtime_r(&status->end.when, &tm));
 		say("%-12s %s: %s (status %d)", "last end", when, status->end.words,

@@ -5,14 +5,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sigmask.h"
+
 void signals_see_children(void)
 {
 	sigset_t set;
 
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	sigmask_add(&set, SIGCHLD);
+	sigmask_change(SIG_UNBLOCK, &set, NULL);
 }
 
 void signals_block(struct signals *s)
@@ -27,7 +29,7 @@ void signals_block(struct signals *s)
 
 		if (sigaction(may_be_ignored[i], NULL, &action) == 0 &&
 		    action.sa_handler == SIG_IGN)
-			sigaddset(&s->ignored, may_be_ignored[i]);
+			sigmask_add(&s->ignored, may_be_ignored[i]);
 	}
 	/*
 	 * Whoever ignores it is not told that a child has ended. But to set SIG_DFL drops one that
@@ -37,10 +39,10 @@ void signals_block(struct signals *s)
 		signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&block);
 	trigger_fatal_signals(&block);
-	sigaddset(&block, SIGPIPE);
-	sigaddset(&block, SIGTTOU); /* for tcsetattr() at the end */
-	sigaddset(&block, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &block, &s->inherited);
+	sigmask_add(&block, SIGPIPE);
+	sigmask_add(&block, SIGTTOU); /* for tcsetattr() at the end */
+	sigmask_add(&block, SIGCHLD);
+	sigmask_change(SIG_BLOCK, &block, &s->inherited);
 }
 
 int signals_open(const struct signals *s, const struct policy *policy)
@@ -49,34 +51,38 @@ int signals_open(const struct signals *s, const struct policy *policy)
 
 	sigemptyset(&set);
 	trigger_fatal_signals(&set);
-	sigaddset(&set, SIGCHLD);
+	sigmask_add(&set, SIGCHLD);
 	for (size_t i = 0; i < policy->count; i++) {
 		int signo = trigger_signal(policy->rows[i].trigger.s);
 
 		if (signo > 0)
-			sigaddset(&set, signo);
+			sigmask_add(&set, signo);
 	}
 	/* A blocked signal reaches a signalfd even if it is ignored. */
-	for (int signo = 1; signo < SIGRTMIN; signo++)
-		if (sigismember(&s->ignored, signo) == 1)
-			sigdelset(&set, signo);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	for (int signo = 1; signo < SIGMASK_FIRST_REAL_TIME; signo++)
+		if (sigmask_has(&s->ignored, signo))
+			sigmask_remove(&set, signo);
+	sigmask_change(SIG_BLOCK, &set, NULL);
+	return sigmask_fd(&set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* QEMU kicks its CPU threads with USR1 and reads ALRM and IO in its main loop; PIPE it ignores. */
+/*
+ * QEMU kicks its CPU threads with USR1 and reads ALRM and IO in its main loop; PIPE it ignores. It
+ * has threads: its C library needs the signals that it keeps for them.
+ */
 sigset_t signals_qemu_mask(const struct signals *s)
 {
 	sigset_t fatal, mask = s->inherited;
 
 	sigemptyset(&fatal);
 	trigger_fatal_signals(&fatal);
-	sigdelset(&fatal, SIGUSR1);
-	sigdelset(&fatal, SIGALRM);
-	sigdelset(&fatal, SIGIO);
-	for (int signo = 1; signo <= SIGRTMAX; signo++)
-		if (sigismember(&fatal, signo) == 1)
-			sigaddset(&mask, signo);
+	sigmask_remove(&fatal, SIGUSR1);
+	sigmask_remove(&fatal, SIGALRM);
+	sigmask_remove(&fatal, SIGIO);
+	for (int signo = 1; signo <= SIGMASK_LAST; signo++)
+		if (sigmask_has(&fatal, signo) &&
+		    (signo < SIGMASK_FIRST_REAL_TIME || signo >= SIGRTMIN))
+			sigmask_add(&mask, signo);
 	return mask;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "xalloc.h"
@@ -78,7 +79,8 @@ static bool write_new(int dirfd, const json_t *state)
 /* Some file systems cannot exchange: then the next spare needs room of its own. */
 static bool exchange(int dirfd)
 {
-	return renameat2(dirfd, STATE_SPARE, dirfd, STATE_FILE, RENAME_EXCHANGE) == 0 ||
+	return syscall(SYS_renameat2, dirfd, STATE_SPARE, dirfd, STATE_FILE, RENAME_EXCHANGE) ==
+		       0 ||
 	       renameat(dirfd, STATE_SPARE, dirfd, STATE_FILE) == 0;
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <sysexits.h>
@@ -383,7 +384,7 @@ static bool give_free_name(const struct store *store, const char *from, const ch
 	int fd = store->config_fd;
 	struct stat st;
 
-	if (renameat2(fd, from, fd, to, RENAME_NOREPLACE) == 0)
+	if (syscall(SYS_renameat2, fd, from, fd, to, RENAME_NOREPLACE) == 0)
 		return true;
 	return errno == EINVAL && fstatat(fd, to, &st, AT_SYMLINK_NOFOLLOW) < 0 &&
 	       errno == ENOENT && renameat(fd, from, fd, to) == 0;

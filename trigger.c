@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sigmask.h"
 #include "words.h"
 
 enum signal_class {
@@ -42,7 +43,7 @@ static const struct {
 static const char *const usual_signals[] = {"HUP",  "INT",  "QUIT", "TERM", "PWR",
 					    "USR1", "USR2", "ALRM", NULL};
 
-/* The events of QEMU 7.2 to 9.1, qapi/\*.json, and our own. */
+/* The events of QEMU 7.2 to 11.1, qapi/\*.json, and our own. */
 static const char *const events[] = {
 	"ACPI_DEVICE_OST",
 	"BALLOON_CHANGE",
@@ -85,6 +86,7 @@ static const char *const events[] = {
 	"RESET",
 	"RESUME",
 	"RTC_CHANGE",
+	"SCLP_CPI_INFO_AVAILABLE",
 	"SHUTDOWN",
 	"SPICE_CONNECTED",
 	"SPICE_DISCONNECTED",
@@ -116,7 +118,10 @@ struct trigger_name trigger_of_signal(int signo)
 			return name;
 		}
 	}
-	snprintf(name.s, sizeof(name.s), "RTMIN+%d", signo - SIGRTMIN);
+	if (signo < DEADLINE_SIGNAL)
+		snprintf(name.s, sizeof(name.s), "signal %d", signo);
+	else
+		snprintf(name.s, sizeof(name.s), "RTMIN+%d", signo - DEADLINE_SIGNAL);
 	return name;
 }
 
@@ -129,13 +134,13 @@ static int real_time_signal(const char *name)
 	if (!from_max && strncmp(name, "RTMIN", 5) != 0)
 		return 0;
 	if (name[5] == '\0')
-		return from_max ? SIGRTMAX : SIGRTMIN;
+		return from_max ? SIGMASK_LAST : DEADLINE_SIGNAL;
 	if (name[5] != (from_max ? '-' : '+') || name[6] < '0' || name[6] > '9')
 		return 0;
 	offset = strtol(name + 6, &end, 10);
-	if (*end || offset > SIGRTMAX - SIGRTMIN)
+	if (*end || offset > SIGMASK_LAST - DEADLINE_SIGNAL)
 		return 0;
-	return (int)(from_max ? SIGRTMAX - offset : SIGRTMIN + offset);
+	return (int)(from_max ? SIGMASK_LAST - offset : DEADLINE_SIGNAL + offset);
 }
 
 static int signal_number(const char *name)
@@ -148,7 +153,7 @@ static int signal_number(const char *name)
 
 static const char *why_not(int signo)
 {
-	if (signo == SIGRTMIN)
+	if (signo == DEADLINE_SIGNAL)
 		return "; RTMIN brings a deadline and has no ladder";
 	for (size_t i = 0; i < SIGNAL_COUNT; i++) {
 		if (signals[i].number != signo)
@@ -216,7 +221,7 @@ void trigger_fatal_signals(sigset_t *set)
 {
 	for (size_t i = 0; i < SIGNAL_COUNT; i++)
 		if (signals[i].class == FATAL)
-			sigaddset(set, signals[i].number);
-	for (int signo = SIGRTMIN; signo <= SIGRTMAX; signo++)
-		sigaddset(set, signo);
+			sigmask_add(set, signals[i].number);
+	for (int signo = SIGMASK_FIRST_REAL_TIME; signo <= SIGMASK_LAST; signo++)
+		sigmask_add(set, signo);
 }

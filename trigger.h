@@ -7,6 +7,12 @@
 
 #define TRIGGER_UNRESPONSIVE "UNRESPONSIVE"
 
+/*
+ * The one that brings a deadline: RTMIN, as the GNU C library counts. A number of our own, since
+ * each C library has its own RTMIN. RTMIN+N is N more, RTMAX is 64.
+ */
+#define DEADLINE_SIGNAL 34
+
 enum trigger_kind {
 	TRIGGER_SIGNAL,
 	TRIGGER_EVENT,	       /* a QMP event, or UNRESPONSIVE */

@@ -670,6 +670,16 @@ static const struct arch {
 	{"loongarch64", "loongarch64", "qemu-system-loongarch64", "virt"},
 };
 
+/* Debian has programs of QEMU under its own names of the architectures, too. */
+static const struct {
+	const char *emulated, *arch, *machine; /* NULL: that of the architecture */
+} other_names[] = {
+	{"amd64", "x86_64", NULL},  {"x86_64-microvm", "x86_64", "microvm"},
+	{"arm64", "aarch64", NULL}, {"armhf", "arm", NULL},
+	{"armel", "arm", NULL},	    {"loong64", "loongarch64", NULL},
+	{"ppc64le", "ppc64", NULL},
+};
+
 /* The first row whose pattern the machine matches. */
 #define PCI(pattern, cd, gpu, ...)                                                                 \
 	{                                                                                          \
@@ -722,6 +732,13 @@ static const struct arch *emulated_arch(struct vm *vm, const struct arch *host)
 		return host;
 	}
 	vm->arch = base + strlen(prefix);
+	for (size_t i = 0; i < COUNT(other_names); i++) {
+		if (strcmp(other_names[i].emulated, base + strlen(prefix)) != 0)
+			continue;
+		vm->arch = other_names[i].arch;
+		if (!vm->machine)
+			vm->machine = other_names[i].machine;
+	}
 	for (size_t i = 0; i < COUNT(arches); i++)
 		if (strcmp(arches[i].name, vm->arch) == 0)
 			return &arches[i];

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "emulator.h"
 #include "firmware.h"
 #include "nvram.h"
 #include "sandbox.h"
@@ -181,8 +182,19 @@ static void add_sandbox(struct words *w, const struct vm *vm)
 			 xasprintf("on,obsolete=deny,elevateprivileges=%s,%s,resourcecontrol=deny",
 				   needs.rights ? "allow" : "deny",
 				   needs.programs ? SANDBOX_SPAWN_ALLOW : SANDBOX_SPAWN_DENY));
-	if (vm->run_as)
+}
+
+/* QEMU 9.1 has both, 10.0 the second one alone; the others the first. */
+static void add_user(struct words *w, const struct vm *vm)
+{
+	if (!vm->run_as)
+		return;
+	if (emulator_takes(vm->emulator, "-runas"))
 		add_option(w, "-runas", vm->run_as);
+	else
+		add_made(w, "-run-with", xasprintf("user=%s", vm->run_as));
+	add_option(w, "-runas", vm->run_as);
+	else add_made(w, "-run-with", xasprintf("user=%s", vm->run_as));
 }
 
 /* ---- devices ---- */
@@ -378,6 +390,7 @@ char **vm_command(const struct vm *vm, char **why)
 	add_machine(&w, vm, &firmware);
 	add_kernel(&w, vm);
 	add_sandbox(&w, vm);
+	add_user(&w, vm);
 	add_buses(&w, vm);
 	add_disks(&w, vm);
 	for (size_t i = 0; i < vm->nic_count; i++)

@@ -55,6 +55,7 @@ subtest 'killed between two presses' => sub {
 	$s->wait_console($listens);
 	$s->signal('TERM');
 	$s->wait_console(qr/guest: press/);
+	wait_until('state.json', sub { $s->state->{presses} });
 	ends_cleanly($s->taken_over, 'pressed');
 };
 

@@ -1,0 +1,80 @@
+#include "emulator.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "timespan.h"
+#include "xalloc.h"
+
+#define HELP_MS	 5000
+#define HELP_MAX (1024 * 1024)
+
+static _Noreturn void print_help(const char *emulator, int output)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	dup2(null, STDIN_FILENO);
+	dup2(output, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	execlp(emulator, emulator, "-help", (char *)NULL);
+	_exit(127);
+}
+
+/* All that comes until its end, or until HELP_MS are over. */
+static char *read_until(int fd, int64_t until)
+{
+	char *text = xcalloc(HELP_MAX + 1, 1);
+	struct pollfd readable = {.fd = fd, .events = POLLIN};
+	size_t len = 0;
+	ssize_t got = 1;
+
+	while (got > 0 && len < HELP_MAX) {
+		int64_t left = until - monotonic_ms();
+
+		if (left <= 0 || poll(&readable, 1, (int)left) != 1)
+			break;
+		got = read(fd, text + len, HELP_MAX - len);
+		if (got > 0)
+			len += (size_t)got;
+	}
+	return text;
+}
+
+static char *help_of(const char *emulator)
+{
+	int ends[2];
+	char *text;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return NULL;
+	pid = fork();
+	if (pid == 0)
+		print_help(emulator, ends[1]);
+	close(ends[1]);
+	text = pid > 0 ? read_until(ends[0], monotonic_ms() + HELP_MS) : NULL;
+	close(ends[0]);
+	if (pid > 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	return text;
+}
+
+/* Each option of -help begins a line. */
+bool emulator_takes(const char *emulator, const char *option)
+{
+	char *help = help_of(emulator);
+	char *line = xasprintf("\n%s ", option);
+	bool takes = help && strstr(help, line);
+
+	free(line);
+	free(help);
+	return takes;
+}
