@@ -193,8 +193,6 @@ static void add_user(struct words *w, const struct vm *vm)
 		add_option(w, "-runas", vm->run_as);
 	else
 		add_made(w, "-run-with", xasprintf("user=%s", vm->run_as));
-	add_option(w, "-runas", vm->run_as);
-	else add_made(w, "-run-with", xasprintf("user=%s", vm->run_as));
 }
 
 /* ---- devices ---- */
