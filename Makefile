@@ -20,8 +20,8 @@ COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LINKED = $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
 
 OBJS = agent.o agentport.o channel.o child.o firmware.o guest.o handover.o holder.o jsontext.o ladder.o \
-	lastend.o log.o notify.o nvram.o options.o outcome.o paths.o printable.o qmp.o quote.o reexec.o run.o rundir.o \
-	signals.o timespan.o trigger.o vm.o vmcommand.o vmfile.o words.o xalloc.o
+	lastend.o log.o notify.o nvram.o options.o otherkeys.o outcome.o paths.o printable.o qmp.o quote.o reexec.o \
+	run.o rundir.o signals.o timespan.o trigger.o vm.o vmcommand.o vmfile.o words.o xalloc.o
 SUPERVISE_OBJS = actions.o events.o report.o
 VMCONF_OBJS = adapter.o ask.o change.o console.o create.o delete.o disk.o enable.o hold.o lifecycle.o newvm.o \
 	setkey.o show.o store.o users.o vmstate.o
