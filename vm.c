@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "otherkeys.h"
 #include "paths.h"
 #include "printable.h"
 #include "timespan.h"
@@ -504,11 +505,12 @@ static void refuse_unknown(struct reader *r, const struct place *file, json_t *o
 	json_object_foreach(object, name, value)
 	{
 		struct place here = {.in = file, .key = name};
+		const char *hint = otherkey_hint(name);
 
 		if (!find_key(vm_keys, COUNT(vm_keys), name))
 			problem(r, &here,
 				xasprintf("unknown key%s",
-					  key_hint(name, vm_keys, COUNT(vm_keys))));
+					  *hint ? hint : key_hint(name, vm_keys, COUNT(vm_keys))));
 	}
 }
 

@@ -63,6 +63,25 @@ subtest 'bad ones' => sub {
 	}
 };
 
+# What is offered instead is a definition itself.
+subtest 'keys of other programs' => sub {
+	my @keys = slurp("$top/otherkeys.c") =~ /^\t\{"([-a-z]+)", /mg;
+	my %known = map { $_ => 1 } @keys;
+	is_deeply([grep { !$known{$_} } qw(shares tpm boot vga usb hugepages panic watchdog snapshot ports)], [], 'there are hints');
+	for my $key (@keys) {
+		define("{\"$key\": 1}");
+		my ($line) = refused(qr/^$key: unknown key; \S/, $key);
+		my ($instead) = $line =~ /; write (.*) instead/ or next;
+		for my $text (split /, or (?=")/, $instead) {
+			define("{$text}");
+			my ($status, undef, $err) = printed();
+			is("$status$err", '0', "{$text}");
+		}
+	}
+	define('{"Shares": 1}');
+	refused(qr/^Shares: unknown key; write "args"/, 'in capitals');
+};
+
 subtest 'every problem in one go' => sub {
 	define('{"cpus": 0, "memroy": "1G", "disks": [{"format": "raw"}, 5], "on": {"HUP": "rest", "INT": 5}, "agent": 1}');
 	my @lines = refused(qr/^cpus: /, 'seven');
