@@ -74,7 +74,7 @@ subtest 'a program that QEMU starts by itself' => sub {
 	my $pid = wait_until('the program', sub { slurp("$work/incoming") =~ /(\d+)\n/ && $1 });
 	$s->signal('QUIT');
 	$s->ends_with(0, qr/no guest was running/, 'incoming');
-	wait_until('its end', sub { !-e "/proc/$pid" });
+	wait_until('its end', sub { !grep { $_ == $pid } children($$) });
 };
 
 subtest 'an emulator that starts QEMU' => sub {
