@@ -129,7 +129,7 @@ for my $path ($containerfile =~ /^COPY (?!--from)(\S+) /mg) {
 
 my $runc = "$top/build/runc";
 is(system("$top/t/unpack", $runc, qw(runc libseccomp2)), 0, 'runc');
-my @runc = ('env', 'LD_LIBRARY_PATH=' . join(':', glob "$runc/usr/lib/*-linux-gnu"), (grep { -x } glob("$runc/usr/{s,}bin/runc")), '--root', "$work/runc");
+my @runc = ('env', 'LD_LIBRARY_PATH=' . join(':', glob "$runc/usr/lib/*-linux-gnu"), (grep { -x } glob("$runc/usr/{s,}bin/runc"))[0], '--root', "$work/runc");
 my $port = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
 my $containers = 0;
 
@@ -185,7 +185,9 @@ for my $start ('first', 'second') {
 	like($c->log, qr/TERM from outside of this pid namespace: powerdown/, 'because of that TERM');
 	unlink "$work/srv/base.qcow2"; # which is not fetched again
 }
-is((run_command('qemu-img', 'convert', '-O', 'raw', "$work/vm/state/vm/root.qcow2", "$work/disk"))[0], 0, 'its disk is in the volume') or diag(run_command('find', "$work/vm"));
+my $state = "$work/vm/state";
+is((run_command('qemu-img', 'convert', '-O', 'raw', '--image-opts', "driver=qcow2,file.filename=$state/vm/root.qcow2,"
+	. "backing.driver=qcow2,backing.file.filename=$state/images/base.qcow2", "$work/disk"))[0], 0, 'its disk is in the volume');
 ok(disk_is_clean("$work/disk"), 'and clean');
 
 done_testing;
