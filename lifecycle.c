@@ -320,8 +320,11 @@ static bool has_ended(const struct job *job)
 /* Whoever asked for the stop is told here: no failure is left with the init system. */
 static void settle(const struct lifecycle *l, struct job *job)
 {
+	pid_t pid;
+
 	end_adapter(job);
-	job->adapter = MAX(adapter_start(l->store, "stop", job->name, NULL), 0);
+	pid = adapter_start(l->store, "stop", job->name, NULL);
+	job->adapter = MAX(pid, 0);
 	job->adapter_status = 0;
 }
 

@@ -549,8 +549,6 @@ static void prepare(struct supervisor *s)
 	s->reexec_timer = new_timer(s, on_reexec);
 	s->state_timer = new_timer(s, report_on_state_timer);
 	climber_init(&s->climber, &s->options.policy, &actions_ops, s);
-	if (s->options.defined)
-		climber_set_flush(&s->climber, lastend_flush(s->dir.home));
 	s->guest = guest_new(s->base, s->options.press_interval, s->options.boot_timeout,
 			     &events_guest, s);
 	if (s->options.agent)
@@ -719,6 +717,8 @@ static int begin(struct supervisor *s)
 {
 	int status;
 
+	if (s->options.defined)
+		climber_set_flush(&s->climber, lastend_flush(s->dir.home));
 	if (s->reexec.done) {
 		go_on(s);
 		return 0;

@@ -58,7 +58,8 @@ vmconf_does('start', 'web1', 'web2');
 adapter('exit 0');
 vmconf_fails(80, qr/web([12]) is down, but was not shut down: .*quit.*\n.*web(?!\1)[12] is down, but was not shut down/s,
 	'stop', '--all', '--within', '3s');
-is(asked() =~ s/(.*), (.*)/join ', ', sort $1, $2/er, 'stop web1, stop web2', 'each was asked through the adapter, too');
+is(join(', ', sort split /, /, asked()), 'stop web1, stop web1, stop web2, stop web2',
+	'each was asked through the adapter, too, and once more when it had been cut off');
 is(states('web1', 'web2'), 'crashed crashed', 'and that is what list says');
 
 # ---- a deadline and an order ----
@@ -70,7 +71,8 @@ vmconf_does('start', '--all');
 adapter(qq(exec "$top/init/none" "\$@"));
 kill('STOP', state_of('web1')->{pid});
 vmconf_fails(81, qr/web1 is down, but was not shut down/, 'stop', '--all', '--within', '8s', '--parallel', 1);
-is(asked() =~ s/(stop web.), (stop web.)/join ', ', sort $1, $2/er, 'stop proxy, stop web1, stop web2, stop db', 'in its order, all of one at once');
+is(asked() =~ s/(stop web.), (stop web.)/join ', ', sort $1, $2/er, 'stop proxy, stop web1, stop web2, stop db, stop web1',
+	'in its order, all of one at once, and once more the one that was cut off');
 like(log_of('proxy'), qr/deadline from .*all over in 8s/, 'each supervisor was told what is left');
 like(log_of('db'), qr/deadline from .*all over in 4s\n/, 'the last one, too, for which half was kept');
 like(log_of('db'), qr/no guest is running.*\z/s, 'and its guest was asked');
@@ -174,7 +176,7 @@ vmconf_does('set', 'db', 'args=["-device", "nonsense"]');
 vmconf_fails(69, qr/db did not start/, 'start', 'db');
 like(vmconf_does('stop', 'db'), qr/^db is not running$/, 'between two starts it is down');
 is(vmconf_does('stop', '--all'), '', 'which --all need not say');
-is(asked(), 'start db, stop db, stop db', 'but the init system is told');
+is(asked(), 'start db, comes-back db, stop db, stop db', 'but the init system is told');
 vmconf_does('set', 'db', 'args=["-S"]');
 vmconf_does('start', 'db');
 vmconf_does('stop', 'db');
