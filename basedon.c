@@ -103,7 +103,7 @@ static bool check_disk(const struct vm *vm, size_t disk, const struct files *fil
 {
 	json_t *records = vm->disks[disk].based_on;
 	size_t wanted = json_array_size(records), count, on_top;
-	const struct file **now = xcalloc(files->count, sizeof(now[0]));
+	const struct file **now = xcalloc(files->count, sizeof(struct file *));
 	struct fault fault = {NULL, NULL};
 	const char *path = "";
 

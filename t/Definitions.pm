@@ -71,7 +71,7 @@ our @good = (
 		qr/\{"node-name":"disk0","driver":"nbd","server":\{"type":"inet","host":"h","port":"1"\}\}/],
 	['{"disks": [{"path": "a", "format": "raw", "node-name": "mine"}]}', qr/"node-name":"mine".*"drive":"mine"/s],
 	['{"disks": [{"path": "a", "format": "raw", "based-on": [{"path": "/b", "inode": 1, "size": 2, "mtime": 3}]}]}',
-		qr/"driver":"raw","file":\{"driver":"file","filename":"[^"]*\/a"\}\}'/],
+		qr/"driver":"raw","file":\{"driver":"file","filename":"[^"]*\/a"\}\}/],
 	['{"disks": [{"path": "a", "format": "raw", "device": "virtio-blk-pci", "properties": {"serial": "A1"}}]}',
 		qr/"drive":"disk0","serial":"A1"\}/],
 	['{"disks": [{"path": "a", "format": "raw", "device": "scsi-hd"}]}', qr/"virtio-scsi-pci".*"scsi-hd"/s],

@@ -247,7 +247,7 @@ subtest 'a deadline' => sub {
 	my $next = $s->taken_over;
 	wait_until('its state.json', sub { $next->state->{supervisor} == $next->{pid} });
 	cmp_ok(abs($next->state->{ladder}{deadline} - $deadline), '<=', 2, 'the same instant');
-	$next->ends_with(80, qr/quit \(status 80\); TERM: powerdown [23]\.\ds, agent-shutdown \S+, quit/, 'deadline');
+	$next->ends_with(80, qr/quit \(status 80\); TERM: powerdown [56]\.\ds, agent-shutdown \S+, quit/, 'deadline');
 };
 
 # The guest is on its way down: an agent that is asked again refuses, and that is no reason to quit.

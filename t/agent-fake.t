@@ -48,7 +48,7 @@ subtest 'what it says before its answer is dropped' => sub {
 		$s->signal('TERM');
 		$s->ends_with(0, qr/$off; TERM: agent-shutdown \d\.\ds$/, $how);
 		my @sent = map { $_->{execute} } $s->sent;
-		like("@sent", qr/set-action .*query-status query-chardev guest-sync-delimited guest-shutdown$/, "$how: in that order");
+		like("@sent", qr/set-action .*query-status query-chardev (?:query-block )?guest-sync-delimited guest-shutdown$/, "$how: in that order");
 		my ($shutdown) = grep { $_->{execute} eq 'guest-shutdown' } $s->sent;
 		is($shutdown->{arguments}{mode}, 'powerdown', "$how: the mode");
 	}
