@@ -381,7 +381,15 @@ static bool make_clone(struct clone *c, struct store *store)
 	return made;
 }
 
-/* What is written to and is not copied would be written to by both. */
+static bool is_copied(const struct clone *c, const char *path)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (strcmp(c->files[i].from, path) == 0)
+			return true;
+	return false;
+}
+
+/* What is written to and is not copied would be written to by both. After clone_plan(). */
 static bool may_be_cloned(const struct clone *c)
 {
 	struct files files = {0};
@@ -391,17 +399,13 @@ static bool may_be_cloned(const struct clone *c)
 	good = bases_are_as_recorded(c->vm, &files, "cloned");
 	for (size_t i = 0; i < files.count; i++) {
 		const struct file *file = &files.v[i];
-		bool copied = file->part != FILE_DISK || !file->written;
+		bool shared = file->part == FILE_DISK && file->written && !is_copied(c, file->path);
 
-		for (size_t j = 0; j < c->vm->disk_count && !copied; j++)
-			copied = c->vm->disks[j].path &&
-				 strcmp(c->vm->disks[j].path, file->path) == 0;
-		if (!copied)
-			log_error("%s cannot be cloned: both would write to %s, which is not named "
-				  "by "
-				  "the \"path\" of a disk",
-				  c->name, file->path);
-		good = good && copied;
+		if (shared)
+			log_error("%s cannot be cloned: both would write to %s, which is not in "
+				  "the state directory of %s",
+				  c->name, file->path, c->name);
+		good = good && !shared;
 	}
 	for (size_t i = 0; i < files.doubt_count; i++)
 		log_error("%s cannot be cloned: %s", c->name, files.doubts[i]);
@@ -438,13 +442,11 @@ static int clone(struct clone *c, struct store *store)
 		return EXIT_FAILURE;
 	status = EXIT_FAILURE;
 	new_home = store_path(store, c->new_name, "");
+	clone_plan(c, new_home);
 	if (moved_refuses(c->vm))
 		status = EX_CONFIG;
-	else if (may_be_cloned(c)) {
-		clone_plan(c, new_home);
-		if (clone_plan_disks(c) && make_clone(c, store))
-			status = 0;
-	}
+	else if (may_be_cloned(c) && clone_plan_disks(c) && make_clone(c, store))
+		status = 0;
 	free(new_home);
 	let_go(store, c->name, held);
 	if (status != 0)

@@ -102,7 +102,7 @@ static void tell_one(const struct diskwatch *w, const char *id, json_t *disk)
 	const char *from = json_string_value(json_object_get(disk, "from"));
 
 	log_warnx("%s: what the guest writes goes to %s now, no longer to %s%s", id, file, from,
-		  w->dir->home_path
+		  w->dir->defined
 			  ? ": a start is refused while the definition names that (vmconf check)"
 			  : "; the same command line would go back to that");
 }
@@ -139,7 +139,7 @@ static void set_moved(struct diskwatch *w, json_t *moved)
 
 static void take_answer(struct diskwatch *w, json_t *answer)
 {
-	json_t *now = moved_look(answer, w->dir->home_path);
+	json_t *now = moved_look(answer, w->dir->defined ? w->dir->home_path : NULL);
 	size_t known = json_object_size(w->origins);
 
 	if (w->moved && !w->unwritten && json_equal(now, w->now)) {

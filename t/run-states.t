@@ -127,7 +127,7 @@ my @rows = (
 	{ state => 'postmigrate', reach => \&migrated, status => 0, clean => 0,
 	  last => qr/saved or migrated away \(status 0\); $nobody/, log => qr/the guest has migrated away/ },
 	{ state => 'finish-migrate', reach => \&migrating, status => 0, last => $off, clean => 1,
-	  log => qr/TERM from.*\n.*waiting for it.*\n.*button pressed\n/, then => 'migrate_cancel' },
+	  log => qr/TERM from.*\n.*a migration is under way.*\n.*waiting for it.*\n.*button pressed\n/, then => 'migrate_cancel' },
 );
 
 while (my @batch = splice(@rows, 0, 7)) {

@@ -206,10 +206,14 @@ subtest 'a base that is not there' => sub {
 subtest 'clone' => sub {
 	vmconf_does('create', 'c1', quick('--disk', '1M'));
 	my $definition = definition('c1');
-	local $definition->{disks} = [{ format => 'qcow2', file => { driver => 'file', filename => "$state/c1/root.qcow2" } }];
+	image('qcow2', "$work/i/shared.qcow2", '1M');
+	local $definition->{disks} = [{ format => 'quorum', 'vote-threshold' => 1,
+		children => [{ driver => 'qcow2', file => { driver => 'file', filename => "$work/i/shared.qcow2" } }] }];
 	spew("$config/c1.json", $json->encode($definition));
-	vmconf_fails(1, qr/c1 cannot be cloned: both would write to \S+\/c1\/root\.qcow2/, 'clone', 'c1', 'c2');
+	vmconf_fails(1, qr/c1 cannot be cloned: both would write to \S+\/i\/shared\.qcow2, which is not in the state directory of c1/, 'clone', 'c1', 'c2');
 	ok(!definition('c2'), 'and there is none');
+	$definition->{disks} = [{ format => 'qcow2', file => { driver => 'file', filename => "$state/c1/root.qcow2" } }];
+	spew("$config/c1.json", $json->encode($definition));
 	vmconf_does('rename', 'c1', 'c3');
 	is(definition('c3')->{disks}[0]{file}{filename}, "$state/c3/root.qcow2", 'a rename moves what only "file" names');
 	is(vmconf_does('check', 'c3'), '', 'check says nothing');
