@@ -104,7 +104,8 @@ static void add(struct image_refs *refs, enum image_part part, char *name, const
 		return;
 	refs->v = xreallocarray(refs->v, refs->count + 1, sizeof(refs->v[0]));
 	ref = &refs->v[refs->count++];
-	*ref = (struct image_ref){.part = part, .name = name, .beside = true};
+	*ref = (struct image_ref){.part = part, .beside = true};
+	ref->name = name;
 	snprintf(ref->said, sizeof(ref->said), "%s", format ? format : "");
 }
 
@@ -357,9 +358,11 @@ bool image_looks_referring(int fd)
 struct image_refs image_read_refs(int fd, off_t at, const char *format)
 {
 	const struct source in = {.fd = fd, .at = at};
+	const struct reader *reader = find_reader(format);
 	struct image_refs refs = {0};
 
-	find_reader(format)->read(&in, &refs);
+	if (reader)
+		reader->read(&in, &refs);
 	for (size_t i = 0; i < refs.count; i++)
 		refs.v[i].format = refs.v[i].said[0] ? refs.v[i].said : NULL;
 	return refs;
