@@ -61,7 +61,7 @@ for my $where (sort keys %shown) {
 	$h->ok_does('systemctl', 'daemon-reload');
 	$h->ok_does('systemctl', 'start', 'web');
 	wait_until('the guest', sub { $h->console('web') =~ /guest: listening/ });
-	my @qemu = ('grep', ' command$', '/var/lib/qemu-supervise/web/vm.lock'); # its line; the other one is the supervisor's
+	my @qemu = ('grep', ' command *$', '/var/lib/qemu-supervise/web/vm.lock'); # its line; the other one is the supervisor's
 	my $qemu = $h->ok_does(@qemu);
 	$h->ok_does('systemctl', 'kill', '-s', 'KILL', '--kill-whom=main', 'web');
 	wait_until('another supervisor', sub { shown('NRestarts') eq 1 && shown('ActiveState') eq 'active' });
