@@ -726,7 +726,7 @@ static void print_status(const char *name, const struct vm_status *status, json_
 	print_field("name", name);
 	print_field("state", vm_state_word(status->state));
 	print_field("reason", status->reason);
-	print_field("failing", status->failing ? GOES_ON + 2 : "");
+	print_field("failing", status->failing ? &GOES_ON[2] : "");
 	print_field("run state", run_state ? run_state : "");
 	print_field("doing", status->doing);
 	if (status->pid)
