@@ -853,10 +853,11 @@ static int run_qmp(const struct call *call, const char *command, const char *arg
 static void check_arguments(const char *text)
 {
 	json_t *value = jsontext_parse(text, strlen(text));
+	bool good = json_is_object(value);
 
-	if (!json_is_object(value))
-		fatalx(EX_USAGE, "the arguments of a QMP command are a JSON object, not %s", text);
 	json_decref(value);
+	if (!good)
+		fatalx(EX_USAGE, "the arguments of a QMP command are a JSON object, not %s", text);
 }
 
 int cmd_qmp(struct call *call)
