@@ -17,7 +17,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT = (
 	@Test::More::EXPORT, qw(
-		$top $work need need_that wait_until spew slurp run_command children
+		$top $work need need_that wait_until spew slurp qemu_in run_command children
 		guest_command guest_files make_disk disk_is_clean fake_qemu
 		supervise supervisor running qmp_connect time
 		vmconf vmconf_does vmconf_fails quick definition state_of
@@ -85,6 +85,12 @@ sub slurp {
 	local $/;
 	my $text = <$fh>;
 	return defined $text ? $text : '';
+}
+
+# The pid of the QEMU that has signed a vm.lock: its first record. The second one is the supervisor's.
+sub qemu_in {
+	my ($path) = @_;
+	return slurp($path) =~ /\A(\d+) / ? $1 : undef;
 }
 
 # Runs a command to its end. Returns status (128 + signal where it died of one), output, errors.
@@ -432,11 +438,10 @@ sub state {
 	return JSON::PP::decode_json(T::slurp($s->dir . '/state.json') || '{}');
 }
 
-# The pid in vm.lock, which is in the state directory where there is a definition.
+# QEMU's pid. vm.lock is in the runtime directory only where there is no state directory.
 sub qemu {
 	my ($s) = @_;
-	my $line = T::slurp($s->dir . '/vm.lock') || T::slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/$s->{name}/vm.lock");
-	return (split ' ', $line)[0];
+	return T::qemu_in($s->dir . '/vm.lock') || T::qemu_in("$ENV{QEMU_SUPERVISE_STATE_DIR}/$s->{name}/vm.lock");
 }
 
 # What the fake QEMU was sent on control: the commands, or only the names of them that match.

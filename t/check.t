@@ -121,13 +121,13 @@ for my $name (sort keys %settings) {
 $h->drop_in('web', 'test.conf', "[Service]\nKillMode=control-group\nTimeoutStopSec=1s\n");
 $h->ok_does('systemctl', 'daemon-reload');
 $h->ok_does('systemctl', 'start', 'qemu-supervise@web', 'qemu-supervise@good');
-my %qemu = map { $_ => (split ' ', slurp("$work/state/$_/vm.lock"))[0] } qw(web good);
+my %qemu = map { $_ => qemu_in("$work/state/$_/vm.lock") } qw(web good);
 $h->ok_does('systemctl', 'kill', '-s', 'KILL', '--kill-whom=main', 'qemu-supervise@web', 'qemu-supervise@good');
 for (qw(web good)) {
 	$h->wait_unit($_, 'NRestarts', 1);
 	$h->wait_unit($_, 'ActiveState', 'active');
 }
-isnt((split ' ', slurp("$work/state/web/vm.lock"))[0], $qemu{web}, 'KillMode=control-group: QEMU went with its supervisor');
-is((split ' ', slurp("$work/state/good/vm.lock"))[0], $qemu{good}, 'KillMode=process: it goes on');
+isnt(qemu_in("$work/state/web/vm.lock"), $qemu{web}, 'KillMode=control-group: QEMU went with its supervisor');
+is(qemu_in("$work/state/good/vm.lock"), $qemu{good}, 'KillMode=process: it goes on');
 $h->poweroff;
 done_testing;

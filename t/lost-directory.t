@@ -117,7 +117,7 @@ subtest 'no second QEMU' => sub {
 # It has no state directory: vm.lock is where it was.
 subtest 'a user without a state directory' => sub {
 	my $s = running(fake => [], name => 'homeless', env => { QEMU_SUPERVISE_STATE_DIR => '/proc/none' });
-	is((split ' ', slurp($s->dir . '/vm.lock'))[0], (children($s->{pid}))[0], 'vm.lock is in the runtime directory');
+	is(qemu_in($s->dir . '/vm.lock'), (children($s->{pid}))[0], 'vm.lock is in the runtime directory');
 	is((run_command($supervise, '--signal', 'TERM', 'homeless'))[1], "$s->{pid}\n", 'it is found');
 	$s->ends_with(0, $off, 'homeless');
 };

@@ -119,6 +119,15 @@ static void as_the_options_ask(void **state)
 	rundir_remove(&p->dir);
 }
 
+/* As a supervisor that is killed. */
+static void forget(struct place *p)
+{
+	close(p->dir.fd);
+	free(p->dir.path);
+	free(p->dir.home_path);
+	p->dir = RUNDIR_NONE;
+}
+
 /* The last run had them, and was killed; this one has none: nobody may wait for them in vain. */
 static void left_over(void **state)
 {
@@ -129,9 +138,7 @@ static void left_over(void **state)
 	rundir_handed_over(&p->dir);
 	close(p->dir.supervision);
 	close(p->dir.lock);
-	close(p->dir.fd);
-	free(p->dir.path);
-	p->dir = RUNDIR_NONE;
+	forget(p);
 	p->options.console = p->options.agent = false;
 	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
 	assert_false(is_there(p, "console") || is_there(p, "agent"));
@@ -176,9 +183,7 @@ static void of_no_vm(void **state)
 	rundir_handed_over(&p->dir); /* and QEMU is gone */
 	rundir_remove_left(path);
 	assert_int_equal(access(path, F_OK), -1);
-	close(p->dir.fd);
-	free(p->dir.path);
-	p->dir = RUNDIR_NONE;
+	forget(p);
 }
 
 static void write_definition(const char *path)

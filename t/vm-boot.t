@@ -56,11 +56,7 @@ sub status_of {
 	return slurp("/proc/$pid/status") =~ /^$key:\s+(.*)$/m ? $1 : '';
 }
 
-# QEMU's pid, of the lock in the state directory.
-sub qemu_of {
-	my ($name) = @_;
-	return (split ' ', slurp("$state/$name/vm.lock"))[0];
-}
+sub qemu_of { return qemu_in("$state/$_[0]/vm.lock") }
 
 subtest 'a guest with a disk of an odd name' => sub {
 	my $name = "a,b c'\"%d\nüi,file=x.raw";
