@@ -166,6 +166,19 @@ static void on_stays(struct supervisor *s)
 		climb_failed(&s->climber, climb, "the guest is down already");
 }
 
+static void set_run_state(struct supervisor *s, const char *state)
+{
+	char text[RUNSTATE_TEXT];
+
+	if (strcmp(s->run_state, state) == 0)
+		return;
+	snprintf(s->run_state, sizeof(s->run_state), "%s", state);
+	standstill_changed(s);
+	standstill_text(s, text, sizeof(text));
+	if (!report_stopping(s))
+		notify_status("Guest: %s", text);
+}
+
 void events_on_run_state(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
@@ -175,9 +188,7 @@ void events_on_run_state(void *arg, enum qmp_result result, json_t *value)
 		return;
 	if (s->outcome.migrated && strcmp(state, "finish-migrate") == 0)
 		state = "postmigrate"; /* QEMU tells MIGRATION before it has set the run state */
-	if (strcmp(s->run_state, state) != 0 && !report_stopping(s))
-		notify_status("Guest: %s", state);
-	snprintf(s->run_state, sizeof(s->run_state), "%s", state);
+	set_run_state(s, state);
 	outcome_run_state(&s->outcome, state);
 	if (strcmp(state, "running") == 0)
 		s->owes_cont = false;
@@ -306,6 +317,7 @@ static void on_event_reset(struct supervisor *s, json_t *data)
 static void on_event_resume(struct supervisor *s, json_t *data)
 {
 	s->owes_cont = false;
+	s->why[0] = '\0';
 	on_event_state(s, data);
 }
 
@@ -315,7 +327,7 @@ static void on_event_migration(struct supervisor *s, json_t *data)
 	(void)data;
 	if (!s->outcome.migrated)
 		return;
-	snprintf(s->run_state, sizeof(s->run_state), "postmigrate");
+	set_run_state(s, "postmigrate");
 	report_changed(s);
 }
 
@@ -331,6 +343,11 @@ static void on_event_port(struct supervisor *s, json_t *data)
 	(void)data;
 	if (s->agentport)
 		agentport_look(s->agentport);
+}
+
+static void on_event_io_error(struct supervisor *s, json_t *data)
+{
+	standstill_io_error(s, data);
 }
 
 static void on_event_job(struct supervisor *s, json_t *data)
@@ -353,6 +370,7 @@ static const struct {
 	{"MIGRATION", on_event_migration},
 	{"VSERPORT_CHANGE", on_event_port},
 	{"BLOCK_JOB_COMPLETED", on_event_job},
+	{"BLOCK_IO_ERROR", on_event_io_error},
 };
 
 void events_trigger(struct supervisor *s, const char *name, json_t *event)

@@ -278,6 +278,7 @@ static void begin_stop(struct lifecycle *l, struct job *job)
 {
 	switch (job->now.state) {
 	case VM_STOPPED:
+	case VM_CUT_OFF:
 	case VM_CRASHED: /* the init system may be about to start it again */
 		job->was_down = true;
 		ask_adapter(l, job, "stop");
@@ -341,7 +342,8 @@ static void is_down(struct lifecycle *l, struct job *job)
 	if (unseen)
 		log_error("%s is down: %s", job->name, job->now.reason);
 	else if (bad)
-		log_error("%s is down, but was not shut down: %s", job->name, end->words);
+		log_error("%s is down, but was not shut down: %s", job->name,
+			  outcome_cause(end->words));
 	else
 		say("%s: stopped%s%s (%s)", job->name, told ? ": " : "", told ? end->words : "",
 		    took(job->asked).s);
@@ -478,8 +480,11 @@ static void start_anew(struct lifecycle *l, struct job *job)
 
 static void begin_start(struct lifecycle *l, struct job *job)
 {
+	const char *why = job->now.state == VM_PAUSED ? job->now.reason : "";
+
 	switch (job->now.state) {
 	case VM_STOPPED:
+	case VM_CUT_OFF:
 	case VM_CRASHED:
 		start_anew(l, job);
 		break;
@@ -490,8 +495,8 @@ static void begin_start(struct lifecycle *l, struct job *job)
 	case VM_RUNNING:
 	case VM_PAUSED:
 		over(l, job, 0);
-		say("%s is %s already (pid %d)", job->name, vm_state_word(job->now.state),
-		    job->now.pid);
+		say("%s is %s already (pid %d)%s%s", job->name, vm_state_word(job->now.state),
+		    job->now.pid, *why ? ": " : "", why);
 		break;
 	case VM_STOPPING:
 		over(l, job, EXIT_FAILURE);

@@ -49,6 +49,7 @@
 static void on_watched(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
+	char text[RUNSTATE_TEXT];
 
 	s->watchdog_asked = false;
 	if (result == QMP_LOST)
@@ -58,7 +59,8 @@ static void on_watched(void *arg, enum qmp_result result, json_t *value)
 	if (s->unresponsive) {
 		s->unresponsive = false;
 		log_notice("QEMU answers again");
-		notify_status("Guest: %s", s->run_state);
+		standstill_text(s, text, sizeof(text));
+		notify_status("Guest: %s", text);
 	}
 }
 
@@ -368,6 +370,7 @@ static int tell_the_end(struct supervisor *s)
 		log_notice("ended: %s (status 0)%s", words, history);
 	else
 		log_warnx("ended: %s (status %d)%s", words, status, history);
+	outcome_add_failure(&s->outcome, status, words, sizeof(s->words));
 	notify_status("Ended: %s", words);
 	free(history);
 	return status;
@@ -647,6 +650,7 @@ static void take_handover(struct supervisor *s, json_t *state, const struct hand
 	s->agent_asked = h->agent_asked;
 	s->outcome = h->outcome;
 	snprintf(s->run_state, sizeof(s->run_state), "%s", h->run_state);
+	snprintf(s->why, sizeof(s->why), "%s", h->why);
 	events_tell_ending(s, h->ending);
 	if (h->ready)
 		report_ready(s);

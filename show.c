@@ -211,6 +211,7 @@ static const char *colour(enum vm_state state)
 	switch (state) {
 	case VM_RUNNING:
 		return "\033[32m";
+	case VM_CUT_OFF:
 	case VM_CRASHED:
 	case VM_UNMANAGED:
 		return "\033[31m";
@@ -284,12 +285,13 @@ static json_t *status_json(const char *name, const struct vm_status *status)
 	bool up = vm_state_is_up(status->state);
 
 	return xcheck(json_pack(
-		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "name", name, "state",
+		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "name", name, "state",
 		vm_state_word(status->state), "pid", number_or_null(status->pid), "supervisor",
 		number_or_null(status->supervisor), "uptime",
 		up && status->pid && status->started ? json_integer(uptime(status)) : json_null(),
 		"last-status", status->end.known ? json_integer(status->end.status) : json_null(),
-		"reason", text_or_null(status->reason), "ready", up && status->ready, "failing",
+		"run-state", text_or_null(status->run_state), "reason",
+		text_or_null(status->reason), "ready", up && status->ready, "failing",
 		status->failing));
 }
 

@@ -60,7 +60,7 @@ vmconf_fails(80, qr/web([12]) is down, but was not shut down: .*quit.*\n.*web(?!
 	'stop', '--all', '--within', '3s');
 is(join(', ', sort split /, /, asked()), 'stop web1, stop web1, stop web2, stop web2',
 	'each was asked through the adapter, too, and once more when it had been cut off');
-is(states('web1', 'web2'), 'crashed crashed', 'and that is what list says');
+is(states('web1', 'web2'), 'cut-off cut-off', 'and that is what list says');
 
 # ---- a deadline and an order ----
 sub log_of { return slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/$_[0]/log") }
@@ -79,10 +79,10 @@ like(log_of('db'), qr/no guest is running.*\z/s, 'and its guest was asked');
 is(states('db'), 'stopped', 'and it is not cut off');
 
 vmconf_does('start', '--all', '--from-order', 3);
-is(states(@all), 'stopped crashed stopped running', 'start --all --from-order 3');
+is(states(@all), 'stopped cut-off stopped running', 'start --all --from-order 3');
 vmconf_does('start', 'db');
 vmconf_does('stop', '--all', '--from-order', 2);
-is(states(@all), 'running crashed stopped stopped', 'stop --all --from-order 2');
+is(states(@all), 'running cut-off stopped stopped', 'stop --all --from-order 2');
 vmconf_fails(64, qr/--from-order goes with --all/, 'stop', 'db', '--from-order', 2);
 vmconf_does('stop', '--all');
 
