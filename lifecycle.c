@@ -488,15 +488,27 @@ static void end_stuck(struct lifecycle *l, struct job *job)
 	job->stuck = (struct stuck){0};
 }
 
+static bool has_qemu(const struct lifecycle *l, const struct job *job)
+{
+	int fd = vm_status_pidfd(l->store, job->name, &job->now);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* One whose QEMU is gone may be waiting for the disk, to record the end: it has its whole time. */
 static bool is_stuck(const struct lifecycle *l, struct job *job)
 {
-	int64_t bound = adapter_bound(l), since;
+	int64_t bound = adapter_patience(), since;
 
 	if (job->now.supervisor <= 0)
 		return false;
-	if (is_time_over(l))
-		bound = MIN(bound, KILL_MS);
 	since = stuck_for(&job->stuck, l->store, job->name, job->now.supervisor);
+	if (since == 0)
+		return false;
+	if (has_qemu(l, job))
+		bound = is_time_over(l) ? MIN(bound, KILL_MS) : adapter_bound(l);
 	return since > bound;
 }
 
