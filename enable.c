@@ -54,7 +54,7 @@ int forget_one(const struct store *store, const char *name)
 
 	if (status == EXIT_NOT_ENABLED)
 		status = adapter_run(store, "disable", name, NULL);
-	else
+	else if (status != EX_OSERR) /* it hangs, and has been told of */
 		status = status == 0 ? change(store, name, "disable") : 0;
 	return status;
 }

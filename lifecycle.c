@@ -2,6 +2,7 @@
 #include "lifecycle.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,12 +16,15 @@
 #include <unistd.h>
 
 #include "adapter.h"
+#include "hold.h"
+#include "lastend.h"
 #include "log.h"
 #include "moved.h"
 #include "printable.h"
 #include "options.h"
 #include "outcome.h"
 #include "reach.h"
+#include "stuck.h"
 #include "timespan.h"
 #include "users.h"
 #include "vmconf.h"
@@ -33,7 +37,7 @@
 #define TRACELESS_MS 10000  /* for a supervisor to show up, once the adapter is done */
 #define READY_MS     180000 /* for a VM to be ready, unless --within says otherwise */
 #define ADOPTIONS    3	    /* of one VM, whose supervisors die */
-#define ADAPTER_MS   15000  /* for an adapter to end, once its VM is as it should be */
+#define KILL_MS	     5000   /* for a supervisor to take note, where the time is over */
 #define LATE_MS	     15000  /* beyond a deadline, for a kernel that holds QEMU */
 
 enum phase { PHASE_WAITING, PHASE_ASKED, PHASE_OVER };
@@ -49,7 +53,10 @@ struct job {
 	unsigned adoptions; /* so often */
 	bool was_down;	    /* before anything was asked */
 	bool waits_told;
-	bool quiet; /* nobody has named it */
+	bool quiet;  /* nobody has named it */
+	bool hung;   /* an adapter of it was killed */
+	bool killed; /* QEMU, by us */
+	struct stuck stuck;
 	struct vm_status before, now;
 	int64_t asked, asked_again; /* monotonic ms */
 	int64_t adapter_ended;
@@ -192,6 +199,45 @@ static void end_adapter(struct job *job)
 	job->adapter = 0;
 }
 
+/* How long it may be until a VM is ready. */
+static int64_t patience(const struct lifecycle *l)
+{
+	return l->within >= 0 ? l->within : READY_MS;
+}
+
+/* Of a deadline, what hangs may have a quarter. An adapter that starts a VM may have to wait. */
+static int64_t adapter_bound(const struct lifecycle *l)
+{
+	int64_t bound = adapter_patience();
+
+	if (l->verb != &stop_verb)
+		bound = MAX(bound, patience(l));
+	else if (l->deadline != FOREVER)
+		bound = MIN(bound, MAX(l->within / 4, KILL_MS));
+	return bound;
+}
+
+static bool adapter_hangs(const struct lifecycle *l, const struct job *job)
+{
+	int64_t until = timespan_add(job->asked_again, adapter_bound(l));
+
+	return job->adapter > 0 && monotonic_ms() > until;
+}
+
+/* The init system may not have heard what is wanted. */
+static void end_hung_adapter(struct lifecycle *l, struct job *job)
+{
+	int64_t since = monotonic_ms() - job->asked_again;
+
+	end_adapter(job);
+	job->hung = true;
+	job->adapter_status = EX_OSERR;
+	job->adapter_ended = monotonic_ms();
+	clear_progress(l);
+	log_error("%s: the init adapter hangs, and was killed after %s", job->name,
+		  timespan_about(since).s);
+}
+
 static bool ask_adapter(struct lifecycle *l, struct job *job, const char *verb)
 {
 	end_adapter(job);
@@ -227,19 +273,25 @@ static int seconds_until(int64_t deadline)
 	return ms > 0 ? (int)((ms + 999) / 1000) : 0;
 }
 
-static void kill_unmanaged(struct lifecycle *l, struct job *job)
+static bool kill_qemu(struct lifecycle *l, struct job *job)
 {
 	int fd = vm_status_pidfd(l->store, job->name, &job->now);
+	bool sent = fd >= 0 && syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) == 0;
 
-	if (fd < 0 || syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0) {
-		log_warn("%s: cannot kill QEMU, pid %d", job->name, job->now.pid);
-		over(l, job, EXIT_FAILURE);
-	} else {
-		job->phase = PHASE_ASKED;
-		job->asked = monotonic_ms();
-	}
+	job->killed = job->killed || sent;
 	if (fd >= 0)
 		close(fd);
+	return sent;
+}
+
+static void kill_unmanaged(struct lifecycle *l, struct job *job)
+{
+	job->phase = PHASE_ASKED;
+	job->asked = monotonic_ms();
+	if (kill_qemu(l, job))
+		return;
+	log_warn("%s: cannot kill QEMU, pid %d", job->name, job->now.pid);
+	over(l, job, EXIT_FAILURE);
 }
 
 /* ---- taking over ---- */
@@ -261,6 +313,8 @@ static void begin_adoption(struct lifecycle *l, struct job *job)
 /* It is unmanaged still. */
 static void look_adoption(struct lifecycle *l, struct job *job)
 {
+	if (adapter_hangs(l, job))
+		end_hung_adapter(l, job);
 	if (job->adapter == 0 && job->adapter_status != 0) {
 		over(l, job, job->adapter_status);
 		log_error("%s runs without a supervisor, and the init adapter could not start one "
@@ -324,17 +378,41 @@ static void settle(const struct lifecycle *l, struct job *job)
 	pid_t pid;
 
 	end_adapter(job);
+	if (job->hung)
+		return;
 	pid = adapter_start(l->store, "stop", job->name, NULL);
 	job->adapter = MAX(pid, 0);
 	job->adapter_status = 0;
 }
 
+/* We know how it ended: no supervisor has seen that. */
+static void record_kill(const struct lifecycle *l, struct job *job)
+{
+	int held = hold_down(l->store, job->name, "stopped"), home;
+	char *path = store_path(l->store, job->name, "");
+
+	home = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	job->killed = false;
+	if (held >= 0 && home >= 0 && ftruncate(held, 0) == 0)
+		lastend_write(home, EXIT_KILLED, "QEMU was killed by vmconf", -1);
+	if (home >= 0)
+		close(home);
+	let_go(l->store, job->name, held);
+	free(path);
+	vm_status_read(l->store, job->name, &job->now);
+}
+
 static void is_down(struct lifecycle *l, struct job *job)
 {
 	const struct vm_end *end = &job->now.end;
-	bool fresh = has_ended(job), unseen = job->now.unseen && !l->kill;
-	bool bad = fresh && was_cut_off(end) && !l->kill;
-	bool told = fresh && end->words[0];
+	bool fresh, unseen, bad, told;
+
+	if (job->killed && job->now.unseen)
+		record_kill(l, job);
+	fresh = has_ended(job);
+	unseen = job->now.unseen && !l->kill;
+	bad = fresh && was_cut_off(end) && !l->kill;
+	told = fresh && end->words[0];
 
 	if (fresh && was_cut_off(end))
 		settle(l, job);
@@ -349,15 +427,33 @@ static void is_down(struct lifecycle *l, struct job *job)
 		    took(job->asked).s);
 }
 
+/* The adapter has not asked it, or has not been seen to. */
+static void ask_supervisor(struct lifecycle *l, struct job *job)
+{
+	pid_t pid = reach_send(l->store->state, l->store->runtime, job->name, SIGTERM);
+
+	job->asked_again = monotonic_ms();
+	job->adapter_status = 0;
+	if (pid > 0)
+		log_warnx("%s: its supervisor, pid %d, was sent SIGTERM directly; the init system "
+			  "may not know that it is to stay down",
+			  job->name, pid);
+	else
+		log_warn("%s: cannot signal its supervisor", job->name);
+}
+
 /* It has a supervisor by now, which does not know. */
 static void stop_again(struct lifecycle *l, struct job *job)
 {
 	int64_t asked = job->asked;
 
 	job->adopting = false;
-	if (l->deadline != FOREVER)
-		set_deadline(l, job->name, seconds_until(l->deadline));
-	ask_adapter(l, job, "stop");
+	if (l->kill || l->deadline != FOREVER)
+		set_deadline(l, job->name, l->kill ? 0 : seconds_until(l->deadline));
+	if (job->hung)
+		ask_supervisor(l, job);
+	else
+		ask_adapter(l, job, "stop");
 	job->asked = asked;
 }
 
@@ -367,15 +463,67 @@ static void stop_again(struct lifecycle *l, struct job *job)
  */
 static void ask_again(struct lifecycle *l, struct job *job)
 {
-	if (job->adapter == 0 && job->now.pid > 0 && job->now.state != VM_STOPPING &&
+	if (job->adapter == 0 && job->now.pid > 0 && job->now.state != VM_STOPPING && !job->hung &&
 	    monotonic_ms() > job->asked_again + AGAIN_MS)
 		stop_again(l, job);
+}
+
+static bool is_time_over(const struct lifecycle *l)
+{
+	return l->kill || monotonic_ms() >= l->deadline;
+}
+
+/* It reads no signal: it is stopped, say. Killed, it is in nobody's way. */
+static void end_stuck(struct lifecycle *l, struct job *job)
+{
+	bool cut = is_time_over(l);
+
+	clear_progress(l);
+	log_error("%s: its supervisor, pid %d, has not reacted for %s; %s", job->name,
+		  job->now.supervisor, timespan_about(job->stuck.since).s,
+		  cut ? "QEMU is killed, and then it"
+		      : "it is killed, and another one is to take the VM over");
+	if (cut && job->now.pid > 0 && !kill_qemu(l, job))
+		log_warn("%s: cannot kill QEMU, pid %d", job->name, job->now.pid);
+	if (reach_send(l->store->state, l->store->runtime, job->name, SIGKILL) == 0)
+		log_warn("%s: cannot kill its supervisor", job->name);
+	job->stuck = (struct stuck){0};
+}
+
+static bool has_qemu(const struct lifecycle *l, const struct job *job)
+{
+	int fd = vm_status_pidfd(l->store, job->name, &job->now);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* One whose QEMU is gone may be waiting for the disk, to record the end: it has its whole time. */
+static bool is_stuck(const struct lifecycle *l, struct job *job)
+{
+	int64_t bound = adapter_patience(), since;
+
+	if (job->now.supervisor <= 0)
+		return false;
+	since = stuck_for(&job->stuck, l->store, job->name, job->now.supervisor);
+	if (since == 0)
+		return false;
+	if (has_qemu(l, job))
+		bound = is_time_over(l) ? MIN(bound, KILL_MS) : adapter_bound(l);
+	return since > bound;
 }
 
 /* It has none, or has lost it while it was stopping: another one goes on with it. */
 static void stop_unmanaged(struct lifecycle *l, struct job *job)
 {
-	if (l->kill || job->adapter > 0)
+	if (!job->killed && is_time_over(l) && kill_qemu(l, job))
+		log_warnx("%s has no supervisor: QEMU, pid %d, is killed", job->name, job->now.pid);
+	if (job->killed)
+		return;
+	if (adapter_hangs(l, job))
+		end_hung_adapter(l, job);
+	if (job->adapter > 0)
 		return;
 	if (job->adopting) {
 		look_adoption(l, job);
@@ -389,6 +537,8 @@ static void stop_unmanaged(struct lifecycle *l, struct job *job)
 
 static void was_down(struct lifecycle *l, struct job *job)
 {
+	if (job->adapter > 0)
+		end_hung_adapter(l, job);
 	over(l, job, job->adapter_status);
 	if (job->adapter_status)
 		log_error(
@@ -401,7 +551,7 @@ static void was_down(struct lifecycle *l, struct job *job)
 /* The supervisor that was to take it over would start it anew: it is called off. */
 static void look_down(struct lifecycle *l, struct job *job)
 {
-	bool awaited = job->adapter > 0 && monotonic_ms() <= job->asked_again + ADAPTER_MS;
+	bool awaited = job->adapter > 0 && !adapter_hangs(l, job);
 
 	if (awaited && (job->was_down || job->adoptions > 0))
 		return;
@@ -420,8 +570,13 @@ static void look_stop(struct lifecycle *l, struct job *job)
 		look_down(l, job);
 	} else if (job->now.state == VM_UNMANAGED) {
 		stop_unmanaged(l, job);
+	} else if (is_stuck(l, job)) {
+		end_stuck(l, job);
 	} else if (job->adopting && job->adapter == 0 && job->now.supervisor > 0) {
 		stop_again(l, job);
+	} else if (job->now.state != VM_STOPPING && adapter_hangs(l, job)) {
+		end_hung_adapter(l, job);
+		ask_supervisor(l, job);
 	} else if (job->adapter == 0 && job->adapter_status != 0) {
 		over(l, job, job->adapter_status);
 		log_error("%s: the init adapter could not stop it (status %d)", job->name,
@@ -438,11 +593,6 @@ static void look_stop(struct lifecycle *l, struct job *job)
 static const struct verb stop_verb = {"stopping", "stopped", begin_stop, look_stop};
 
 /* ---- start ---- */
-
-static int64_t patience(const struct lifecycle *l)
-{
-	return l->within >= 0 ? l->within : READY_MS;
-}
 
 /* The guest goes back to what its definition names. */
 static void discard(const struct vm *vm)
@@ -520,6 +670,8 @@ static void look_absent(struct lifecycle *l, struct job *job)
 {
 	const struct vm_end *end = &job->now.end;
 
+	if (adapter_hangs(l, job))
+		end_hung_adapter(l, job);
 	if (has_ended(job)) {
 		over(l, job, end->status ? end->status : EXIT_FAILURE);
 		log_error("%s did not start: %s (status %d); \"vmconf log %s\" has more", job->name,
@@ -602,7 +754,7 @@ static void begin(struct lifecycle *l, struct job *job)
 	if (l->deadline == FOREVER)
 		vm_status_read(l->store, job->name, &job->before);
 	job->now = job->before;
-	job->adopting = job->was_down = false;
+	job->adopting = job->was_down = job->hung = job->killed = false;
 	job->adoptions = 0;
 	if (job->now.changing && l->verb == &start_verb)
 		wait_for_change(l, job);
@@ -706,8 +858,9 @@ static bool given_up(const struct lifecycle *l, const struct job *job)
 /* They end by themselves, but one that hangs is ended. */
 static void wait_adapters(struct lifecycle *l)
 {
-	int64_t until = monotonic_ms() + ADAPTER_MS;
+	int64_t until = timespan_add(monotonic_ms(), adapter_patience());
 
+	until = MIN(until, timespan_add(l->deadline, LATE_MS));
 	for (size_t i = 0; i < l->count; i++) {
 		struct job *job = &l->jobs[i];
 
@@ -715,8 +868,9 @@ static void wait_adapters(struct lifecycle *l)
 			kill(job->adapter, SIGTERM);
 		for (reap(job); job->adapter > 0; reap(job)) {
 			if (monotonic_ms() >= until)
-				kill(job->adapter, SIGKILL);
-			poll(NULL, 0, LOOK_MS);
+				end_hung_adapter(l, job);
+			else
+				poll(NULL, 0, LOOK_MS);
 		}
 	}
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -428,27 +429,35 @@ int cmd_command(struct call *call)
 	return status;
 }
 
+/* Whether there is something to read: how long a reader of ours takes for it is not bounded. */
+static bool begins(int fd)
+{
+	struct pollfd input = {.fd = fd, .events = POLLIN};
+	int64_t patience = adapter_patience();
+
+	return poll(&input, 1, patience > INT_MAX ? -1 : (int)patience) != 0;
+}
+
 /* QEMU's own words are in it, too. */
 static int print_log(const struct store *store, const char *name, const char *follow)
 {
-	int ends[2], status = 0;
+	int ends[2], status;
+	bool begun;
 	pid_t pid;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		fatal(EX_OSERR, "no pipe for the log of %s", name);
-	pid = fork();
-	if (pid < 0)
-		fatal(EX_OSERR, "cannot read the log of %s", name);
-	if (pid == 0) {
-		dup2(ends[1], STDOUT_FILENO);
-		_exit(adapter_run(store, "log", name, follow));
-	}
+	pid = adapter_log(store, name, follow, ends[1]);
 	close(ends[1]);
-	printable_copy(ends[0], stdout, "");
-	close(ends[0]);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return adapter_status(status);
+	begun = follow || begins(ends[0]);
+	if (begun) {
+		printable_copy(ends[0], stdout, "");
+		close(ends[0]);
+	}
+	status = adapter_wait(pid, "log", name);
+	if (!begun)
+		close(ends[0]);
+	return status;
 }
 
 int cmd_log(struct call *call)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "adapter.h"
 #include "journal.h"
 #include "log.h"
 #include "paths.h"
@@ -294,6 +295,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	call.command = find_command(argv[1]);
+	adapter_patience(); /* a wrong one is told before anything is done */
 	store_open(&call.store);
 	status = call.command->run(&call);
 	store_close(&call.store);

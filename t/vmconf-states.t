@@ -121,6 +121,12 @@ wait_until('unmanaged', sub { state_of('web1')->{state} eq 'unmanaged' });
 }
 vmconf_does('stop', '--kill', 'web1');
 ok(!kill(0, $qemu) || slurp("/proc/$qemu/stat") =~ /\) Z /, 'stop --kill kills it');
+$vm = is_state('web1', 'cut-off', 'vmconf saw its end');
+is($vm->{reason}, 'QEMU was killed by vmconf', 'and that is the reason');
+vmconf_does('start', 'web1');
+($supervisor, $qemu) = pids('web1');
+kill('KILL', $supervisor, $qemu);
+wait_until('the end of both', sub { state_of('web1')->{state} eq 'crashed' });
 $vm = is_state('web1', 'crashed', 'nobody saw its end');
 like($vm->{reason}, qr/nobody saw its end/, 'and that is the reason');
 system('rm', '-rf', $run);
