@@ -33,7 +33,7 @@ _Static_assert(sizeof(socket_names) / sizeof(socket_names[0]) == SOCKET_COUNT,
 	       "a name for each socket");
 
 /* Besides the sockets. The locks are the last ones to go. */
-static const char *const files[] = {STATE_FILE, STATE_NEW, STATE_SPARE, "lock"};
+static const char *const files[] = {STATE_FILE, STATE_NEW, STATE_SPARE, "stderr", "lock"};
 
 /* ---- the directory ---- */
 
@@ -287,6 +287,7 @@ void rundir_handed_over(struct rundir *dir)
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
 		close_fd(&dir->sockets[i]);
 	close_fd(&dir->vm_lock);
+	close_fd(&dir->qemu_stderr);
 }
 
 /* ---- what somebody has removed ---- */

@@ -25,7 +25,7 @@ enum vm_state {
 struct vm_end {
 	bool known;
 	int status;		 /* its exit status */
-	char words[160];	 /* how it ended */
+	char words[512];	 /* how it ended */
 	time_t when;		 /* CLOCK_REALTIME */
 	struct timespec written; /* differs between two ends */
 };
@@ -41,7 +41,7 @@ struct vm_status {
 	bool unseen;	  /* it is down, and nobody saw its end */
 	bool failing;	  /* it is down, and the init system tries again: set by who asks that */
 	char doing[32];	  /* the action of the ladder in progress, or "" */
-	char reason[160]; /* of VM_CRASHED, VM_UNKNOWN, a start that failed, a lost directory */
+	char reason[512]; /* of VM_CRASHED, VM_UNKNOWN, a start that failed, a lost directory */
 	struct vm_end end;
 };
 

@@ -209,7 +209,7 @@ vmconf_does('set', 'web1', "emulator=$work/none/qemu-system-x86_64");
 vmconf_fails(127, qr/web1 did not start: cannot execute \S+: No such file or directory \(status 127\); "vmconf log web1" has more/, 'start', 'web1');
 is(states('web1'), 'stopped', 'one that did not start is stopped');
 vmconf_does('set', 'web1', 'emulator=', 'args=["-no-such-option"]');
-vmconf_fails(69, qr/web1 did not start: .*\(status 69\)/, 'start', 'web1');
+vmconf_fails(69, qr/web1 did not start: QEMU ended with status 1: -no-such-option: invalid option \(status 69\)/, 'start', 'web1');
 like(vmconf_does('log', 'web1'), qr/-no-such-option: invalid option/, 'QEMU\'s own words are in the log');
 vmconf_fails(69, qr/web1 did not start/, 'start', 'web1', 'db');
 is(states('db'), 'running', 'the other one has');
