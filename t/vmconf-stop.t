@@ -170,6 +170,20 @@ is($ladder->{reserve}, 1080, 'for quit and kill that much is kept, and some more
 kill('QUIT', state_of('proxy')->{supervisor});
 waitpid($stop, 0);
 
+# ---- starts that keep their distance ----
+adapter(qq(exec "$top/init/none" "\$@"));
+vmconf_does('stop', '--all', '--kill');
+adapter(qq(exec "$top/init/none" "\$@"));
+my ($start, $started) = in_background('start', 'web1', 'web2', '--delay', 'forever');
+wait_until('the first one', sub { slurp($started) =~ /^web1: running/ });
+is(asked(), 'start web1', '--delay: the next one has to wait');
+kill('TERM', $start);
+waitpid($start, 0);
+vmconf_does('stop', '--kill', 'web1');
+adapter(qq(exec "$top/init/none" "\$@"));
+like(vmconf_does('start', 'web1', 'web2', '--delay', '50ms'), qr/^web1: running.*^web2: running/ms, 'and comes when its time has come');
+vmconf_does('stop', '--kill', 'web1', 'web2');
+
 # ---- what an init system starts again and again ----
 adapter(qq(exec "$top/init/none" "\$@"));
 vmconf_does('set', 'db', 'args=["-device", "nonsense"]');
