@@ -32,7 +32,7 @@ OBJS = agent.o agentport.o awake.o basedon.o below.o blocknode.o channel.o child
 	quote.o reach.o reexec.o replace.o run.o rundir.o runstate.o safefile.o sandbox.o sigmask.o signals.o statefile.o \
 	step.o store.o timespan.o trigger.o users.o vm.o vmcommand.o vmfile.o vmlock.o vmneeds.o vmstate.o \
 	words.o xalloc.o
-SUPERVISE_OBJS = actions.o diskwatch.o events.o guard.o report.o standstill.o
+SUPERVISE_OBJS = actions.o diskwatch.o events.o guard.o lastwords.o report.o standstill.o
 VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o console.o create.o delete.o disk.o diskcopy.o \
 	diskmoves.o enable.o hold.o lifecycle.o newvm.o setkey.o show.o stuck.o
 UNITS = $(basename $(wildcard t/unit-*.c))

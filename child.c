@@ -107,6 +107,8 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 		inherit(dir->sockets[i]);
 	inherit(dir->vm_lock);
 	inherit(readconfig);
+	if (dir->qemu_stderr >= 0)
+		dup2(dir->qemu_stderr, STDERR_FILENO);
 	sigmask_change(SIG_SETMASK, mask, NULL);
 	if (!dir->defined)
 		execvp(argv[0], argv);

@@ -71,6 +71,8 @@ struct lifecycle {
 	struct job *jobs;
 	size_t count;
 	size_t parallel; /* 0: all of one order at once */
+	int64_t delay;	 /* ms between two starts */
+	int64_t next;	 /* no start before that: monotonic ms */
 	long from_order; /* of --all, those of this order and higher ones */
 	int64_t within;	 /* ms; -1: none was given */
 	int64_t deadline;
@@ -762,6 +764,14 @@ static void begin(struct lifecycle *l, struct job *job)
 		l->verb->begin(l, job);
 }
 
+/* What is told of a deadline begins; starts may have to keep their distance. */
+static bool may_begin(const struct lifecycle *l, size_t asked)
+{
+	if (l->parallel && asked >= l->parallel)
+		return false;
+	return l->verb != &start_verb || monotonic_ms() >= l->next;
+}
+
 /* The jobs before end are those whose order has begun. */
 static void step(struct lifecycle *l, size_t end)
 {
@@ -770,9 +780,11 @@ static void step(struct lifecycle *l, size_t end)
 	for (size_t i = 0; i < end; i++) {
 		struct job *job = &l->jobs[i];
 
-		if (job->phase == PHASE_WAITING && (!l->parallel || asked < l->parallel)) {
+		if (job->phase == PHASE_WAITING && may_begin(l, asked)) {
 			begin(l, job);
 			asked += job->phase == PHASE_ASKED;
+			if (job->phase == PHASE_ASKED)
+				l->next = timespan_add(monotonic_ms(), l->delay);
 		} else if (job->phase == PHASE_ASKED) {
 			reap(job); /* first: what it has done must be seen below */
 			vm_status_read(l->store, job->name, &job->now);
@@ -1006,6 +1018,7 @@ static bool parse_order(struct lifecycle *l, const struct call *call)
 static const struct option options[] = {{"all", no_argument, NULL, 'a'},
 					{"from-order", required_argument, NULL, 'o'},
 					{"parallel", required_argument, NULL, 'p'},
+					{"delay", required_argument, NULL, 'D'},
 					{"within", required_argument, NULL, 'w'},
 					{"kill", no_argument, NULL, 'k'},
 					{"discard-overlay", no_argument, NULL, 'd'},
@@ -1024,6 +1037,8 @@ static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_ki
 			some = parse_order(l, call);
 		else if (option == 'p')
 			l->parallel = (size_t)call_number(call, "parallel", optarg, 1, 100000);
+		else if (option == 'D')
+			l->delay = call_time(call, "delay", optarg);
 		else if (option == 'w')
 			l->within = call_time(call, "within", optarg);
 		else if (option == 'd')
@@ -1035,6 +1050,8 @@ static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_ki
 		fatalx(EX_USAGE, "--kill is for stop, restart and delete");
 	if (some && !*all)
 		fatalx(EX_USAGE, "--from-order goes with --all");
+	if (l->delay && may_kill)
+		fatalx(EX_USAGE, "--delay is for start");
 	if (l->discard && (may_kill || *all))
 		fatalx(EX_USAGE, "--discard-overlay is for start, and VMs that are named");
 	call_operands(call, *all ? 0 : 1, *all ? 0 : -1);

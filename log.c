@@ -84,6 +84,24 @@ const char *log_vm_name(void)
 	return logger.vm;
 }
 
+/* Without waiting, and less than that where there is no room. -1: nothing. */
+static ssize_t put(const char *data, size_t len)
+{
+	return logger.socket ? send(logger.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL)
+			     : write(logger.fd, data, len);
+}
+
+void log_pass_on(const char *data, size_t len)
+{
+	struct pollfd fd = {.fd = logger.fd, .events = POLLOUT};
+	ssize_t written = poll(&fd, 1, 0) == 0 ? 0 : put(data, len);
+
+	if (written > 0)
+		logger.cut = data[written - 1] != '\n';
+	if (written < (ssize_t)len)
+		logger.lost++;
+}
+
 /*
  * A supervisor that hangs in write(2) because its logger hangs hears no signal: the line is lost.
  * The poll is for a descriptor of which log_never_wait() could make none that does not wait.
@@ -103,8 +121,7 @@ static void put_line(enum log_level level, const char *text)
 		snprintf(prio, sizeof(prio), "<%d>", (int)level);
 	len = snprintf(line, sizeof(line), "%s%s%s: %s%s%s\n", logger.cut ? "\n" : "", prio,
 		       logger.program, logger.vm, logger.vm[0] ? ": " : "", text);
-	written = logger.socket ? send(logger.fd, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL)
-				: write(logger.fd, line, (size_t)len);
+	written = put(line, (size_t)len);
 	if (written >= 0)
 		logger.cut = written > 0 && written < len;
 	if (written < len)
@@ -130,6 +147,17 @@ void log_flush(void)
 {
 	for (size_t i = 0; i < RECENT; i++)
 		tell_repeated(&logger.recent[(logger.next + i) % RECENT]);
+}
+
+const char *log_last_failure(void)
+{
+	for (size_t i = 1; i <= RECENT; i++) {
+		const struct recent *r = &logger.recent[(logger.next - i) % RECENT];
+
+		if (r->text[0] && r->level <= LEVEL_WARNING)
+			return r->text;
+	}
+	return NULL;
 }
 
 static struct recent *find_recent(const char *text)

@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lastend.h"
 #include "paths.h"
 #include "quote.h"
 #include "timespan.h"
@@ -420,6 +421,8 @@ static void take_definition(struct options *o, const char *name)
 	if (!o->vm)
 		o->vm = stand_in(o, name);
 	if (!o->vm) {
+		if (!o->print)
+			lastend_write_failed(name, EX_CONFIG, false);
 		log_flush();
 		exit(EX_CONFIG);
 	}

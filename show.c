@@ -93,7 +93,7 @@ struct line {
 	json_int_t memory; /* MiB; 0: not known */
 	bool broken;
 	bool moved; /* the guest has left a disk of the definition */
-	char note[200];
+	char note[600];
 };
 
 static int compare(const void *a, const void *b)
@@ -266,7 +266,7 @@ static void print_line(const struct layout *layout, const struct line *line)
 	printf("%-*.*s  %s%-9s%s %7s %8s %7s%s%.*s\n", layout->name,
 	       layout->width ? layout->name : 64, line->name, start,
 	       vm_state_word(line->status.state), *start ? "\033[0m" : "", pid, up, memory,
-	       *line->note ? "  " : "", layout->width ? MAX(layout->width - used, 0) : 200,
+	       *line->note ? "  " : "", layout->width ? MAX(layout->width - used, 0) : 512,
 	       line->note);
 }
 

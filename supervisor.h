@@ -71,6 +71,7 @@ struct supervisor {
 	struct guest *guest;
 	struct agentport *agentport; /* NULL: the VM has none */
 	struct diskwatch *diskwatch;
+	struct lastwords *lastwords; /* NULL: QEMU's standard error is ours */
 	struct climber climber;
 	struct runner *runner;
 	struct outcome outcome;
@@ -92,7 +93,7 @@ struct supervisor {
 	int64_t back_asked;	/* when QEMU was asked whether back_timer may be believed */
 	bool ending_told;	/* QEMU ends by itself: its SHUTDOWN was seen */
 	bool ready, ready_pending;
-	char words[160]; /* how it ended */
+	char words[512]; /* how it ended */
 	json_t *event;	 /* what began the ladder that is being begun */
 
 	bool watchdog_asked;	 /* its query-status is unanswered */

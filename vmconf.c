@@ -57,6 +57,7 @@ static const struct command commands[] = {
 	 "  --all                 all, those of lower order first\n"
 	 "  --from-order N        of all, those of order N and higher\n"
 	 "  --parallel N          at most N at once\n"
+	 "  --delay TIME          no two starts within TIME\n"
 	 "  --within TIME         how long to wait (180s)\n"
 	 "  --discard-overlay     go back to the disks of the definition, and lose what the guest\n"
 	 "                        has written to others since\n"},

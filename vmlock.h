@@ -8,7 +8,13 @@
 int vmlock_dir(const struct rundir *dir);
 const char *vmlock_path(const struct rundir *dir);
 
-/* Takes the lock of the runtime directory. 0, or an exit status and a line. */
+/* The runtime directory was removed meanwhile. */
+#define VMLOCK_REMOVED (-1)
+
+/*
+ * Takes the lock of the runtime directory. 0, or an exit status and a line, or VMLOCK_REMOVED, and
+ * none.
+ */
 int vmlock_take_directory(struct rundir *dir, const char *name);
 
 /*
@@ -34,6 +40,10 @@ bool vmlock_is_blank(const struct rundir *dir);
  * safe between fork and exec.
  */
 void vmlock_claim(const struct rundir *dir, pid_t pid);
+
+/* Whether nobody holds anything of the vm.lock in that directory: neither QEMU, nor a supervisor or
+ * a vmconf. */
+bool vmlock_is_free(int home);
 
 /* Whether that VM, which has or had a definition, runs: its vm.lock is held. It only looks. */
 bool vmlock_runs(const char *name);

@@ -26,7 +26,7 @@ enum vm_state {
 struct vm_end {
 	bool known;
 	int status;		 /* its exit status */
-	char words[160];	 /* how it ended */
+	char words[512];	 /* how it ended */
 	time_t when;		 /* CLOCK_REALTIME */
 	struct timespec written; /* differs between two ends */
 };
@@ -44,7 +44,7 @@ struct vm_status {
 	char doing[32];	    /* the action of the ladder in progress, or "" */
 	char run_state[32]; /* as QEMU has told its supervisor, or "" */
 	/* Of VM_PAUSED, VM_CUT_OFF, VM_CRASHED, VM_UNKNOWN, a start that failed, ...; or "" */
-	char reason[160];
+	char reason[512];
 	struct vm_end end;
 };
 

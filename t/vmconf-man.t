@@ -25,6 +25,7 @@ for my $name (@commands) {
 	my %in_page = map { $_ => 1 } $from =~ /\bFl -([a-z][-a-z]*)/g;
 	my %in_help = map { $_ => 1 } grep { $_ ne 'help' } vmconf_does($name, '--help') =~ /--([a-z][-a-z]*)/g;
 	%in_help = (%in_help, map { $_ => 1 } qw(all from-order parallel within kill)) if $name eq 'restart';
+	$in_help{delay} = 1 if $name =~ /^(stop|restart)$/;	# nor this for them
 	$in_help{kill} = 1 if $name eq 'start';	# the page says that it is not for start
 	is(join(' ', sort keys %in_page), join(' ', sort keys %in_help), "options of $name");
 }

@@ -170,6 +170,20 @@ is($ladder->{reserve}, 1080, 'for quit and kill that much is kept, and some more
 kill('QUIT', state_of('proxy')->{supervisor});
 waitpid($stop, 0);
 
+# ---- starts that keep their distance ----
+adapter(qq(exec "$top/init/none" "\$@"));
+vmconf_does('stop', '--all', '--kill');
+adapter(qq(exec "$top/init/none" "\$@"));
+my ($start, $started) = in_background('start', 'web1', 'web2', '--delay', 'forever');
+wait_until('the first one', sub { slurp($started) =~ /^web1: running/ });
+is(asked(), 'start web1', '--delay: the next one has to wait');
+kill('TERM', $start);
+waitpid($start, 0);
+vmconf_does('stop', '--kill', 'web1');
+adapter(qq(exec "$top/init/none" "\$@"));
+like(vmconf_does('start', 'web1', 'web2', '--delay', '50ms'), qr/^web1: running.*^web2: running/ms, 'and comes when its time has come');
+vmconf_does('stop', '--kill', 'web1', 'web2');
+
 # ---- what an init system starts again and again ----
 adapter(qq(exec "$top/init/none" "\$@"));
 vmconf_does('set', 'db', 'args=["-device", "nonsense"]');
@@ -209,7 +223,7 @@ vmconf_does('set', 'web1', "emulator=$work/none/qemu-system-x86_64");
 vmconf_fails(127, qr/web1 did not start: cannot execute \S+: No such file or directory \(status 127\); "vmconf log web1" has more/, 'start', 'web1');
 is(states('web1'), 'stopped', 'one that did not start is stopped');
 vmconf_does('set', 'web1', 'emulator=', 'args=["-no-such-option"]');
-vmconf_fails(69, qr/web1 did not start: .*\(status 69\)/, 'start', 'web1');
+vmconf_fails(69, qr/web1 did not start: QEMU ended with status 1: -no-such-option: invalid option \(status 69\)/, 'start', 'web1');
 like(vmconf_does('log', 'web1'), qr/-no-such-option: invalid option/, 'QEMU\'s own words are in the log');
 vmconf_fails(69, qr/web1 did not start/, 'start', 'web1', 'db');
 is(states('db'), 'running', 'the other one has');
