@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "logfile.h"
 #include "program.h"
 #include "sandbox.h"
 #include "sigmask.h"
@@ -109,6 +110,8 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 	inherit(readconfig);
 	if (dir->qemu_stderr >= 0)
 		dup2(dir->qemu_stderr, STDERR_FILENO);
+	if (dir->qemu_stderr >= 0 && logfile_is_open()) /* or nobody would bound it */
+		dup2(dir->qemu_stderr, STDOUT_FILENO);
 	sigmask_change(SIG_SETMASK, mask, NULL);
 	if (!dir->defined)
 		execvp(argv[0], argv);

@@ -20,6 +20,7 @@
 #include "lastend.h"
 #include "lifecycle.h"
 #include "log.h"
+#include "logfile.h"
 #include "made.h"
 #include "moved.h"
 #include "rundir.h"
@@ -44,8 +45,9 @@ struct deletion {
 
 /* Beside what is listed: what comes about while a VM runs. */
 static const char *const traces[] = {
-	MADE_BEFORE,	 LAST_END, LAST_END_NEW, MOVED,		 MOVED_NEW,
-	MOVED_BY_VMCONF, "log",	   "vm.lock",	 UEFI_VARIABLES, "uefi-vars.json.new"};
+	MADE_BEFORE,	     LAST_END, LAST_END_NEW,	  MOVED,     MOVED_NEW,
+	MOVED_BY_VMCONF,     "log",    "log" LOGFILE_OLD, "vm.lock", UEFI_VARIABLES,
+	"uefi-vars.json.new"};
 
 /* ---- what there is ---- */
 

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "logfile.h"
 #include "printable.h"
 
 #define REPEAT_SECONDS 1
@@ -84,17 +85,26 @@ const char *log_vm_name(void)
 	return logger.vm;
 }
 
+/* For one byte at least: what does not wait takes what it can. A file waits for nobody. */
+static bool has_room(void)
+{
+	struct pollfd fd = {.fd = logger.fd, .events = POLLOUT};
+
+	return logfile_is_open() || poll(&fd, 1, 0) != 0;
+}
+
 /* Without waiting, and less than that where there is no room. -1: nothing. */
 static ssize_t put(const char *data, size_t len)
 {
+	if (logfile_is_open())
+		return logfile_write(data, len);
 	return logger.socket ? send(logger.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL)
 			     : write(logger.fd, data, len);
 }
 
 void log_pass_on(const char *data, size_t len)
 {
-	struct pollfd fd = {.fd = logger.fd, .events = POLLOUT};
-	ssize_t written = poll(&fd, 1, 0) == 0 ? 0 : put(data, len);
+	ssize_t written = has_room() ? put(data, len) : 0;
 
 	if (written > 0)
 		logger.cut = data[written - 1] != '\n';
@@ -108,16 +118,15 @@ void log_pass_on(const char *data, size_t len)
  */
 static void put_line(enum log_level level, const char *text)
 {
-	struct pollfd fd = {.fd = logger.fd, .events = POLLOUT};
 	char line[1500], prio[4] = "";
 	ssize_t written;
 	int len;
 
-	if (poll(&fd, 1, 0) == 0) {
+	if (!has_room()) {
 		logger.lost++;
 		return;
 	}
-	if (logger.journal)
+	if (logger.journal && !logfile_is_open())
 		snprintf(prio, sizeof(prio), "<%d>", (int)level);
 	len = snprintf(line, sizeof(line), "%s%s%s: %s%s%s\n", logger.cut ? "\n" : "", prio,
 		       logger.program, logger.vm, logger.vm[0] ? ": " : "", text);

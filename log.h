@@ -1,4 +1,4 @@
-/* One line per fact on standard error: "qemu-supervise: VM: ...". */
+/* One line per fact on standard error, or in a logfile.h: "qemu-supervise: VM: ...". */
 #ifndef LOG_H
 #define LOG_H
 
