@@ -34,7 +34,7 @@ static const struct runstate {
 
 static const struct runstate *find(const char *name)
 {
-	static const struct runstate other = {"", RUNSTATE_STOPPED, "", NULL};
+	static const struct runstate other = {"", RUNSTATE_OTHER, "", NULL};
 
 	for (size_t i = 0; i < sizeof(runstates) / sizeof(runstates[0]); i++)
 		if (strcmp(runstates[i].name, name) == 0)

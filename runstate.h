@@ -11,12 +11,13 @@
 enum runstate_kind {
 	RUNSTATE_RUNS,
 	RUNSTATE_BEFORE, /* no guest has begun to run */
+	RUNSTATE_OTHER,	 /* a word that is not known: of a newer QEMU */
 	RUNSTATE_PASSES, /* the guest's CPUs are stopped for as long as QEMU needs it */
 	RUNSTATE_STOPPED,
 	RUNSTATE_FAILED, /* QEMU has stopped them, since something failed */
 };
 
-/* Any other word than QEMU's is one of a newer QEMU: "running" alone runs. "": RUNSTATE_RUNS. */
+/* "": not told yet, which counts as RUNSTATE_RUNS. */
 enum runstate_kind runstate_kind(const char *state);
 
 /* What to do about a RUNSTATE_FAILED, as a sentence; NULL of others. */

@@ -137,6 +137,7 @@ static enum vm_state state_of_phase(json_t *state, const char *run_state)
 	switch (runstate_kind(run_state)) {
 	case RUNSTATE_RUNS:
 	case RUNSTATE_BEFORE:
+	case RUNSTATE_OTHER:
 		break;
 	case RUNSTATE_PASSES:
 	case RUNSTATE_STOPPED:
