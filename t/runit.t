@@ -19,7 +19,7 @@ for v in CONFIG STATE RUNTIME; do
 done >>/etc/runit/rc.shutdown
 cat "$top/examples/runit/rc.shutdown" >>/etc/runit/rc.shutdown
 chmod 755 /etc/runit/rc.shutdown
-ln -s "$vmconf" /usr/local/sbin/vmconf
+ln -s "$vmconf" /usr/local/bin/vmconf
 exec runit
 EOT
 my $runit = "$top/init/runit";
