@@ -21,6 +21,7 @@
 #include "ask.h"
 #include "diskmoves.h"
 #include "jsontext.h"
+#include "judge.h"
 #include "ladder.h"
 #include "lifecycle.h"
 #include "log.h"
@@ -603,12 +604,13 @@ static bool check_bases(const struct vm *vm)
 	return good;
 }
 
-static bool check_one(const struct store *store, const char *name, const struct users *users)
+static bool check_one(const struct store *store, const char *name, const struct users *users,
+		      struct judge *judge)
 {
 	struct vm *vm = load_or_tell(name);
 	bool good = vm && check_files(vm);
 
-	good = vm && check_emulator(vm) && good;
+	good = vm && check_emulator(vm) && judge_vm(judge, vm, log_error) && good;
 	good = vm && check_user(vm) && good;
 	good = vm && check_bridges(vm) && good;
 	good = vm && check_bases(vm) && good;
@@ -624,6 +626,7 @@ int cmd_check(struct call *call)
 {
 	struct store *store = &call->store;
 	struct names names = {0};
+	struct judge judge = {0};
 	struct users users;
 	int status = 0;
 
@@ -641,15 +644,16 @@ int cmd_check(struct call *call)
 	}
 	users = users_read(store, NULL);
 	for (size_t i = 0; i < names.count; i++)
-		status = check_one(store, names.v[i], &users) ? status : EX_CONFIG;
+		status = check_one(store, names.v[i], &users, &judge) ? status : EX_CONFIG;
 	for (int i = 0; i < call->argc; i++) {
 		int known = name_is_good(call->argv[i]) ? name_is_known(store, call->argv[i])
 							: EX_USAGE;
 
-		if (known == 0 && !check_one(store, call->argv[i], &users))
+		if (known == 0 && !check_one(store, call->argv[i], &users, &judge))
 			known = EX_CONFIG;
 		status = status ? status : known;
 	}
+	judge_close(&judge);
 	users_free(&users);
 	store_names_free(&names);
 	return status;
