@@ -36,6 +36,7 @@ is(($h->run('env', 'QEMU_SUPERVISE_SCAN_DIR=/tmp', $runit, 'detect'))[0], 1, 'de
 $h->vmconf_does('check');
 $h->vmconf_does('enable', 'web');
 ok(is_off($web)->(), 'enable does not start it');
+like($h->vmconf_does('list'), qr/^web .* 0$/m, 'and list tells that the host starts it');
 $h->does('sv', 'exit', 'vm-web');
 $h->wait_up($web); # as at boot
 is(($h->run($runit, 'is-enabled', 'web'))[0], 0, 'it is enabled');
