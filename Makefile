@@ -1,6 +1,6 @@
 VERSION = 0.1.0
 PREFIX ?= /usr/local
-SBINDIR ?= $(PREFIX)/sbin
+BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/qemu-supervise
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -34,7 +34,7 @@ OBJS = agent.o agentport.o awake.o basedon.o below.o blocknode.o channel.o child
 	words.o xalloc.o
 SUPERVISE_OBJS = actions.o diskwatch.o events.o guard.o lastwords.o report.o standstill.o
 VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o console.o create.o delete.o disk.o diskcopy.o \
-	diskmoves.o enable.o hold.o lifecycle.o newvm.o setkey.o show.o stuck.o
+	diskmoves.o enable.o hold.o judge.o lifecycle.o newvm.o qapi.o setkey.o show.o stuck.o
 UNITS = $(basename $(wildcard t/unit-*.c))
 FUZZ_OBJS = $(OBJS)
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
@@ -150,8 +150,8 @@ RESTART_PAUSES = 644 examples/systemd/restart-pause.conf "$(SYSTEMDDIR)/system/q
 	644 examples/systemd/restart-pause.conf "$(SYSTEMDDIR)/user/qemu-supervise@.service.d"
 
 # Each row: mode, file, and the directory where it goes.
-INSTALLED = 755 qemu-supervise $(SBINDIR) \
-	755 vmconf $(SBINDIR) \
+INSTALLED = 755 qemu-supervise $(BINDIR) \
+	755 vmconf $(BINDIR) \
 	755 init/none $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/systemd $(LIBEXECDIR)/qemu-supervise/init \
 	644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/system \
@@ -213,12 +213,18 @@ OURS = $(addsuffix /qemu-supervise@.service.d,$(SYSTEMDDIR)/system $(SYSTEMDDIR)
 	$(addprefix $(DOCDIR)/examples/,container daemontools/log daemontools monit runit supervisord systemd sysvinit ups) \
 	$(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/needrestart/conf.d $(SYSCONFDIR)/needrestart
 
+# Version 0.1.0 had its programs in sbin, where units and supervisors that run look for them, and systemd looks first.
+OLD_PLACE = for program in qemu-supervise vmconf; do old="$(DESTDIR)$(PREFIX)/sbin/$$program"; \
+	[ ! -e "$$old" ] && [ ! -L "$$old" ] || [ "$(DESTDIR)$(PREFIX)/sbin" -ef "$(DESTDIR)$(BINDIR)" ]
+
 install: all
 	@set -e; set -- $(INSTALLED); while [ $$# -gt 0 ]; do \
 		echo "$(DESTDIR)$$3/$${2##*/}"; \
 		install -D -m "$$1" "$$2" "$(DESTDIR)$$3/$${2##*/}"; shift 3; done
+	@$(OLD_PLACE) || ln -sf "$(BINDIR)/$$program" "$$old"; done
 
 uninstall:
+	@$(OLD_PLACE) || rm -f "$$old"; done
 	@set -- $(INSTALLED); while [ $$# -gt 0 ]; do rm -f "$(DESTDIR)$$3/$${2##*/}"; shift 3; done
 	@for dir in $(OURS); do rmdir "$(DESTDIR)$$dir" 2>/dev/null || :; done
 

@@ -45,22 +45,14 @@ static void on_closed(void *arg, const char *why)
 
 static const struct qmp_callbacks callbacks = {on_ready, on_event, on_closed};
 
-struct ask *ask_open(const struct store *store, const char *name, int timeout_ms, const char **why)
+struct ask *ask_connect(int fd, int timeout_ms, const char **why)
 {
 	static char words[128];
-	struct rundir dir = RUNDIR_NONE;
 	struct ask *ask = xcalloc(1, sizeof(*ask));
-	int fd;
 
-	dir.path = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
-	fd = rundir_connect(&dir, SOCKET_QMP);
-	snprintf(ask->why, sizeof(ask->why), "cannot connect to %s/qmp: %s", dir.path,
-		 strerror(errno));
-	free(dir.path);
 	ask->base = xcheck(event_base_new());
-	if (fd >= 0)
-		ask->qmp = xcheck(qmp_new(ask->base, fd, timeout_ms, &callbacks, ask));
-	while (ask->qmp && !ask->ready && !ask->closed)
+	ask->qmp = xcheck(qmp_new(ask->base, fd, timeout_ms, &callbacks, ask));
+	while (!ask->ready && !ask->closed)
 		event_base_loop(ask->base, EVLOOP_ONCE);
 	if (ask->ready)
 		return ask;
@@ -68,6 +60,20 @@ struct ask *ask_open(const struct store *store, const char *name, int timeout_ms
 	*why = words;
 	ask_close(ask);
 	return NULL;
+}
+
+struct ask *ask_open(const struct store *store, const char *name, int timeout_ms, const char **why)
+{
+	static char words[128];
+	struct rundir dir = RUNDIR_NONE;
+	int fd;
+
+	dir.path = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
+	fd = rundir_connect(&dir, SOCKET_QMP);
+	snprintf(words, sizeof(words), "cannot connect to %s/qmp: %s", dir.path, strerror(errno));
+	free(dir.path);
+	*why = words;
+	return fd >= 0 ? ask_connect(fd, timeout_ms, why) : NULL;
 }
 
 void ask_close(struct ask *ask)

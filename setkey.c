@@ -74,16 +74,16 @@ static bool assign(json_t *object, char *path, json_t *value, const char *assign
 		parent = value ? descend(parent, word, next) : get(parent, word);
 		word = next;
 	}
-	if (value)
-		done = put(parent, word, json_incref(value));
-	else
-		done = take_out(parent, word);
-	if (!done && value)
+	if (!value) { /* what is not there is removed already */
+		if (!take_out(parent, word))
+			log_notice("%s: there is nothing to remove", assignment);
+		return true;
+	}
+	done = put(parent, word, json_incref(value));
+	if (!done)
 		log_error("%s: there is no such place; a list takes the numbers from 0 to its "
 			  "length",
 			  assignment);
-	else if (!done)
-		log_error("%s: there is no such key to remove", assignment);
 	return done;
 }
 

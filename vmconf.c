@@ -72,6 +72,8 @@ static const struct command commands[] = {
 	 "Stops VMs and starts them; options as stop.\n"},
 	{"enable", cmd_enable, "NAME...", "Has VMs started when the host boots.\n"},
 	{"disable", cmd_disable, "NAME...", "Has them not started then any more.\n"},
+	{"is-enabled", cmd_is_enabled, "NAME...",
+	 "Tells whether VMs are started then; 3: one is not.\n"},
 	{"console", cmd_console, "NAME", "The VM's serial console; Ctrl-] leaves it.\n"},
 	{"log", cmd_log, "NAME [--follow]", "Prints the log of the VM's supervisor.\n"},
 	{"qmp", cmd_qmp, "NAME COMMAND [JSON] [--within TIME]",

@@ -34,7 +34,7 @@ sub new {
 	my ($status, $out, $err) = run_command('make', '-C', $top, '-o', 'all', 'install', "DESTDIR=$work/installed");
 	die "make install: $err" if $status != 0;
 	if ($ENV{T_SUPERVISE}) {
-		system('cp', $ENV{T_SUPERVISE}, "$work/installed/usr/local/sbin/qemu-supervise") == 0 or die "cp failed\n";
+		system('cp', $ENV{T_SUPERVISE}, "$work/installed/usr/local/bin/qemu-supervise") == 0 or die "cp failed\n";
 	}
 	# A unit inherits nothing; and the sandbox denies LeakSanitizer its ptrace.
 	make_path("$work/units/qemu-supervise\@.service.d");

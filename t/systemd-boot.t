@@ -68,6 +68,7 @@ $h->ok_does('sh', '-c', "useradd --create-home --uid 2000 person && mkdir -p $ho
 my @person = qw(runuser -u person -- env HOME=/home/person XDG_RUNTIME_DIR=/run/user/2000);
 wait_until('the systemd of person', sub { ($h->does(@person, 'systemctl', '--user', 'is-system-running'))[1] =~ /^running/ });
 is($h->ok_does(@person, 'vmconf', 'enable', 'kid'), "kid: enabled\n", 'a person enables a VM');
+like($h->ok_does(@person, 'vmconf', 'list'), qr/^kid .* 0$/m, 'which is listed as such');
 like($h->ok_does(@person, 'vmconf', 'start', 'kid'), qr/^kid: running/, 'and starts it');
 is($h->ok_does(@person, 'systemctl', '--user', 'is-active', 'qemu-supervise@kid', 'qemu-supervise-guests'), "active\nactive\n", 'through systemd');
 like($h->ok_does(@person, 'vmconf', 'stop', 'kid'), qr/^kid: stopped: the guest powered itself off/, 'and stops it');

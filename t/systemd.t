@@ -51,6 +51,9 @@ is($h->ok_does('vmconf', 'enable', 'web', 'mail'), "web: enabled\nmail: enabled\
 is($h->ok_does('vmconf', 'disable', 'mail'), "mail: disabled\n", 'vmconf disable');
 is_deeply([map { (split m{/})[-1] } glob "$work/units/multi-user.target.wants/*"], ['qemu-supervise@web.service'], 'which systemd knows');
 is($h->ok_does('vmconf', 'enable', 'web'), "web is enabled already\n", 'a hint');
+my $list = $h->ok_does('vmconf', 'list');
+like($list, qr/^web .* 2$/m, 'list tells that the host starts it');
+like($list, qr/^mail .* -$/m, 'and that it does not start the other');
 
 # ---- one is stopped, one loses its supervisor ----
 $h->ok_does('systemctl', 'stop', 'qemu-supervise@mail');

@@ -237,7 +237,7 @@ like($list, qr/^long-x{59} /m, 'a name is whole where no person reads it');
 unlike($list, qr/\e/, 'and has no colours');
 my $json = JSON::PP::decode_json(vmconf_does('list', '--json'));
 is($json->{version}, 1, 'the shape has a version');
-is_deeply([sort keys %{ $json->{vms}[0] }], [qw(broken failing last-status memory moved name pid ready reason run-state state supervisor uptime)], 'the keys of list --json');
+is_deeply([sort keys %{ $json->{vms}[0] }], [qw(broken enabled failing last-status memory moved name order pid ready reason run-state state supervisor uptime)], 'the keys of list --json');
 
 sub on_terminal {
 	my (%env) = @_;

@@ -12,10 +12,10 @@ need_that("perl has IO::Pty", sub { eval { require IO::Pty } });
 
 my $vmconf = $ENV{T_VMCONF} || "$top/vmconf";
 
-# An adapter that writes down what it is asked for, and then does what the script says.
+# An adapter that writes down what it is asked for, but for lists, and then does what the script says.
 sub adapter {
 	my ($script) = @_;
-	spew("$work/adapter", qq(#!/bin/sh\necho "\$1 \$2" >>"$work/asked"\n$script\n));
+	spew("$work/adapter", qq(#!/bin/sh\n[ "\$1" = list-enabled ] || echo "\$1 \$2" >>"$work/asked"\n$script\n));
 	chmod 0755, "$work/adapter";
 	unlink "$work/asked";
 	$ENV{QEMU_SUPERVISE_INIT} = "$work/adapter";
