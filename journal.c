@@ -9,9 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "atwork.h"
 #include "log.h"
 #include "made.h"
 #include "paths.h"
+#include "safefile.h"
 #include "step.h"
 #include "vmfile.h"
 #include "vmstate.h"
@@ -19,11 +21,13 @@
 
 #define JOURNAL	   ".journal.json" /* of the change in progress */
 #define UNFINISHED ".journal.%s.json"
-#define VERSION_2  2 /* those of version 1 had absolute paths */
+#define AT_WORK	   "at-work" /* in store->unfinished alone: the file of a locked one */
+#define VERSION_2  2	     /* those of version 1 had absolute paths */
 
 struct journal {
 	const char *file; /* its name in the state directory */
 	json_t *json;	  /* NULL: it says nothing */
+	bool later;	  /* what somebody else, or we at another time, have left */
 	struct stat st;
 };
 
@@ -276,7 +280,7 @@ static bool carry_out(struct store *store, const struct journal *j, const char *
 	json_t *left = steps_do(store, json_object_get(j->json, key));
 	bool done = json_array_size(left) == 0;
 
-	if (done && strcmp(j->file, JOURNAL) != 0)
+	if (done && j->later && strcmp(j->file, JOURNAL) != 0)
 		log_notice("%s: its last change is finished now", name_of(j));
 	if (!done) {
 		log_warnx("%s: its last change is not finished; the next one, and \"vmconf "
@@ -320,6 +324,7 @@ static bool finish(struct store *store, const char *file, bool later)
 		return false;
 	if (!j.json)
 		return true;
+	j.later = later;
 	decision = decide(store, &j);
 	key = decision == COMMITTED ? "forward" : "back";
 	if (decision == NOT_KNOWN)
@@ -333,9 +338,22 @@ static bool finish(struct store *store, const char *file, bool later)
 	return done;
 }
 
+static void forget_aside(struct store *store)
+{
+	if (store->aside >= 0)
+		close(store->aside);
+	free(store->aside_file);
+	store->aside = -1;
+	store->aside_file = NULL;
+}
+
 bool journal_end(struct store *store)
 {
-	return finish(store, JOURNAL, false);
+	bool done = store->state_lock >= 0 &&
+		    finish(store, store->aside_file ? store->aside_file : JOURNAL, false);
+
+	forget_aside(store);
+	return done;
 }
 
 /* ---- writing one ---- */
@@ -394,6 +412,36 @@ void journal_sync(const struct store *store)
 	}
 }
 
+/* ---- at work without the store's lock ---- */
+
+/* Signed, locked and on the disk before it has the name under which others look for it. */
+bool journal_put_aside(struct store *store, const char *name, const char *source)
+{
+	json_t *json = store_read_json(store->state_fd, JOURNAL);
+	char *file = xasprintf(UNFINISHED, name);
+	int fd = -1;
+
+	if (json) {
+		atwork_sign(json);
+		json_object_set_new(json, "source", xcheck(json_string(source)));
+		if (store_write_json(store->state_fd, JOURNAL, json, true))
+			fd = safefile_open(store->state_fd, JOURNAL, O_RDWR);
+	}
+	if (fd >= 0 && atwork_take(fd) &&
+	    renameat(store->state_fd, JOURNAL, store->state_fd, file) == 0) {
+		fsync(store->state_fd);
+		store->aside = fd;
+		store->aside_file = file;
+	} else {
+		log_warn("cannot put %s/" JOURNAL " aside", store->state);
+		if (fd >= 0)
+			close(fd);
+		free(file);
+	}
+	json_decref(json);
+	return store->aside >= 0;
+}
+
 /* ---- those of others ---- */
 
 /* ".journal.NAME.json" */
@@ -438,7 +486,11 @@ bool journal_recover(struct store *store)
 	bool good;
 	size_t i;
 
-	json_array_foreach(files, i, file) finish(store, json_string_value(file), true);
+	json_array_foreach(files, i, file)
+	{
+		if (!atwork_look(store->state_fd, json_string_value(file)))
+			finish(store, json_string_value(file), true);
+	}
 	json_decref(files);
 	good = recover_last(store);
 	json_decref(store->unfinished);
@@ -446,12 +498,56 @@ bool journal_recover(struct store *store)
 	files = find_unfinished(store);
 	json_array_foreach(files, i, file)
 	{
-		json_t *json = store_read_json(store->state_fd, json_string_value(file));
+		const char *name = json_string_value(file);
+		json_t *json = store_read_json(store->state_fd, name);
 
+		if (json && atwork_look(store->state_fd, name))
+			json_object_set_new(json, AT_WORK, xcheck(json_string(name)));
 		json_array_append_new(store->unfinished, json ? json : xcheck(json_object()));
 	}
 	json_decref(files);
 	return good;
+}
+
+/* Whether somebody at work reads that VM. */
+static bool reads(json_t *json, const char *name)
+{
+	const char *source = json_string_value(json_object_get(json, "source"));
+
+	return json_object_get(json, AT_WORK) && source && strcmp(source, name) == 0;
+}
+
+/* The file of a journal of such; NULL: there is none. */
+static const char *find_reader(const struct store *store, const char *name)
+{
+	json_t *json;
+	size_t i;
+
+	json_array_foreach(store->unfinished, i, json)
+	{
+		if (reads(json, name))
+			return json_string_value(json_object_get(json, AT_WORK));
+	}
+	return NULL;
+}
+
+/* The lock of a journal is given up when its change is over, however that ended. */
+bool journal_wait_for_readers(struct store *store, const char *name)
+{
+	const char *file;
+
+	while ((file = find_reader(store, name))) {
+		int fd = atwork_open(store->state_fd, file);
+
+		store_unlock(store);
+		if (fd >= 0)
+			log_notice("another vmconf copies the disks of %s: waiting for it", name);
+		if (fd >= 0)
+			atwork_wait(fd);
+		if (!store_lock(store))
+			return false;
+	}
+	return true;
 }
 
 bool journal_is_free(const struct store *store, const char *name)
@@ -461,22 +557,31 @@ bool journal_is_free(const struct store *store, const char *name)
 
 	json_array_foreach(store->unfinished, i, json)
 	{
-		if (!concerns(json, name))
+		if (!concerns(json, name) && !reads(json, name))
 			continue;
-		log_error("an earlier change of %s is not finished yet: put right what hinders "
-			  "it, and try again",
-			  name);
+		if (json_object_get(json, AT_WORK))
+			log_error("%s is being %s by another vmconf: try again when that is done",
+				  name, reads(json, name) ? "copied" : "made");
+		else
+			log_error("an earlier change of %s is not finished yet: put right what "
+				  "hinders "
+				  "it, and try again",
+				  name);
 		return false;
 	}
 	return true;
 }
 
-bool journal_waits(const struct store *store, const char *name)
+const char *journal_waits(const struct store *store, const char *name)
 {
 	char *file = xasprintf(UNFINISHED, name);
+	const char *words = NULL;
 	struct stat st;
-	bool waits = fstatat(store->state_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0;
 
+	if (atwork_look(store->state_fd, file))
+		words = "another vmconf is making it: try again when that is done";
+	else if (fstatat(store->state_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		words = "its last change is not finished; \"vmconf check\" tries again";
 	free(file);
-	return waits;
+	return words;
 }

@@ -1,0 +1,82 @@
+#include "atwork.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "holder.h"
+#include "safefile.h"
+#include "xalloc.h"
+
+#define WORKER "worker"
+
+static bool lock_with(int fd, int how, short type)
+{
+	struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
+
+	return fcntl(fd, how, &lock) == 0 && (how != F_OFD_GETLK || lock.l_type == F_UNLCK);
+}
+
+void atwork_sign(json_t *journal)
+{
+	struct holder us = holder_of(0);
+	char line[HOLDER_LINE];
+
+	holder_format(&us, line);
+	json_object_set_new(journal, WORKER, xcheck(json_string(line)));
+}
+
+bool atwork_take(int fd)
+{
+	return lock_with(fd, F_OFD_SETLK, F_WRLCK);
+}
+
+int atwork_open(int dirfd, const char *file)
+{
+	int fd = safefile_open(dirfd, file, O_RDONLY);
+
+	if (fd >= 0 && lock_with(fd, F_OFD_GETLK, F_RDLCK)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/* The lock that we get so is a shared one: nobody takes that for work. */
+void atwork_wait(int fd)
+{
+	while (!lock_with(fd, F_OFD_SETLKW, F_RDLCK) && errno == EINTR)
+		;
+	close(fd);
+}
+
+static bool lives(json_t *journal)
+{
+	const char *text = json_string_value(json_object_get(journal, WORKER));
+	struct pollfd process = {.fd = -1, .events = POLLIN};
+	struct holder worker;
+	bool lives = false;
+
+	if (text && holder_parse(&worker, text))
+		process.fd = holder_pidfd(&worker);
+	if (process.fd >= 0) {
+		lives = poll(&process, 1, 0) == 0; /* not a zombie */
+		close(process.fd);
+	}
+	return lives;
+}
+
+bool atwork_look(int dirfd, const char *file)
+{
+	int fd = atwork_open(dirfd, file);
+	json_t *journal = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
+	bool alive = lives(journal);
+
+	if (alive)
+		close(fd);
+	else if (fd >= 0)
+		atwork_wait(fd);
+	json_decref(journal);
+	return alive;
+}
