@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "holder.h"
+#include "log.h"
 #include "safefile.h"
 #include "xalloc.h"
-
-#define WORKER "worker"
 
 static bool lock_with(int fd, int how, short type)
 {
@@ -24,7 +24,7 @@ void atwork_sign(json_t *journal)
 	char line[HOLDER_LINE];
 
 	holder_format(&us, line);
-	json_object_set_new(journal, WORKER, xcheck(json_string(line)));
+	json_object_set_new(journal, ATWORK_WORKER, xcheck(json_string(line)));
 }
 
 bool atwork_take(int fd)
@@ -32,7 +32,8 @@ bool atwork_take(int fd)
 	return lock_with(fd, F_OFD_SETLK, F_WRLCK);
 }
 
-int atwork_open(int dirfd, const char *file)
+/* -1: nobody has the lock. */
+static int open_locked(int dirfd, const char *file)
 {
 	int fd = safefile_open(dirfd, file, O_RDONLY);
 
@@ -44,7 +45,7 @@ int atwork_open(int dirfd, const char *file)
 }
 
 /* The lock that we get so is a shared one: nobody takes that for work. */
-void atwork_wait(int fd)
+static void wait_free(int fd)
 {
 	while (!lock_with(fd, F_OFD_SETLKW, F_RDLCK) && errno == EINTR)
 		;
@@ -53,7 +54,7 @@ void atwork_wait(int fd)
 
 static bool lives(json_t *journal)
 {
-	const char *text = json_string_value(json_object_get(journal, WORKER));
+	const char *text = json_string_value(json_object_get(journal, ATWORK_WORKER));
 	struct pollfd process = {.fd = -1, .events = POLLIN};
 	struct holder worker;
 	bool lives = false;
@@ -69,14 +70,65 @@ static bool lives(json_t *journal)
 
 bool atwork_look(int dirfd, const char *file)
 {
-	int fd = atwork_open(dirfd, file);
+	int fd = open_locked(dirfd, file);
 	json_t *journal = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
 	bool alive = lives(journal);
 
 	if (alive)
 		close(fd);
 	else if (fd >= 0)
-		atwork_wait(fd);
+		wait_free(fd);
 	json_decref(journal);
 	return alive;
+}
+
+bool atwork_add(struct store *store, const char *file)
+{
+	json_t *json;
+
+	if (!atwork_look(store->state_fd, file))
+		return false;
+	json = store_read_json(store->state_fd, file);
+	json_object_set_new(store->at_work, file, json ? json : xcheck(json_object()));
+	return true;
+}
+
+bool atwork_reads(json_t *journal, const char *name)
+{
+	const char *source = json_string_value(json_object_get(journal, "source"));
+
+	return source && strcmp(source, name) == 0;
+}
+
+/* The file of a journal of such; NULL: there is none. */
+static const char *find_reader(const struct store *store, const char *name)
+{
+	const char *file;
+	json_t *journal;
+
+	json_object_foreach(store->at_work, file, journal)
+	{
+		if (atwork_reads(journal, name))
+			return file;
+	}
+	return NULL;
+}
+
+/* The lock of a journal is given up when its change is over, however that ended. */
+bool atwork_wait_for_readers(struct store *store, const char *name)
+{
+	const char *file;
+
+	while ((file = find_reader(store, name))) {
+		int fd = open_locked(store->state_fd, file);
+
+		store_unlock(store);
+		if (fd >= 0)
+			log_notice("another vmconf copies the disks of %s: waiting for it", name);
+		if (fd >= 0)
+			wait_free(fd);
+		if (!store_lock(store))
+			return false;
+	}
+	return true;
 }

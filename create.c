@@ -8,6 +8,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "atwork.h"
 #include "basedon.h"
 #include "cloneplan.h"
 #include "copywait.h"
@@ -448,7 +449,7 @@ static int clone(struct clone *c, struct store *store)
 	int held, status = EXIT_FAILURE;
 	char *new_home;
 
-	if (!journal_is_free(store, c->new_name) || !journal_wait_for_readers(store, c->name))
+	if (!journal_is_free(store, c->new_name) || !atwork_wait_for_readers(store, c->name))
 		return status;
 	status = name_is_known(store, c->name);
 	if (status != 0)

@@ -21,8 +21,7 @@
 
 #define JOURNAL	   ".journal.json" /* of the change in progress */
 #define UNFINISHED ".journal.%s.json"
-#define AT_WORK	   "at-work" /* in store->unfinished alone: the file of a locked one */
-#define VERSION_2  2	     /* those of version 1 had absolute paths */
+#define VERSION_2  2 /* those of version 1 had absolute paths */
 
 struct journal {
 	const char *file; /* its name in the state directory */
@@ -280,13 +279,15 @@ static bool carry_out(struct store *store, const struct journal *j, const char *
 	json_t *left = steps_do(store, json_object_get(j->json, key));
 	bool done = json_array_size(left) == 0;
 
-	if (done && j->later && strcmp(j->file, JOURNAL) != 0)
+	if (done && j->later && strcmp(j->file, JOURNAL) != 0 &&
+	    !json_object_get(j->json, ATWORK_WORKER)) /* told before: it could not be finished */
 		log_notice("%s: its last change is finished now", name_of(j));
 	if (!done) {
 		log_warnx("%s: its last change is not finished; the next one, and \"vmconf "
 			  "check\", try again",
 			  name_of(j));
 		json_object_set(j->json, key, left);
+		json_object_del(j->json, ATWORK_WORKER);
 		store_write_json(store->state_fd, j->file, j->json, true);
 	}
 	json_decref(left);
@@ -480,93 +481,64 @@ static bool recover_last(struct store *store)
 	       (fstatat(store->state_fd, JOURNAL, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT);
 }
 
+static void forget_others(struct store *store)
+{
+	json_decref(store->unfinished);
+	json_decref(store->at_work);
+	store->unfinished = xcheck(json_array());
+	store->at_work = xcheck(json_object());
+}
+
 bool journal_recover(struct store *store)
 {
 	json_t *files = find_unfinished(store), *file;
 	bool good;
 	size_t i;
 
+	forget_others(store);
 	json_array_foreach(files, i, file)
 	{
-		if (!atwork_look(store->state_fd, json_string_value(file)))
+		if (!atwork_add(store, json_string_value(file)))
 			finish(store, json_string_value(file), true);
 	}
 	json_decref(files);
 	good = recover_last(store);
-	json_decref(store->unfinished);
-	store->unfinished = xcheck(json_array());
 	files = find_unfinished(store);
 	json_array_foreach(files, i, file)
 	{
 		const char *name = json_string_value(file);
-		json_t *json = store_read_json(store->state_fd, name);
+		json_t *json;
 
-		if (json && atwork_look(store->state_fd, name))
-			json_object_set_new(json, AT_WORK, xcheck(json_string(name)));
+		if (json_object_get(store->at_work, name))
+			continue;
+		json = store_read_json(store->state_fd, name);
 		json_array_append_new(store->unfinished, json ? json : xcheck(json_object()));
 	}
 	json_decref(files);
 	return good;
 }
 
-/* Whether somebody at work reads that VM. */
-static bool reads(json_t *json, const char *name)
-{
-	const char *source = json_string_value(json_object_get(json, "source"));
-
-	return json_object_get(json, AT_WORK) && source && strcmp(source, name) == 0;
-}
-
-/* The file of a journal of such; NULL: there is none. */
-static const char *find_reader(const struct store *store, const char *name)
-{
-	json_t *json;
-	size_t i;
-
-	json_array_foreach(store->unfinished, i, json)
-	{
-		if (reads(json, name))
-			return json_string_value(json_object_get(json, AT_WORK));
-	}
-	return NULL;
-}
-
-/* The lock of a journal is given up when its change is over, however that ended. */
-bool journal_wait_for_readers(struct store *store, const char *name)
-{
-	const char *file;
-
-	while ((file = find_reader(store, name))) {
-		int fd = atwork_open(store->state_fd, file);
-
-		store_unlock(store);
-		if (fd >= 0)
-			log_notice("another vmconf copies the disks of %s: waiting for it", name);
-		if (fd >= 0)
-			atwork_wait(fd);
-		if (!store_lock(store))
-			return false;
-	}
-	return true;
-}
-
 bool journal_is_free(const struct store *store, const char *name)
 {
+	const char *file;
 	json_t *json;
 	size_t i;
 
+	json_object_foreach(store->at_work, file, json)
+	{
+		if (!concerns(json, name) && !atwork_reads(json, name))
+			continue;
+		log_error("%s is being %s by another vmconf: try again when that is done", name,
+			  atwork_reads(json, name) ? "copied" : "made");
+		return false;
+	}
 	json_array_foreach(store->unfinished, i, json)
 	{
-		if (!concerns(json, name) && !reads(json, name))
+		if (!concerns(json, name))
 			continue;
-		if (json_object_get(json, AT_WORK))
-			log_error("%s is being %s by another vmconf: try again when that is done",
-				  name, reads(json, name) ? "copied" : "made");
-		else
-			log_error("an earlier change of %s is not finished yet: put right what "
-				  "hinders "
-				  "it, and try again",
-				  name);
+		log_error("an earlier change of %s is not finished yet: put right what hinders "
+			  "it, and try again",
+			  name);
 		return false;
 	}
 	return true;

@@ -57,12 +57,6 @@ bool journal_recover(struct store *store);
 /* Whether no earlier change of that VM waits to be finished, or is being made; else a line. */
 bool journal_is_free(const struct store *store, const char *name);
 
-/*
- * Waits, with a line, for those that read the VM (source of journal_put_aside()). The lock is held,
- * and given up meanwhile. False: it cannot be had again.
- */
-bool journal_wait_for_readers(struct store *store, const char *name);
-
 /* The same without the lock: what there is to say, or NULL. */
 const char *journal_waits(const struct store *store, const char *name);
 

@@ -79,6 +79,7 @@ void store_close(struct store *store)
 	close_fd(&store->config_fd);
 	close_fd(&store->state_fd);
 	json_decref(store->unfinished);
+	json_decref(store->at_work);
 	free(store->config);
 	free(store->state);
 	free(store->runtime);

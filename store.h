@@ -19,10 +19,11 @@ struct store {
 	char *config, *state, *runtime; /* absolute paths; runtime may be NULL */
 	int config_fd, state_fd;	/* of those directories, -1: it is not there */
 	int state_lock, lock;		/* their locks; -1: not taken */
-	json_t *unfinished;		/* the journals of changes that cannot be finished yet */
-	int aside;	  /* our journal, locked, of a change that goes on unlocked; else -1 */
-	char *aside_file; /* its name in the state directory */
-	sigset_t mask;	  /* as it was before the locks were taken */
+	json_t *unfinished; /* the journals of earlier changes that cannot be finished yet */
+	json_t *at_work;    /* by file: those of long changes that are being made */
+	int aside;	    /* our journal, locked, of a change that goes on unlocked; else -1 */
+	char *aside_file;   /* its name in the state directory */
+	sigset_t mask;	    /* as it was before the locks were taken */
 	bool masked;
 };
 
