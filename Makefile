@@ -26,14 +26,14 @@ REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 
 COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(filter-out -pie -Wl%,$(HARDENING)) $(CFLAGS)
 LINKED = $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
 
-OBJS = agent.o agentport.o awake.o basedon.o below.o blocknode.o channel.o child.o emulator.o files.o firmware.o \
+OBJS = agent.o agentport.o atwork.o awake.o basedon.o below.o blocknode.o channel.o child.o emulator.o files.o firmware.o \
 	guest.o handover.o holder.o image.o jobs.o journal.o jsontext.o ladder.o lastend.o lockfile.o log.o logfile.o \
 	made.o moved.o notify.o nvram.o options.o otherkeys.o outcome.o paths.o printable.o program.o qmp.o \
 	quote.o reach.o reexec.o replace.o run.o rundir.o runstate.o safefile.o sandbox.o sigmask.o signals.o statefile.o \
 	step.o store.o timespan.o trigger.o users.o vm.o vmcommand.o vmfile.o vmlock.o vmneeds.o vmstate.o \
 	words.o xalloc.o
 SUPERVISE_OBJS = actions.o diskwatch.o events.o guard.o lastwords.o report.o standstill.o
-VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o console.o create.o delete.o disk.o diskcopy.o \
+VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o console.o copywait.o create.o delete.o disk.o diskcopy.o \
 	diskmoves.o enable.o hold.o judge.o lifecycle.o newvm.o qapi.o setkey.o show.o stuck.o
 UNITS = $(basename $(wildcard t/unit-*.c))
 FUZZ_OBJS = $(OBJS)

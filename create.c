@@ -8,8 +8,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "atwork.h"
 #include "basedon.h"
 #include "cloneplan.h"
+#include "copywait.h"
 #include "disk.h"
 #include "diskcopy.h"
 #include "enable.h"
@@ -330,7 +332,7 @@ static bool copy_file(const struct store *store, const struct newvm *vm, const s
 	bool copied;
 
 	if (!file->format)
-		copied = disk_wait(disk_run(store, cp), "cp");
+		copied = copy_wait(disk_run(store, cp), "cp", file->from, to, true);
 	else if (file->overlay)
 		copied = disk_wait(disk_create(store, to, NULL, &base), "qemu-img");
 	else
@@ -361,6 +363,25 @@ static void record_bases(const struct clone *c, const struct newvm *vm)
 	}
 }
 
+/* They are on the disk then. Others can make their changes meanwhile. */
+static bool make_files(const struct clone *c, struct newvm *vm)
+{
+	bool made = true;
+
+	if (!newvm_let_others(vm, c->name))
+		return false;
+	for (size_t i = 0; i < c->count && made; i++)
+		made = copy_file(vm->store, vm, &c->files[i]);
+	if (made) {
+		copy_show("waiting until all is on the disk");
+		made = newvm_sync(vm);
+		copy_clear();
+	}
+	if (copy_is_cut_off())
+		made = false;
+	return newvm_resume(vm) && made;
+}
+
 static bool make_clone(struct clone *c, struct store *store)
 {
 	struct newvm vm;
@@ -369,13 +390,11 @@ static bool make_clone(struct clone *c, struct store *store)
 	vm.like = c->name;
 	for (size_t i = 0; i < c->count && made; i++)
 		made = newvm_add(&vm, c->files[i].to, c->files[i].format != NULL);
-	made = made && newvm_begin(&vm);
-	for (size_t i = 0; i < c->count && made; i++)
-		made = copy_file(store, &vm, &c->files[i]);
+	made = made && newvm_begin(&vm) && make_files(c, &vm);
 	if (made) {
 		record_bases(c, &vm);
 		give_macs(store, c->definition, true);
-		made = newvm_prepare(&vm, c->definition) && newvm_sync(&vm) && newvm_commit(&vm);
+		made = newvm_prepare(&vm, c->definition) && newvm_commit(&vm);
 	}
 	newvm_close(&vm);
 	return made;
@@ -427,9 +446,12 @@ static void tell_linked(const struct clone *c, const struct store *store)
 /* The VM cannot be started while its disks are read. */
 static int clone(struct clone *c, struct store *store)
 {
-	int held, status = name_is_known(store, c->name);
+	int held, status = EXIT_FAILURE;
 	char *new_home;
 
+	if (!journal_is_free(store, c->new_name) || !atwork_wait_for_readers(store, c->name))
+		return status;
+	status = name_is_known(store, c->name);
 	if (status != 0)
 		return status;
 	if (!journal_is_free(store, c->name))

@@ -174,10 +174,7 @@ _Noreturn static void child(const struct store *store, const char *const *argv, 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent) /* it was gone before we asked for that */
 		_exit(127);
-	if (store->state_lock >= 0) {
-		store_keep_lock(store);
-		sigprocmask(SIG_SETMASK, &store->mask, NULL);
-	}
+	store_keep_lock(store);
 	umask(077);
 	if (!printable_stderr()) {
 		log_warn("cannot start %s", argv[0]);

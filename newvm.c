@@ -206,6 +206,19 @@ bool newvm_begin(struct newvm *vm)
 	return true;
 }
 
+bool newvm_let_others(struct newvm *vm, const char *source)
+{
+	if (!journal_put_aside(vm->store, vm->name, source))
+		return false;
+	store_let_others(vm->store);
+	return true;
+}
+
+bool newvm_resume(struct newvm *vm)
+{
+	return store_lock(vm->store);
+}
+
 bool newvm_prepare(struct newvm *vm, json_t *definition)
 {
 	journal_sync(vm->store);
@@ -260,7 +273,8 @@ bool newvm_commit(struct newvm *vm)
 void newvm_close(struct newvm *vm)
 {
 	if (vm->begun) {
-		store_abandon(vm->store);
+		if (vm->store->state_lock >= 0)
+			store_abandon(vm->store);
 		journal_end(vm->store);
 	}
 	json_decref(vm->files);

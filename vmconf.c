@@ -187,14 +187,14 @@ bool name_is_good(const char *name)
 
 int name_is_known(const struct store *store, const char *name)
 {
+	const char *waits;
 	struct names names;
 
 	if (store_has(store, name))
 		return 0;
-	if (journal_waits(store, name)) {
-		log_error("there is no VM %s, but its last change is not finished; \"vmconf "
-			  "check\" tries again",
-			  name);
+	waits = journal_waits(store, name);
+	if (waits) {
+		log_error("there is no VM %s, but %s", name, waits);
 		return EXIT_FAILURE;
 	}
 	names = store_names(store);
