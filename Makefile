@@ -33,8 +33,8 @@ OBJS = agent.o agentport.o awake.o basedon.o below.o blocknode.o channel.o child
 	statefile.o step.o store.o timespan.o trigger.o users.o vm.o vmcommand.o vmfile.o vmlock.o vmneeds.o vmstate.o \
 	words.o xalloc.o
 SUPERVISE_OBJS = actions.o diskwatch.o events.o guard.o report.o
-VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o console.o create.o delete.o disk.o diskcopy.o \
-	diskmoves.o enable.o hold.o lifecycle.o newvm.o setkey.o show.o
+VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o connected.o console.o create.o delete.o disk.o \
+	diskcopy.o diskmoves.o enable.o hold.o lifecycle.o newvm.o setkey.o show.o
 UNITS = $(basename $(wildcard t/unit-*.c))
 FUZZ_OBJS = $(OBJS)
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))

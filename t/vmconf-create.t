@@ -160,6 +160,14 @@ vmconf_fails(78, $_, 'check', 'elsewhere') for qr/nics\[0\]: there is no bridge 
 	qr/firmware: \/nofw is not there$/m, ($> == 0 ? qr/run-as: there is no user elsewhere$/m : ());
 vmconf_does('delete', 'elsewhere');
 
+# A socket's path has an end.
+{
+	local $ENV{QEMU_SUPERVISE_RUNTIME_DIR} = '/run/' . 'x' x (107 - length '/run//empty/control');
+	is(vmconf_does('check', 'empty'), '', 'a runtime directory that sockets just fit into');
+	$ENV{QEMU_SUPERVISE_RUNTIME_DIR} .= 'x';
+	vmconf_fails(78, qr{empty\.json: the path of its runtime directory, /run/x+/empty, is too long for sockets in it; choose a shorter one}, 'check', 'empty');
+}
+
 # Eight at once.
 my @pids = map {
 	my $n = $_;
