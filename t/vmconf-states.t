@@ -64,8 +64,18 @@ is_state('web1', 'paused', 'list does not ask QEMU');
 ($status, $out, $err) = vmconf('status', 'web1');
 is($status, 0, 'status of a QEMU that hangs');
 like($out, qr/^state +paused$/m, 'status tells what is known');
-like($err, qr/web1: QEMU was not asked: no greeting in time/, 'and that it did not answer');
+like($err, qr/web1: QEMU was not asked: no greeting in time: QEMU hangs, or is stopped$/m, 'and that it hangs');
+vmconf_fails(1, qr/^vmconf: web1: no greeting in time: QEMU hangs, or is stopped$/m, 'qmp', 'web1', 'query-status');
 kill('CONT', $vm->{pid});
+
+# Somebody else talks to it.
+{
+	my $other = qmp_connect("$ENV{QEMU_SUPERVISE_RUNTIME_DIR}/web1/qmp");
+	my $words = qr/no greeting in time: somebody else is connected to its socket "qmp", which serves one client at a time$/m;
+	like((vmconf('status', 'web1'))[2], qr/web1: QEMU was not asked: $words/, 'status of one that talks to somebody else');
+	vmconf_fails(1, qr/^vmconf: web1: $words/m, 'qmp', 'web1', 'query-status');
+}
+like(vmconf_does('qmp', 'web1', 'query-status'), qr/"status": "paused"/, 'and when that one has gone');
 
 # ---- stopping ----
 vmconf_does('qmp', 'web1', 'cont');
