@@ -271,7 +271,7 @@ unlike(on_terminal(TERM => 'dumb'), qr/\e/, 'a dumb terminal');
 # ---- many ----
 delete_all();
 for my $n (1 .. 1201) {
-	spew("$config/vm$n.json", $n == 600 ? '{' : qq({ "memory": $n }));
+	spew("$config/vm$n.json", $n == 600 ? '{' : qq({ "memory": "${n}M" }));
 	chmod(0600, "$config/vm$n.json");
 }
 my @many = @{ JSON::PP::decode_json(vmconf_does('list', '--json'))->{vms} };
