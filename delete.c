@@ -45,9 +45,8 @@ struct deletion {
 
 /* Beside what is listed: what comes about while a VM runs. */
 static const char *const traces[] = {
-	MADE_BEFORE,	     LAST_END, LAST_END_NEW,	  MOVED,     MOVED_NEW,
-	MOVED_BY_VMCONF,     "log",    "log" LOGFILE_OLD, "vm.lock", UEFI_VARIABLES,
-	"uefi-vars.json.new"};
+	MADE_BEFORE, LAST_END, LAST_END_NEW, MOVED,	     MOVED_NEW,		  MOVED_BY_VMCONF,
+	"log",	     LOG_OLD,  "vm.lock",    UEFI_VARIABLES, "uefi-vars.json.new"};
 
 /* ---- what there is ---- */
 

@@ -277,12 +277,12 @@ unlike(on_terminal(TERM => 'dumb'), qr/\e/, 'a dumb terminal');
 # ---- many ----
 delete_all();
 for my $n (1 .. 1201) {
-	spew("$config/vm$n.json", $n == 600 ? '{' : qq({ "memory": 1$n }));
+	spew("$config/vm$n.json", $n == 600 ? '{' : qq({ "memory": "${n}M" }));
 	chmod(0600, "$config/vm$n.json");
 }
 my @many = @{ JSON::PP::decode_json(vmconf_does('list', '--json'))->{vms} };
 is_deeply([map { $_->{name} } @many], [map { "vm$_" } 1 .. 1201], 'a list of many: all of them, in order');
-is_deeply([map { $_->{memory} } @many], [map { $_ == 600 ? undef : 1 . $_ } 1 .. 1201], 'each with its memory');
+is_deeply([map { $_->{memory} } @many], [map { $_ == 600 ? undef : $_ } 1 .. 1201], 'each with its memory');
 is_deeply([map { $_->{name} } grep { $_->{broken} } @many], ['vm600'], 'and the broken one');
 
 done_testing;
