@@ -28,12 +28,12 @@ LINKED = $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $$($(PKG_CONFIG) --libs $(L
 
 OBJS = agent.o agentport.o atwork.o awake.o basedon.o below.o blocknode.o channel.o child.o emulator.o files.o firmware.o \
 	guest.o handover.o holder.o image.o jobs.o journal.o jsontext.o ladder.o lastend.o lockfile.o log.o logfile.o \
-	made.o moved.o notify.o nvram.o options.o otherkeys.o outcome.o paths.o printable.o program.o qmp.o \
-	quote.o reach.o reexec.o run.o rundir.o runstate.o safefile.o sandbox.o sigmask.o signals.o statefile.o \
+	made.o moved.o netdev.o notify.o nvram.o options.o otherkeys.o outcome.o paths.o printable.o program.o qmp.o \
+	quote.o reach.o reexec.o run.o rundir.o runstate.o safefile.o sandbox.o sigmask.o signals.o size.o statefile.o \
 	step.o store.o timespan.o trigger.o users.o vm.o vmcommand.o vmfile.o vmlock.o vmneeds.o vmstate.o \
 	words.o xalloc.o
 SUPERVISE_OBJS = actions.o diskwatch.o events.o guard.o lastwords.o report.o standstill.o
-VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o console.o copywait.o create.o delete.o disk.o diskcopy.o \
+VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o connected.o console.o copywait.o create.o delete.o disk.o diskcopy.o \
 	diskmoves.o enable.o hold.o judge.o lifecycle.o newvm.o qapi.o setkey.o show.o stuck.o
 UNITS = $(basename $(wildcard t/unit-*.c))
 FUZZ_OBJS = $(OBJS)

@@ -105,8 +105,8 @@ static int set(const struct store *store, const char *name, char **assignments, 
 	json_t *definition = read_json(store, name);
 	int status = definition ? 0 : EX_CONFIG;
 
-	for (int i = 0; i < count && status == 0; i++)
-		status = set_key(definition, assignments[i]) ? 0 : EX_USAGE;
+	if (status == 0 && !set_keys(definition, "", assignments, (size_t)count))
+		status = EX_USAGE;
 	if (status == 0)
 		status = save_if_good(store, name, definition);
 	json_decref(definition);

@@ -92,7 +92,7 @@ static void start_emulator(struct judge *judge)
 		become_emulator(judge, ends[1]);
 	close(ends[1]);
 	if (judge->pid > 0)
-		judge->ask = ask_connect(ends[0], JUDGE_MS, &judge->why);
+		judge->ask = ask_connect(ends[0], JUDGE_MS, NULL, &judge->why);
 	else
 		close(ends[0]);
 	if (!judge->ask)

@@ -167,6 +167,17 @@ const char *rundir_socket_name(enum rundir_socket socket)
 	return socket_names[socket];
 }
 
+bool rundir_fits(const char *path)
+{
+	const struct rundir dir = {.path = (char *)path};
+	struct sockaddr_un sa;
+	bool fits = true;
+
+	for (size_t i = 0; i < SOCKET_COUNT; i++)
+		fits = fits && socket_address(&dir, socket_names[i], &sa);
+	return fits;
+}
+
 static int listen_on(const struct rundir *dir, const char *name)
 {
 	struct sockaddr_un sa;

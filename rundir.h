@@ -21,6 +21,9 @@ enum rundir_socket {
 /* Its name in the directory; QEMU's chardev has the same behind "qemu-supervise-". */
 const char *rundir_socket_name(enum rundir_socket socket);
 
+/* Whether a directory of that path can have all of them: the path of a socket has 107 bytes. */
+bool rundir_fits(const char *path);
+
 struct rundir {
 	char *path;
 	char *home_path;	   /* or NULL */

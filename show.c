@@ -32,6 +32,7 @@
 #include "printable.h"
 #include "program.h"
 #include "quote.h"
+#include "rundir.h"
 #include "timespan.h"
 #include "users.h"
 #include "vmconf.h"
@@ -659,6 +660,21 @@ static bool check_bases(const struct vm *vm)
 	return good;
 }
 
+/* Where the supervisor makes its sockets. */
+static bool check_runtime(const struct store *store, const struct vm *vm)
+{
+	char *path = store->runtime ? xasprintf("%s/%s", store->runtime, vm->name) : NULL;
+	bool good = !path || rundir_fits(path);
+
+	if (!good)
+		log_error(
+			"%s: the path of its runtime directory, %s, is too long for sockets in it; "
+			"choose a shorter one with QEMU_SUPERVISE_RUNTIME_DIR, or a shorter name",
+			vm->file, path);
+	free(path);
+	return good;
+}
+
 static bool check_one(const struct store *store, const char *name, const struct users *users,
 		      struct judge *judge)
 {
@@ -671,6 +687,7 @@ static bool check_one(const struct store *store, const char *name, const struct 
 	good = vm && check_bases(vm) && good;
 	good = vm && users_let_start(users, vm) && good;
 	good = vm && !moved_refuses(vm) && good;
+	good = vm && check_runtime(store, vm) && good;
 	good = vm && check_service(store, vm) && good;
 	vm_free(vm);
 	return good;

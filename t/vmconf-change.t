@@ -40,8 +40,9 @@ ok(!exists $vm->{cpus}, 'KEY= removes a key');
 my $before = slurp("$config/web1.json");
 vmconf_fails(78, qr/web1\.json: cpus: found "many".*\n.*web1 was not changed/, 'set', 'web1', 'cpus=many');
 vmconf_fails(78, qr/web1\.json: .*memroy/, 'set', 'web1', 'memory=1G', 'memroy=2G');
-vmconf_fails(64, qr/nics\.7=\{\}: there is no such place/, 'set', 'web1', 'nics.7={}');
-vmconf_fails(64, qr/description\.x=1: there is no such place/, 'set', 'web1', 'description.x=1');
+vmconf_fails(64, qr/nics\.7=\{\}: found "7" in a list of 1, expected a number from 0 to 1, which adds one$/m, 'set', 'web1', 'nics.7={}');
+vmconf_fails(64, qr/: not UTF-8$/m, 'set', 'web1', "description=\xff");
+vmconf_fails(64, qr/description\.x=1: there is no place for "x" in what is neither a list nor an object$/m, 'set', 'web1', 'description.x=1');
 vmconf_fails(64, qr/not of the form KEY=VALUE/, 'set', 'web1', '=x');
 is(slurp("$config/web1.json"), $before, 'what is refused changes nothing');
 for my $none ('cdrom=', 'disks.7=', 'on.TERM.x=', 'nics.0.properties.mq=') {

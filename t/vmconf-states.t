@@ -64,8 +64,18 @@ is_state('web1', 'paused', 'list does not ask QEMU');
 ($status, $out, $err) = vmconf('status', 'web1');
 is($status, 0, 'status of a QEMU that hangs');
 like($out, qr/^state +paused$/m, 'status tells what is known');
-like($err, qr/web1: QEMU was not asked: no greeting in time/, 'and that it did not answer');
+like($err, qr/web1: QEMU was not asked: no greeting in time: QEMU hangs, or is stopped$/m, 'and that it hangs');
+vmconf_fails(1, qr/^vmconf: web1: no greeting in time: QEMU hangs, or is stopped$/m, 'qmp', 'web1', 'query-status');
 kill('CONT', $vm->{pid});
+
+# Somebody else talks to it.
+{
+	my $other = qmp_connect("$ENV{QEMU_SUPERVISE_RUNTIME_DIR}/web1/qmp");
+	my $words = qr/no greeting in time: somebody else is connected to its socket "qmp", which serves one client at a time$/m;
+	like((vmconf('status', 'web1'))[2], qr/web1: QEMU was not asked: $words/, 'status of one that talks to somebody else');
+	vmconf_fails(1, qr/^vmconf: web1: $words/m, 'qmp', 'web1', 'query-status');
+}
+like(vmconf_does('qmp', 'web1', 'query-status'), qr/"status": "paused"/, 'and when that one has gone');
 
 # ---- stopping ----
 vmconf_does('qmp', 'web1', 'cont');
@@ -267,12 +277,12 @@ unlike(on_terminal(TERM => 'dumb'), qr/\e/, 'a dumb terminal');
 # ---- many ----
 delete_all();
 for my $n (1 .. 1201) {
-	spew("$config/vm$n.json", $n == 600 ? '{' : qq({ "memory": $n }));
+	spew("$config/vm$n.json", $n == 600 ? '{' : qq({ "memory": 1$n }));
 	chmod(0600, "$config/vm$n.json");
 }
 my @many = @{ JSON::PP::decode_json(vmconf_does('list', '--json'))->{vms} };
 is_deeply([map { $_->{name} } @many], [map { "vm$_" } 1 .. 1201], 'a list of many: all of them, in order');
-is_deeply([map { $_->{memory} } @many], [map { $_ == 600 ? undef : $_ } 1 .. 1201], 'each with its memory');
+is_deeply([map { $_->{memory} } @many], [map { $_ == 600 ? undef : 1 . $_ } 1 .. 1201], 'each with its memory');
 is_deeply([map { $_->{name} } grep { $_->{broken} } @many], ['vm600'], 'and the broken one');
 
 done_testing;
