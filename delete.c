@@ -100,11 +100,8 @@ static void add_vm_steps(const struct deletion *d, const struct deleted *vm, jso
 	for (size_t i = 0; i < vm->made.count; i++)
 		if (!d->keep_disks || !names_have(&vm->disks, vm->made.v[i]))
 			step_remove(steps, vm->made.v[i] + below);
-	for (size_t i = 0; i < sizeof(traces) / sizeof(traces[0]); i++) {
-		name = xasprintf("%s/%s", vm->name, traces[i]);
-		step_remove(steps, name);
-		free(name);
-	}
+	for (size_t i = 0; i < sizeof(traces) / sizeof(traces[0]); i++)
+		step_remove_in(steps, vm->name, traces[i]);
 	name = made_file(vm->name);
 	step_remove(steps, name);
 	free(name);

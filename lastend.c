@@ -64,7 +64,7 @@ void lastend_write(int home, int status, const char *words, int64_t flush)
 	if (flush >= 0)
 		json_object_set_new(end, "flush-ms", json_integer(flush));
 	text = xcheck(json_dumps(end, JSON_INDENT(2)));
-	if (!safefile_replace(home, LAST_END, text))
+	if (!safefile_replace(home, LAST_END, LAST_END_NEW, text))
 		log_warn("cannot write " LAST_END " in the state directory");
 	json_decref(end);
 	free(text);

@@ -169,11 +169,7 @@ static json_t *steps_back(const struct newvm *vm)
 	size_t i;
 
 	json_array_foreach(vm->files, i, file)
-	{
-		name = xasprintf("%s/%s", vm->name, json_string_value(file));
-		step_remove(steps, name);
-		free(name);
-	}
+		step_remove_in(steps, vm->name, json_string_value(file));
 	name = made_file(vm->name);
 	step_remove(steps, name);
 	free(name);

@@ -17,6 +17,7 @@
 #include "journal.h"
 #include "log.h"
 #include "paths.h"
+#include "safefile.h"
 #include "vmfile.h"
 #include "xalloc.h"
 
@@ -270,21 +271,6 @@ json_t *store_read_ours(int dirfd, const char *path, const char *name, struct st
 	return value;
 }
 
-static bool write_all(int fd, const char *text, size_t len)
-{
-	while (len > 0) {
-		ssize_t written = write(fd, text, len);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return false;
-		text += written;
-		len -= (size_t)written;
-	}
-	return true;
-}
-
 /* Of the entries that name users and groups; what a file has is where it is, too. */
 static bool copy_acl(int from, int to)
 {
@@ -323,8 +309,8 @@ static bool write_new(int dirfd, const char *new, const char *name, const char *
 
 	unlinkat(dirfd, new, 0);
 	fd = openat(dirfd, new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	written = fd >= 0 && (!like || take_access(dirfd, like, fd)) && write_all(fd, text, len) &&
-		  (!sync || fsync(fd) == 0);
+	written = fd >= 0 && (!like || take_access(dirfd, like, fd)) &&
+		  safefile_write(fd, text, len) && (!sync || fsync(fd) == 0);
 	if (!written)
 		log_warn("cannot write %s", name);
 	if (fd >= 0)
