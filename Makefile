@@ -21,7 +21,8 @@ HARDENING = $(eval HARDENING := $(foreach flag,$(WANTED),$(call TAKEN,$(flag))))
 LIBS = libevent_core jansson
 
 # pkg-config is asked in the recipes: check, demo, lint and bench install it first where it is missing.
-REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
+# Not _TIME_BITS: time_t is what libevent was built with, the compiler's default, or its timers are wrong on 32 bit.
+REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -MMD -MP $$($(PKG_CONFIG) --cflags $(LIBS))
 COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(filter-out -pie -Wl%,$(HARDENING)) $(CFLAGS)
 LINKED = $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))

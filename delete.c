@@ -91,6 +91,18 @@ static void find_made(const struct store *store, struct deleted *vm)
 
 /* ---- the steps ---- */
 
+/* The directories of a file, from the inside: whichever is empty by then goes. */
+static void add_directories(const char *file, const char *home, json_t *steps)
+{
+	char *dir = xstrdup(file), *slash;
+
+	while ((slash = strrchr(dir, '/')) && strcmp(dir, home) != 0) {
+		*slash = '\0';
+		step_rmdir(steps, dir);
+	}
+	free(dir);
+}
+
 /* Last comes what tells of the files, and where they are. */
 static void add_vm_steps(const struct deletion *d, const struct deleted *vm, json_t *steps)
 {
@@ -105,12 +117,8 @@ static void add_vm_steps(const struct deletion *d, const struct deleted *vm, jso
 	name = made_file(vm->name);
 	step_remove(steps, name);
 	free(name);
-	for (size_t i = 0; i < vm->made.count; i++) {
-		name = xasprintf("%.*s", (int)(strrchr(vm->made.v[i], '/') - vm->made.v[i]),
-				 vm->made.v[i]);
-		step_rmdir(steps, name + below);
-		free(name);
-	}
+	for (size_t i = 0; i < vm->made.count; i++)
+		add_directories(vm->made.v[i] + below, vm->name, steps);
 	step_rmdir(steps, vm->name);
 }
 
