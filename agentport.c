@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "agent.h"
-#include "guest.h"
 #include "log.h"
+#include "runstate.h"
 #include "timespan.h"
 #include "xalloc.h"
 
@@ -155,9 +155,9 @@ static void ask(struct agentport *p)
 
 static void go_on(struct agentport *p)
 {
-	const char *why;
+	const struct run_state *state = run_state_find(p->run_state);
 
-	switch (guest_need(p->run_state, &why)) {
+	switch (state->needs) {
 	case NEEDS_NOTHING:
 		ask(p);
 		break;
@@ -172,7 +172,7 @@ static void go_on(struct agentport *p)
 	case NEEDS_TIME:
 		break;
 	case NEEDS_NOBODY:
-		fail(p, why);
+		fail(p, state->why);
 		break;
 	}
 }
