@@ -24,6 +24,7 @@
 
 #define BACKLOG	 16
 #define SERVE_MS 2000 /* for one that is just dying to hang up */
+#define TRIES	 100  /* of a directory that others remove while we open it */
 
 static const char *const socket_names[] = {[SOCKET_CONTROL] = "control",
 					   [SOCKET_QMP] = "qmp",
@@ -43,6 +44,24 @@ static bool owner_is_good(const struct stat *st, bool root_is_good)
 	return st->st_uid == geteuid() || (root_is_good && st->st_uid == 0);
 }
 
+/* Who ended just now removes it after that. False: a line says why. */
+static bool make_and_open(struct rundir *dir)
+{
+	for (int i = 0; i < TRIES && dir->fd < 0; i++) {
+		dir->made = mkdir(dir->path, 0700) == 0;
+		if (!dir->made && errno != EEXIST) {
+			log_warn("cannot make the runtime directory %s", dir->path);
+			return false;
+		}
+		dir->fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (dir->fd < 0 && errno != ENOENT)
+			break;
+	}
+	if (dir->fd < 0)
+		log_warn("cannot open the runtime directory %s", dir->path);
+	return dir->fd >= 0;
+}
+
 static bool open_dir(struct rundir *dir, const char *base)
 {
 	struct stat st;
@@ -56,13 +75,9 @@ static bool open_dir(struct rundir *dir, const char *base)
 			  st.st_uid, geteuid());
 		return false;
 	}
-	dir->made = mkdir(dir->path, 0700) == 0;
-	if (!dir->made && errno != EEXIST) {
-		log_warn("cannot make the runtime directory %s", dir->path);
+	if (!make_and_open(dir))
 		return false;
-	}
-	dir->fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir->fd < 0 || fstat(dir->fd, &st) < 0) {
+	if (fstat(dir->fd, &st) < 0) {
 		log_warn("cannot open the runtime directory %s", dir->path);
 		return false;
 	}
@@ -479,6 +494,24 @@ static int open_directory(struct rundir *dir, const struct options *options)
 	return opened ? 0 : EX_OSERR;
 }
 
+/* With its lock: from then on nobody else removes it. */
+static int open_locked(struct rundir *dir, const struct options *options)
+{
+	int status = VMLOCK_REMOVED;
+
+	for (int i = 0; i < TRIES && status == VMLOCK_REMOVED; i++) {
+		if (i > 0)
+			rundir_close(dir);
+		status = open_directory(dir, options);
+		if (status == 0)
+			status = vmlock_take_directory(dir, options->name);
+	}
+	if (status != VMLOCK_REMOVED)
+		return status;
+	log_error("the runtime directory %s is removed again and again", dir->path);
+	return EX_OSERR;
+}
+
 /* Whoever else may write there may exchange disks, and lead root to other files by links. */
 static bool is_private(const char *what, const char *path)
 {
@@ -554,10 +587,8 @@ static void unmake(struct rundir *dir)
 
 int rundir_open(struct rundir *dir, const struct options *options)
 {
-	int status = open_directory(dir, options);
+	int status = open_locked(dir, options);
 
-	if (status == 0)
-		status = vmlock_take_directory(dir, options->name);
 	if (status == 0 && !find_home(dir, options->name))
 		status = EX_OSERR;
 	if (status == 0)

@@ -105,6 +105,8 @@ int vmlock_take_directory(struct rundir *dir, const char *name)
 			  dir->defined ? "" : ", or name this VM otherwise with --name");
 		return EX_TEMPFAIL;
 	}
+	if (dir->lock < 0 && errno == ENOENT)
+		return VMLOCK_REMOVED;
 	if (dir->lock < 0) {
 		log_warn("cannot lock %s/lock", dir->path);
 		return EX_OSERR;

@@ -8,7 +8,13 @@
 int vmlock_dir(const struct rundir *dir);
 const char *vmlock_path(const struct rundir *dir);
 
-/* Takes the lock of the runtime directory. 0, or an exit status and a line. */
+/* The runtime directory was removed meanwhile. */
+#define VMLOCK_REMOVED (-1)
+
+/*
+ * Takes the lock of the runtime directory. 0, or an exit status and a line, or VMLOCK_REMOVED, and
+ * none.
+ */
 int vmlock_take_directory(struct rundir *dir, const char *name);
 
 /*

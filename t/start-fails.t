@@ -106,6 +106,20 @@ subtest 'no descriptors' => sub {
 	$last->ends_with(0, qr/powered itself off/, 'enough descriptors');
 };
 
+# The directory is there when it is to be made, and gone when it, or the lock in it, is to be opened.
+subtest 'one before it has just ended' => sub {
+	plan skip_all => 'strace may not trace' if (run_command('strace', '-o', "$work/may", 'true'))[0] != 0;
+	for my $what ("$ENV{QEMU_SUPERVISE_RUNTIME_DIR}/going", 'lock') {
+		my $trace = "$work/trace." . $what =~ s{.*/}{}r;
+		my $s = running(fake => [], name => 'going', env => { ASAN_OPTIONS => 'detect_leaks=0' },
+			prefix => ['strace', '-D', '-o', $trace, '-P', $what, '-e', 'trace=open,openat', '-e', 'inject=open,openat:error=ENOENT:when=1']);
+		like(slurp($trace), qr/\bINJECTED\b/, "$what is not there");
+		unlike($s->log, qr/cannot/, 'and is made again');
+		$s->signal('TERM');
+		$s->ends_with(0, qr/powered itself off/, 'it runs');
+	}
+};
+
 subtest 'a second supervisor' => sub {
 	my $s = supervise(fake => ["record=$work/record"], name => 'one');
 	$s->wait_log(qr/QEMU runs/);
