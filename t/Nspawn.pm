@@ -106,7 +106,7 @@ sub console { return slurp("$work/srv/$_[1].console") }
 # How it ended last, and the pid of its QEMU there.
 sub end_of { return JSON::PP::decode_json(slurp("$work/state/$_[1]/last-end.json") || '{}') }
 
-sub qemu { return (split ' ', slurp("$work/state/$_[1]/vm.lock"))[0] }
+sub qemu { return qemu_in("$work/state/$_[1]/vm.lock") }
 
 sub is_clean {
 	my ($h, $name, $when) = @_;

@@ -127,7 +127,9 @@ for (qw(web good)) {
 	$h->wait_unit($_, 'NRestarts', 1);
 	$h->wait_unit($_, 'ActiveState', 'active');
 }
-isnt(qemu_in("$work/state/web/vm.lock"), $qemu{web}, 'KillMode=control-group: QEMU went with its supervisor');
-is(qemu_in("$work/state/good/vm.lock"), $qemu{good}, 'KillMode=process: it goes on');
+my %now = map { $_ => qemu_in("$work/state/$_/vm.lock") } qw(web good);
+is((grep { $_ } values %qemu, values %now), 4, 'a QEMU each, before and after');
+isnt($now{web}, $qemu{web}, 'KillMode=control-group: QEMU went with its supervisor');
+is($now{good}, $qemu{good}, 'KillMode=process: it goes on');
 $h->poweroff;
 done_testing;
