@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +16,7 @@
 #include "timespan.h"
 #include "xalloc.h"
 
-#define CLAIM_MS      2000 /* for a QEMU that is just being started to name itself in vm.lock */
+#define CLAIM_MS      2000 /* for who is just ending to let go, and a QEMU to name itself */
 #define CLAIM_LOOK_MS 10
 
 int vmlock_dir(const struct rundir *dir)
@@ -93,34 +92,26 @@ static void read_pid(const struct rundir *dir, char text[HOLDER_LINE + 1])
 	close(fd);
 }
 
-static bool is_gone(const char *pid)
-{
-	return atoi(pid) > 0 && kill(atoi(pid), 0) < 0 && errno == ESRCH;
-}
-
-/* What a supervisor that was killed had just forked may hold a copy for a moment. */
-static void wait_directory(struct rundir *dir, char text[HOLDER_LINE + 1])
+/* One that is being killed holds it a moment longer, as may a copy in what it had just forked. */
+static void wait_directory(struct rundir *dir)
 {
 	int64_t until = monotonic_ms() + CLAIM_MS;
-	int error;
 
 	for (;;) {
 		dir->lock = lock_take(dir->fd, "lock", HOLDER_BYTE);
-		error = errno;
-		read_pid(dir, text);
-		if (dir->lock >= 0 || error != EAGAIN || !is_gone(text) || monotonic_ms() >= until)
-			break;
+		if (dir->lock >= 0 || errno != EAGAIN || monotonic_ms() >= until)
+			return;
 		poll(NULL, 0, CLAIM_LOOK_MS);
 	}
-	errno = error;
 }
 
 int vmlock_take_directory(struct rundir *dir, const char *name)
 {
 	char text[HOLDER_LINE + 1], pid[32];
 
-	wait_directory(dir, text);
+	wait_directory(dir);
 	if (dir->lock < 0 && errno == EAGAIN) {
+		read_pid(dir, text);
 		log_error("VM %s already has a supervisor, pid %s; stop that one first%s", name,
 			  text[0] ? text : "unknown",
 			  dir->defined ? "" : ", or name this VM otherwise with --name");
