@@ -166,6 +166,21 @@ sub ends_well {
 	wait_until('the end of all', sub { !children($$) });
 }
 
+# strace stops it at its first wait; the one before it is killed meanwhile.
+subtest 'one before it is just being killed' => sub {
+	my $s = running(fake => [], name => 'dying');
+	my $qemu = $s->qemu;
+	my $next = $s->successor(command => ['strace', '-D', '-qq', '-o', "$work/trace.dying", '-e', 'trace=/^p?poll$',
+		'-e', 'inject=/^p?poll$:signal=STOP:when=1', @{ $s->{command} }], env => \%env);
+	wait_until('a supervisor that waits', sub { slurp("/proc/$next->{pid}/status") =~ /^State:\s+[Tt] /m && slurp("$work/trace.dying") =~ /SIGSTOP/ });
+	$s->lost;
+	$next->signal('CONT');
+	$next->wait_log(qr/taking over QEMU, pid $qemu,/);
+	$next->signal('TERM');
+	$next->ends_with(0, qr/powered itself off/, 'dying');
+	wait_until('the end of all', sub { !children($$) });
+};
+
 subtest 'killed before it forks' => sub {
 	my $s = held_up('unforked', 'clone', 1);
 	is(who_is_held_up($s), $s->{pid}, 'before it has a child');
