@@ -271,7 +271,8 @@ static double size_of_base(const struct disk_base *base)
 static double size_in_bytes(const char *size)
 {
 	static const char units[] = "KMGTP";
-	char *unit, *power;
+	const char *power;
+	char *unit;
 	double bytes = strtod(size, &unit);
 
 	power = *unit ? strchr(units, toupper((unsigned char)*unit)) : NULL;
