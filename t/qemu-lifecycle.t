@@ -78,6 +78,7 @@ subtest 'a process beside QEMU that gives its memory back' => sub {
 	$next->wait_log(qr/taking over QEMU/);
 	$next->signal('QUIT');
 	$next->ends_with(80, qr/the guest was not shut down: quit/, 'taken over');
+	wait_until('the end of the one beside it', sub { waitpid(-1, POSIX::WNOHANG()); !children($$) });
 };
 
 done_testing;
