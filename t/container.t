@@ -9,7 +9,7 @@ use lib $FindBin::Bin;
 use JSON::PP ();
 use T;
 
-need('qemu-system-x86_64', 'mke2fs', 'dumpe2fs', 'unshare', 'tini', 'catatonit', 'apt-get', 'python3');
+need('qemu-system-x86_64', 'mke2fs', 'dumpe2fs', 'unshare', 'tini', 'catatonit', 'apt-get', 'python3', 'curl');
 need_that('unshare --pid works (root)', sub { (run_command('unshare', '--pid', '--fork', '--mount-proc', 'true'))[0] == 0 });
 
 my @container = ('unshare', '--pid', '--fork', '--mount-proc', '--kill-child');

@@ -122,8 +122,8 @@ static void triggers(void **state)
 	assert_string_equal(hint, "; did you mean \"TERM\"?");
 	trigger_parse("GUEST_PANICKD", &name, &hint);
 	assert_string_equal(hint, "; did you mean \"GUEST_PANICKED\"?");
-	assert_int_equal(trigger_signal("RTMIN+3"), SIGRTMIN + 3);
-	assert_string_equal(trigger_of_signal(SIGRTMIN + 3).s, "RTMIN+3");
+	assert_int_equal(trigger_signal("RTMIN+3"), DEADLINE_SIGNAL + 3);
+	assert_string_equal(trigger_of_signal(DEADLINE_SIGNAL + 3).s, "RTMIN+3");
 }
 
 static void note(evutil_socket_t fd, short what, void *arg)
