@@ -29,7 +29,7 @@ LINKED = $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $$($(PKG_CONFIG) --libs $(L
 
 OBJS = agent.o agentport.o atwork.o awake.o basedon.o below.o blocknode.o channel.o child.o emulator.o files.o firmware.o \
 	guest.o handover.o holder.o image.o jobs.o journal.o jsontext.o ladder.o lastend.o lockfile.o log.o logfile.o \
-	made.o moved.o netdev.o notify.o nvram.o options.o otherkeys.o outcome.o paths.o printable.o program.o qmp.o \
+	made.o moved.o netdev.o notify.o nvram.o options.o otherkeys.o outcome.o paths.o printable.o probe.o program.o qmp.o \
 	quote.o reach.o reexec.o run.o rundir.o runstate.o safefile.o sandbox.o sigmask.o signals.o size.o statefile.o \
 	step.o store.o timespan.o trigger.o users.o vm.o vmcommand.o vmfile.o vmlock.o vmneeds.o vmstate.o \
 	words.o xalloc.o
@@ -43,7 +43,7 @@ REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 HOSTS = $(addprefix t/,apcupsd.t check.t daemontools.t monit.t needrestart.t nut.t openrc.t runit.t s6.t supervisord.t systemd.t \
 	systemd-boot.t systemd-order.t systemd-reload.t sysvinit.t)
 # Those that take longest begin first.
-LONG = $(addprefix t/,boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t soak.t)
+LONG = $(addprefix t/,machines.t boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t soak.t)
 TESTS ?= $(LONG) $(filter-out $(LONG) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
 
 all: qemu-supervise vmconf

@@ -24,7 +24,7 @@ static void on_pressing(void *arg)
 	actions_before_press(arg);
 }
 
-static void on_pressed(void *arg, unsigned presses, bool heard)
+static void on_pressed(void *arg, unsigned presses, const char *doubt)
 {
 	struct supervisor *s = arg;
 	struct climb *climb = s->presser;
@@ -33,7 +33,7 @@ static void on_pressed(void *arg, unsigned presses, bool heard)
 	if (!climb)
 		return;
 	log_notice("%s: power button pressed%s%s", action_name(climb_rung(climb)->action), again,
-		   heard ? "" : "; whether the guest listens cannot be known");
+		   doubt);
 	if (climb == s->climber.ending)
 		notify_status("Stopping (%s): power button pressed%s", climb->row->trigger.s,
 			      again);
@@ -89,15 +89,10 @@ static void on_nobody(void *arg, const char *why)
 	climb_failed(&s->climber, climb, why);
 }
 
-static void on_listens(void *arg, bool known)
+static void on_listens(void *arg, const char *how)
 {
-	struct supervisor *s = arg;
-
-	if (known)
-		log_info("the guest listens to its power button");
-	else
-		log_info("whether the guest listens cannot be known; ready, as it is started");
-	report_ready(s);
+	log_info("%s", how);
+	report_ready(arg);
 }
 
 const struct guest_callbacks events_guest = {.now = on_now,

@@ -1,4 +1,4 @@
-/* The run states of QEMU (qapi/run-state.json), in words for people. */
+/* The run states of QEMU (qapi/run-state.json): what each means for its guest, and in words for people. */
 #ifndef RUNSTATE_H
 #define RUNSTATE_H
 
@@ -17,8 +17,22 @@ enum runstate_kind {
 	RUNSTATE_FAILED, /* QEMU has stopped them, since something failed */
 };
 
-/* "": not told yet, which counts as RUNSTATE_RUNS. */
+/* What a guest needs before anything can be asked of it. */
+enum guest_need {
+	NEEDS_NOTHING,
+	NEEDS_CONT,
+	NEEDS_WAKEUP, /* and then some time */
+	NEEDS_TIME,   /* until the next run state */
+	NEEDS_NOBODY, /* nobody will answer, whatever is done */
+};
+
+/* state: as query-status has it; "": not known yet, which counts as RUNSTATE_RUNS. */
 enum runstate_kind runstate_kind(const char *state);
+
+enum guest_need runstate_needs(const char *state);
+
+/* Why nobody will answer in a state of NEEDS_NOBODY; NULL of others. */
+const char *runstate_nobody(const char *state);
 
 /* What to do about a RUNSTATE_FAILED, as a sentence; NULL of others. */
 const char *runstate_way_out(const char *state);
