@@ -35,7 +35,7 @@ OBJS = agent.o agentport.o atwork.o awake.o basedon.o below.o blocknode.o channe
 	words.o xalloc.o
 SUPERVISE_OBJS = actions.o diskwatch.o events.o guard.o lastwords.o report.o standstill.o
 VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o connected.o console.o copywait.o create.o delete.o disk.o diskcopy.o \
-	diskmoves.o enable.o hold.o judge.o lifecycle.o newvm.o qapi.o setkey.o show.o stuck.o
+	diskmoves.o enable.o hold.o judge.o lifecycle.o newvm.o qapi.o setkey.o show.o start.o stop.o stuck.o vmjob.o
 UNITS = $(basename $(wildcard t/unit-*.c))
 FUZZ_OBJS = $(OBJS)
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))

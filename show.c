@@ -25,7 +25,7 @@
 #include "jsontext.h"
 #include "judge.h"
 #include "ladder.h"
-#include "lifecycle.h"
+#include "vmjob.h"
 #include "log.h"
 #include "moved.h"
 #include "paths.h"
