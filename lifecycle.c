@@ -416,7 +416,7 @@ static void is_down(struct lifecycle *l, struct job *job)
 	bad = fresh && was_cut_off(end) && !l->kill;
 	told = fresh && end->words[0];
 
-	if (fresh && was_cut_off(end))
+	if (fresh && end->status != 0)
 		settle(l, job);
 	over(l, job, unseen ? EXIT_DIED : bad ? end->status : 0);
 	if (unseen)
