@@ -11,7 +11,7 @@
 
 #define LOGFILE_MAX (1024 * 1024) /* bytes, before the line that is too much */
 #define LOGFILE_OLD ".old"
-#define LOG_OLD	    "log" LOGFILE_OLD /* that of a VM under the adapter none */
+#define LOG_OLD	    "log.old" /* that of a VM under the adapter none */
 
 /* Opens it; path must outlive it. False and errno: also where it is a link, or not a file. */
 bool logfile_open(const char *path);

@@ -128,7 +128,7 @@ static const char *find_region(const char *mtree, const char *region)
 		const char *address = line + strspn(line, " ");
 
 		if (name && strncmp(name + 3, region, length) == 0 &&
-		    (!at || strncmp(address, at + 1, strlen(at + 1)) == 0))
+		    (!at || strstr(address, at + 1) == address))
 			return name + 3;
 		line += end + (line[end] != '\0');
 	}
