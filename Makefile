@@ -40,8 +40,9 @@ UNITS = $(basename $(wildcard t/unit-*.c))
 FUZZ_OBJS = $(OBJS)
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
-HOSTS = $(addprefix t/,apcupsd.t check.t daemontools.t monit.t needrestart.t nut.t openrc.t runit.t s6.t supervisord.t systemd.t \
-	systemd-boot.t systemd-order.t systemd-reload.t sysvinit.t)
+SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-order.t systemd-verify.t)
+HOSTS = $(SYSTEMD) $(addprefix t/,apcupsd.t check.t daemontools.t monit.t needrestart.t nut.t openrc.t runit.t s6.t supervisord.t \
+	sysvinit.t)
 # Those that take longest begin first.
 LONG = $(addprefix t/,machines.t boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t soak.t)
 TESTS ?= $(LONG) $(filter-out $(LONG) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
@@ -78,19 +79,42 @@ check-hosts:
 	$(MAKE) all
 	T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(HOSTS)
 
-# make check-qemu SUITE=sid: the demo, and the tests with the real QEMU, on another Debian. ALL=1: the whole of make check.
+# Those that run QEMU or one of its programs, and the others.
+WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE '^need\W.*qemu-(system|img|io)' t/*.t))
+WITHOUT_QEMU = $(filter-out $(WITH_QEMU) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
+
+# make check-qemu SUITE=sid: the demo, and the tests with QEMU, on another Debian. ALL=1: the whole of make check.
 SUITE ?= trixie
-WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE 'guest|qemu-system-' t/*.t))
+
+check-qemu:
+	t/setup suite
+	t/suite $(SUITE) sh -c 'make demo && make check $(if $(ALL),,TESTS="$(filter $(LONG),$(WITH_QEMU)) $(filter-out $(LONG),$(WITH_QEMU))")'
+
+# With the systemd of that Debian.
+check-systemd:
+	t/setup suite
+	t/suite $(SUITE) make check-hosts HOSTS="$(SYSTEMD) t/notify.t"
+
+# All that does without QEMU, and some of what does not: what QEMU 7.2 to 11 answer, a takeover, a terminal, disks. A report
+# ends the program with a status that no test expects.
+SANITIZED = $(WITHOUT_QEMU) $(addprefix t/,adopt.t disks-moved.t first.t reexec.t terminal.t vm-boot.t vmconf-clone.t \
+	vmconf-create.t vmconf-files.t vmconf-judge.t vmconf-life.t)
+check-sanitizers: export ASAN_OPTIONS = halt_on_error=1:exitcode=99:detect_leaks=1
+check-sanitizers: export UBSAN_OPTIONS = halt_on_error=1:exitcode=99:print_stacktrace=1
+check-sanitizers:
+	t/setup clang
+	$(MAKE) clean
+	$(MAKE) check CC=clang CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all" \
+		TESTS="$(SANITIZED)"
+	$(MAKE) clean
 
 units: $(UNITS)
 replays: $(REPLAYS)
 
 # Debian's cross compilers, and musl.
 cross:
+	t/setup suite
 	t/suite trixie t/cross
-
-check-qemu:
-	t/suite $(SUITE) sh -c 'make demo && make check $(if $(ALL),,TESTS="$(WITH_QEMU)")'
 
 # What takes longer than one wants to wait for at each change.
 soak: all
@@ -238,6 +262,6 @@ clean:
 		qemu-supervise-*.tar.gz
 	rm -rf build/fuzz
 
-.PHONY: all check check-hosts check-qemu cross units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: all check check-hosts check-qemu check-sanitizers check-systemd cross units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
 
 -include $(wildcard *.d bench/*.d fuzz/*.d t/*.d)

@@ -14,6 +14,7 @@ sub stopping {
 	my $s = running(@ignores, @_);
 	$s->signal('TERM');
 	$s->wait_log(qr/power button pressed/);
+	$s->wait_sent('system_powerdown');	# the fake keeps it when it has read it
 	return $s;
 }
 

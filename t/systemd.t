@@ -116,6 +116,9 @@ $h->vm('fails', 'normal', keys => { cpu => 'nonsense' });
 is($cannot, 69, 'it cannot start');
 like($why, qr/^vmconf: fails: the init system tries again and again; "vmconf stop fails" ends that\n\z/m, 'which is said');
 $h->wait_unit('fails', 'NRestarts', '[2-9]');
+my ($version) = $h->ok_does('systemctl', '--version') =~ /^systemd (\d+)/;
+my $pause = $h->unit('fails', 'RestartUSecNext');	# unknown to earlier ones
+like($pause, $version < 254 ? qr/^$/ : qr/^([3-9]|[1-3]\d|2\.\d+)(\.\d+)?s/, "systemd $version: the pause between two starts grows where it can");
 sub noted { return (($h->does("vmconf", "list"))[1] =~ /^fails (.*)$/m)[0] }
 wait_until('list to say so', sub { noted() =~ /\S; the init system tries again and again$/ });
 $h->ok_does('vmconf', 'stop', 'fails');

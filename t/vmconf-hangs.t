@@ -130,7 +130,7 @@ like($err, qr/web1: its supervisor, pid $vm->{supervisor}, has not reacted for \
 like($out, qr/^web1: stopped: /, 'and it is down');
 like(log_of('web1'), qr/taking over.*TERM from pid/s, 'the next supervisor has taken it over, and stopped it');
 both_gone($vm, 'stop');
-like(asked(), qr/^start web1(, stop web1)+, start web1, stop web1$/, 'through the adapter');
+like(asked(), qr/^start web1(, list-enabled )?(, stop web1)+, start web1, stop web1$/, 'through the adapter');
 
 $vm = with_stuck('web1');
 ($status, $out, $err) = vmconf('stop', '--within', '60s', 'web1');
