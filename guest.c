@@ -16,7 +16,7 @@
 #define DEAF_RUNG_MS   30000 /* a kexec or a reloaded driver is deaf for a while, untold */
 #define COMMAND_MS     5000
 #define STUCK_MS       1000  /* without an answer: then the rung's TIME runs all the same */
-#define AGAIN_MS       1000  /* while what is behind ACPI may still be on its way, */
+#define AGAIN_MS       1000  /* while the service that obeys it may still be on its way, */
 #define AGAIN_FOR_MS   30000 /* so long */
 #define UNMAPPED_LOOKS 4     /* all ones for longer than a moment: it cannot be read */
 
@@ -38,7 +38,7 @@ struct guest {
 	json_int_t pm_base;
 	unsigned unmapped; /* looks in a row that read all ones */
 	enum hears hears;
-	int64_t heard_since; /* of a guest that perhaps hears */
+	int64_t hears_since;
 	char run_state[32];
 
 	bool looking; /* a look is under way */
@@ -106,10 +106,16 @@ static void on_pressed(void *arg, enum qmp_result result, json_t *value)
 	}
 }
 
+static bool stands_still(const struct guest *g)
+{
+	return runstate_needs(g->run_state) == NEEDS_CONT;
+}
+
 /* 0: once. */
 static int64_t press_interval(const struct guest *g)
 {
-	bool booting = g->hears == HEARS_PERHAPS && now(g) - g->heard_since < AGAIN_FOR_MS;
+	bool listens = g->hears == HEARS_PERHAPS || g->hears == HEARS_PRESSES;
+	bool booting = listens && !stands_still(g) && now(g) - g->hears_since < AGAIN_FOR_MS;
 
 	if (probe_keeps_presses(&g->probe))
 		return 0;
@@ -137,11 +143,6 @@ static void on_cont(void *arg, enum qmp_result result, json_t *value)
 		g->last_cont = 0;
 	if (result == QMP_ERROR && g->pressing)
 		log_notice("powerdown: cont: %s", qmp_why(result, value));
-}
-
-static bool stands_still(const struct guest *g)
-{
-	return runstate_needs(g->run_state) == NEEDS_CONT;
 }
 
 static void resume(struct guest *g)
@@ -213,10 +214,18 @@ static void tell_ready(struct guest *g)
 	g->callbacks->listens(g->arg, how);
 }
 
+/* Of a guest that was not looked at since its start, and has had its time to boot, since then. */
+static int64_t since(const struct guest *g)
+{
+	bool booted = now(g) >= timespan_add(g->restarted, g->boot_timeout);
+
+	return booted && g->hears == HEARS_NOT_KNOWN ? g->restarted : now(g);
+}
+
 static void looked(struct guest *g, enum hears hears)
 {
 	if (hears != g->hears)
-		g->heard_since = now(g);
+		g->hears_since = since(g);
 	g->looking = false;
 	g->hears = hears;
 	prove(g, hears != HEARS_NOTHING);
