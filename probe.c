@@ -69,18 +69,20 @@ static const struct machine {
 
 /*
  * "  pin 9  0x0000000000010000 dest=0 vec=0   active-hi edge  masked fixed  physical", and nothing
- * of the sort where it is not masked. ACPI's is the last one; the other IOAPIC comes before.
+ * of the sort where it is not masked. There may be two IOAPICs, and which comes first is QEMU's
+ * hash table's to say. The pin of the other one is a virtio device's, which takes ACPI to find.
  */
 static enum hears read_ioapic(const char *answer)
 {
 	static const char pin[] = "  pin 9 ";
-	const char *last = NULL;
+	enum hears hears = HEARS_NOT_KNOWN;
 
-	for (const char *at = answer; (at = strstr(at, pin)); at += strlen(pin))
-		last = at;
-	if (!last)
-		return HEARS_NOT_KNOWN;
-	return memmem(last, strcspn(last, "\n"), " masked ", 8) ? HEARS_NOTHING : HEARS_PERHAPS;
+	for (const char *at = answer; (at = strstr(at, pin)); at += strlen(pin)) {
+		if (!memmem(at, strcspn(at, "\n"), " masked ", 8))
+			return HEARS_PERHAPS;
+		hears = HEARS_NOTHING;
+	}
+	return hears;
 }
 
 /*
