@@ -250,29 +250,6 @@ static bool look_failed(struct guest *g, enum qmp_result result)
 	return result == QMP_TIMEOUT || result == QMP_LOST;
 }
 
-static json_t *of_owner(const struct guest *g, const char *property)
-{
-	return json_pack("{s:s, s:s}", "path", g->probe.owner, "property", property);
-}
-
-static bool is_readable(const struct guest *g)
-{
-	return probe_is_pm1(&g->probe) || probe_line(&g->probe);
-}
-
-static json_t *hmp(const char *line)
-{
-	return json_pack("{s:s}", "command-line", line);
-}
-
-static json_t *read_register(json_int_t address)
-{
-	char line[32];
-
-	snprintf(line, sizeof(line), "i /h 0x%llx", (unsigned long long)address);
-	return hmp(line);
-}
-
 static void on_enable(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
@@ -322,7 +299,7 @@ static void on_base(void *arg, enum qmp_result result, json_t *value)
 	else if (g->pm_base == 0) /* firmware has not placed it; ports 0 and 2 are the DMA's */
 		looked(g, HEARS_NOTHING);
 	else
-		qmp_await(g->qmp, "human-monitor-command", read_register(g->pm_base + PM1_EN),
+		qmp_await(g->qmp, "human-monitor-command", probe_hmp_port(g->pm_base + PM1_EN),
 			  COMMAND_MS, on_enable, g);
 }
 
@@ -345,7 +322,7 @@ static bool settle_run_state(struct guest *g)
 		return false;
 	case NEEDS_NOBODY:
 		g->settled = true;
-		g->looking = is_readable(g);
+		g->looking = probe_is_readable(&g->probe);
 		nobody(g, runstate_nobody(g->run_state));
 		return true;
 	case NEEDS_WAKEUP:
@@ -354,7 +331,7 @@ static bool settle_run_state(struct guest *g)
 		/* fall through */
 	case NEEDS_TIME:
 		g->settled = true;
-		g->looking = is_readable(g);
+		g->looking = probe_is_readable(&g->probe);
 		wait_for_ears(g);
 		return true;
 	}
@@ -374,7 +351,7 @@ static void on_status(void *arg, enum qmp_result result, json_t *value)
 		prove(g, false);
 	if (settle_run_state(g))
 		return;
-	if (!is_readable(g))
+	if (!probe_is_readable(&g->probe))
 		looked(g, HEARS_NOT_KNOWN);
 }
 
@@ -389,10 +366,11 @@ static void look(struct guest *g)
 	evtimer_del(g->look_timer);
 	qmp_await(g->qmp, "query-status", NULL, COMMAND_MS, on_status, g);
 	if (probe_is_pm1(&g->probe))
-		qmp_await(g->qmp, "qom-get", of_owner(g, "pm_io_base"), COMMAND_MS, on_base, g);
+		qmp_await(g->qmp, "qom-get", probe_of_owner(&g->probe, "pm_io_base"), COMMAND_MS,
+			  on_base, g);
 	else if (probe_line(&g->probe))
-		qmp_await(g->qmp, "human-monitor-command", hmp(probe_line(&g->probe)), COMMAND_MS,
-			  on_read, g);
+		qmp_await(g->qmp, "human-monitor-command", probe_hmp(probe_line(&g->probe)),
+			  COMMAND_MS, on_read, g);
 }
 
 static void on_look_timer(evutil_socket_t fd, short what, void *arg)
@@ -425,7 +403,7 @@ static void on_sts_timer(evutil_socket_t fd, short what, void *arg)
 	if (g->pressing && g->pm_base == 0)
 		timespan_arm(g->sts_timer, STS_CHECK_MS);
 	else if (g->pressing)
-		qmp_command(g->qmp, "human-monitor-command", read_register(g->pm_base), COMMAND_MS,
+		qmp_command(g->qmp, "human-monitor-command", probe_hmp_port(g->pm_base), COMMAND_MS,
 			    on_sts, g);
 }
 
@@ -467,7 +445,8 @@ static void on_mtree(void *arg, enum qmp_result result, json_t *value)
 		return;
 	probe_find(&g->probe, g->target, json_string_value(value));
 	if (probe_type(&g->probe))
-		qmp_await(g->qmp, "qom-get", of_owner(g, "type"), COMMAND_MS, on_type, g);
+		qmp_await(g->qmp, "qom-get", probe_of_owner(&g->probe, "type"), COMMAND_MS, on_type,
+			  g);
 	else
 		layout_is_known(g);
 }
@@ -486,7 +465,8 @@ static void on_target(void *arg, enum qmp_result result, json_t *value)
 static void find_layout(struct guest *g)
 {
 	qmp_await(g->qmp, "query-target", NULL, COMMAND_MS, on_target, g);
-	qmp_await(g->qmp, "human-monitor-command", hmp("info mtree -o"), COMMAND_MS, on_mtree, g);
+	qmp_await(g->qmp, "human-monitor-command", probe_hmp("info mtree -o"), COMMAND_MS, on_mtree,
+		  g);
 }
 
 /* ---- what others call ---- */

@@ -1,5 +1,6 @@
 #include "probe.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -203,6 +204,29 @@ bool probe_is_pm1(const struct probe *probe)
 const char *probe_line(const struct probe *probe)
 {
 	return probe->machine ? probe->machine->line : NULL;
+}
+
+bool probe_is_readable(const struct probe *probe)
+{
+	return probe_is_pm1(probe) || probe_line(probe);
+}
+
+json_t *probe_of_owner(const struct probe *probe, const char *property)
+{
+	return json_pack("{s:s, s:s}", "path", probe->owner, "property", property);
+}
+
+json_t *probe_hmp(const char *line)
+{
+	return json_pack("{s:s}", "command-line", line);
+}
+
+json_t *probe_hmp_port(json_int_t port)
+{
+	char line[32];
+
+	snprintf(line, sizeof(line), "i /h 0x%llx", (unsigned long long)port);
+	return probe_hmp(line);
 }
 
 enum hears probe_read(const struct probe *probe, const char *answer)
