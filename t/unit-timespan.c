@@ -151,11 +151,8 @@ static void timer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(times),
-		cmocka_unit_test(distances),
-		cmocka_unit_test(nearest),
-		cmocka_unit_test(triggers),
-		cmocka_unit_test(timer),
+		cmocka_unit_test(times),    cmocka_unit_test(distances), cmocka_unit_test(nearest),
+		cmocka_unit_test(triggers), cmocka_unit_test(timer),
 	};
 
 	return RUN(tests);
