@@ -119,19 +119,24 @@ long probe_number(const char *answer)
 
 /* ---- which machine it is ---- */
 
+static bool begins(const char *text, const char *with, size_t length)
+{
+	return strncmp(text, with, length) == 0;
+}
+
 /* Returns the line from the name of the region on; NULL: it is not there. */
 static const char *find_region(const char *mtree, const char *region)
 {
-	const char *at = strchr(region, '@');
-	size_t length = at ? (size_t)(at - region) : strlen(region);
+	size_t length = strcspn(region, "@");
+	const char *wanted = region + length + (region[length] != '\0');
+	size_t digits = strlen(wanted);
 
 	for (const char *line = mtree; *line;) {
 		size_t end = strcspn(line, "\n");
 		const char *name = memmem(line, end, "): ", 3);
 		const char *address = line + strspn(line, " ");
 
-		if (name && strncmp(name + 3, region, length) == 0 &&
-		    (!at || strncmp(address, at + 1, strlen(at + 1)) == 0))
+		if (name && begins(name + 3, region, length) && begins(address, wanted, digits))
 			return name + 3;
 		line += end + (line[end] != '\0');
 	}
@@ -143,7 +148,7 @@ static bool matches(const struct machine *m, const char *target, const char *mtr
 	const char *wanted = m->target ? m->target : "*";
 	size_t length = strcspn(wanted, "*");
 
-	if (strncmp(target, wanted, wanted[length] ? length : length + 1) != 0)
+	if (!begins(target, wanted, wanted[length] ? length : length + 1))
 		return false;
 	for (size_t i = 0; i < 2 && m->regions[i]; i++)
 		if (!find_region(mtree, m->regions[i]))
