@@ -24,6 +24,17 @@ static void on_pressing(void *arg)
 	actions_before_press(arg);
 }
 
+/* The 1st, 2nd, 4th, 8th and so on: a guest that boots is pressed every second. */
+static void log_press(enum action action, unsigned presses, const char *doubt)
+{
+	if (presses <= 2)
+		log_notice("%s: power button pressed%s%s", action_name(action),
+			   presses == 2 ? " again" : "", doubt);
+	else if ((presses & (presses - 1)) == 0)
+		log_notice("%s: power button pressed again, %u times in all%s", action_name(action),
+			   presses, doubt);
+}
+
 static void on_pressed(void *arg, unsigned presses, const char *doubt)
 {
 	struct supervisor *s = arg;
@@ -32,8 +43,7 @@ static void on_pressed(void *arg, unsigned presses, const char *doubt)
 
 	if (!climb)
 		return;
-	log_notice("%s: power button pressed%s%s", action_name(climb_rung(climb)->action), again,
-		   doubt);
+	log_press(climb_rung(climb)->action, presses, doubt);
 	if (climb == s->climber.ending)
 		notify_status("Stopping (%s): power button pressed%s", climb->row->trigger.s,
 			      again);

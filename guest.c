@@ -16,7 +16,7 @@
 #define DEAF_RUNG_MS   30000 /* a kexec or a reloaded driver is deaf for a while, untold */
 #define COMMAND_MS     5000
 #define STUCK_MS       1000  /* without an answer: then the rung's TIME runs all the same */
-#define AGAIN_MS       1000  /* while what is behind ACPI may still be on its way, */
+#define AGAIN_MS       1000  /* while the service that obeys it may still be on its way, */
 #define AGAIN_FOR_MS   30000 /* so long */
 #define UNMAPPED_LOOKS 4     /* all ones for longer than a moment: it cannot be read */
 
@@ -38,7 +38,7 @@ struct guest {
 	json_int_t pm_base;
 	unsigned unmapped; /* looks in a row that read all ones */
 	enum hears hears;
-	int64_t heard_since; /* of a guest that perhaps hears */
+	int64_t hears_since;
 	char run_state[32];
 
 	bool looking; /* a look is under way */
@@ -106,10 +106,16 @@ static void on_pressed(void *arg, enum qmp_result result, json_t *value)
 	}
 }
 
+static bool stands_still(const struct guest *g)
+{
+	return runstate_needs(g->run_state) == NEEDS_CONT;
+}
+
 /* 0: once. */
 static int64_t press_interval(const struct guest *g)
 {
-	bool booting = g->hears == HEARS_PERHAPS && now(g) - g->heard_since < AGAIN_FOR_MS;
+	bool listens = g->hears == HEARS_PERHAPS || g->hears == HEARS_PRESSES;
+	bool booting = listens && !stands_still(g) && now(g) - g->hears_since < AGAIN_FOR_MS;
 
 	if (probe_keeps_presses(&g->probe))
 		return 0;
@@ -137,11 +143,6 @@ static void on_cont(void *arg, enum qmp_result result, json_t *value)
 		g->last_cont = 0;
 	if (result == QMP_ERROR && g->pressing)
 		log_notice("powerdown: cont: %s", qmp_why(result, value));
-}
-
-static bool stands_still(const struct guest *g)
-{
-	return runstate_needs(g->run_state) == NEEDS_CONT;
 }
 
 static void resume(struct guest *g)
@@ -213,10 +214,18 @@ static void tell_ready(struct guest *g)
 	g->callbacks->listens(g->arg, how);
 }
 
+/* Of a guest that was not looked at since its start, and has had its time to boot, since then. */
+static int64_t since(const struct guest *g)
+{
+	bool booted = now(g) >= timespan_add(g->restarted, g->boot_timeout);
+
+	return booted && g->hears == HEARS_NOT_KNOWN ? g->restarted : now(g);
+}
+
 static void looked(struct guest *g, enum hears hears)
 {
 	if (hears != g->hears)
-		g->heard_since = now(g);
+		g->hears_since = since(g);
 	g->looking = false;
 	g->hears = hears;
 	prove(g, hears != HEARS_NOTHING);
@@ -239,29 +248,6 @@ static bool look_failed(struct guest *g, enum qmp_result result)
 	if (g->pressing && (result == QMP_TIMEOUT || result == QMP_LOST))
 		g->callbacks->stuck(g->arg);
 	return result == QMP_TIMEOUT || result == QMP_LOST;
-}
-
-static json_t *of_owner(const struct guest *g, const char *property)
-{
-	return json_pack("{s:s, s:s}", "path", g->probe.owner, "property", property);
-}
-
-static bool is_readable(const struct guest *g)
-{
-	return probe_is_pm1(&g->probe) || probe_line(&g->probe);
-}
-
-static json_t *hmp(const char *line)
-{
-	return json_pack("{s:s}", "command-line", line);
-}
-
-static json_t *read_register(json_int_t address)
-{
-	char line[32];
-
-	snprintf(line, sizeof(line), "i /h 0x%llx", (unsigned long long)address);
-	return hmp(line);
 }
 
 static void on_enable(void *arg, enum qmp_result result, json_t *value)
@@ -313,7 +299,7 @@ static void on_base(void *arg, enum qmp_result result, json_t *value)
 	else if (g->pm_base == 0) /* firmware has not placed it; ports 0 and 2 are the DMA's */
 		looked(g, HEARS_NOTHING);
 	else
-		qmp_await(g->qmp, "human-monitor-command", read_register(g->pm_base + PM1_EN),
+		qmp_await(g->qmp, "human-monitor-command", probe_hmp_port(g->pm_base + PM1_EN),
 			  COMMAND_MS, on_enable, g);
 }
 
@@ -336,7 +322,7 @@ static bool settle_run_state(struct guest *g)
 		return false;
 	case NEEDS_NOBODY:
 		g->settled = true;
-		g->looking = is_readable(g);
+		g->looking = probe_is_readable(&g->probe);
 		nobody(g, runstate_nobody(g->run_state));
 		return true;
 	case NEEDS_WAKEUP:
@@ -345,7 +331,7 @@ static bool settle_run_state(struct guest *g)
 		/* fall through */
 	case NEEDS_TIME:
 		g->settled = true;
-		g->looking = is_readable(g);
+		g->looking = probe_is_readable(&g->probe);
 		wait_for_ears(g);
 		return true;
 	}
@@ -365,7 +351,7 @@ static void on_status(void *arg, enum qmp_result result, json_t *value)
 		prove(g, false);
 	if (settle_run_state(g))
 		return;
-	if (!is_readable(g))
+	if (!probe_is_readable(&g->probe))
 		looked(g, HEARS_NOT_KNOWN);
 }
 
@@ -380,10 +366,11 @@ static void look(struct guest *g)
 	evtimer_del(g->look_timer);
 	qmp_await(g->qmp, "query-status", NULL, COMMAND_MS, on_status, g);
 	if (probe_is_pm1(&g->probe))
-		qmp_await(g->qmp, "qom-get", of_owner(g, "pm_io_base"), COMMAND_MS, on_base, g);
+		qmp_await(g->qmp, "qom-get", probe_of_owner(&g->probe, "pm_io_base"), COMMAND_MS,
+			  on_base, g);
 	else if (probe_line(&g->probe))
-		qmp_await(g->qmp, "human-monitor-command", hmp(probe_line(&g->probe)), COMMAND_MS,
-			  on_read, g);
+		qmp_await(g->qmp, "human-monitor-command", probe_hmp(probe_line(&g->probe)),
+			  COMMAND_MS, on_read, g);
 }
 
 static void on_look_timer(evutil_socket_t fd, short what, void *arg)
@@ -416,7 +403,7 @@ static void on_sts_timer(evutil_socket_t fd, short what, void *arg)
 	if (g->pressing && g->pm_base == 0)
 		timespan_arm(g->sts_timer, STS_CHECK_MS);
 	else if (g->pressing)
-		qmp_command(g->qmp, "human-monitor-command", read_register(g->pm_base), COMMAND_MS,
+		qmp_command(g->qmp, "human-monitor-command", probe_hmp_port(g->pm_base), COMMAND_MS,
 			    on_sts, g);
 }
 
@@ -458,7 +445,8 @@ static void on_mtree(void *arg, enum qmp_result result, json_t *value)
 		return;
 	probe_find(&g->probe, g->target, json_string_value(value));
 	if (probe_type(&g->probe))
-		qmp_await(g->qmp, "qom-get", of_owner(g, "type"), COMMAND_MS, on_type, g);
+		qmp_await(g->qmp, "qom-get", probe_of_owner(&g->probe, "type"), COMMAND_MS, on_type,
+			  g);
 	else
 		layout_is_known(g);
 }
@@ -477,7 +465,8 @@ static void on_target(void *arg, enum qmp_result result, json_t *value)
 static void find_layout(struct guest *g)
 {
 	qmp_await(g->qmp, "query-target", NULL, COMMAND_MS, on_target, g);
-	qmp_await(g->qmp, "human-monitor-command", hmp("info mtree -o"), COMMAND_MS, on_mtree, g);
+	qmp_await(g->qmp, "human-monitor-command", probe_hmp("info mtree -o"), COMMAND_MS, on_mtree,
+		  g);
 }
 
 /* ---- what others call ---- */

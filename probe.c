@@ -1,5 +1,6 @@
 #include "probe.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,18 +70,20 @@ static const struct machine {
 
 /*
  * "  pin 9  0x0000000000010000 dest=0 vec=0   active-hi edge  masked fixed  physical", and nothing
- * of the sort where it is not masked. ACPI's is the last one; the other IOAPIC comes before.
+ * of the sort where it is not masked. There may be two IOAPICs, and which comes first is QEMU's
+ * hash table's to say. The pin of the other one is a virtio device's, which takes ACPI to find.
  */
 static enum hears read_ioapic(const char *answer)
 {
 	static const char pin[] = "  pin 9 ";
-	const char *last = NULL;
+	enum hears hears = HEARS_NOT_KNOWN;
 
-	for (const char *at = answer; (at = strstr(at, pin)); at += strlen(pin))
-		last = at;
-	if (!last)
-		return HEARS_NOT_KNOWN;
-	return memmem(last, strcspn(last, "\n"), " masked ", 8) ? HEARS_NOTHING : HEARS_PERHAPS;
+	for (const char *at = answer; (at = strstr(at, pin)); at += strlen(pin)) {
+		if (!memmem(at, strcspn(at, "\n"), " masked ", 8))
+			return HEARS_PERHAPS;
+		hears = HEARS_NOTHING;
+	}
+	return hears;
 }
 
 /*
@@ -116,19 +119,24 @@ long probe_number(const char *answer)
 
 /* ---- which machine it is ---- */
 
+static bool begins(const char *text, const char *with, size_t length)
+{
+	return strncmp(text, with, length) == 0;
+}
+
 /* Returns the line from the name of the region on; NULL: it is not there. */
 static const char *find_region(const char *mtree, const char *region)
 {
-	const char *at = strchr(region, '@');
-	size_t length = at ? (size_t)(at - region) : strlen(region);
+	size_t length = strcspn(region, "@");
+	const char *wanted = region + length + (region[length] != '\0');
+	size_t digits = strlen(wanted);
 
 	for (const char *line = mtree; *line;) {
 		size_t end = strcspn(line, "\n");
 		const char *name = memmem(line, end, "): ", 3);
 		const char *address = line + strspn(line, " ");
 
-		if (name && strncmp(name + 3, region, length) == 0 &&
-		    (!at || strstr(address, at + 1) == address))
+		if (name && begins(name + 3, region, length) && begins(address, wanted, digits))
 			return name + 3;
 		line += end + (line[end] != '\0');
 	}
@@ -140,7 +148,7 @@ static bool matches(const struct machine *m, const char *target, const char *mtr
 	const char *wanted = m->target ? m->target : "*";
 	size_t length = strcspn(wanted, "*");
 
-	if (strncmp(target, wanted, wanted[length] ? length : length + 1) != 0)
+	if (!begins(target, wanted, wanted[length] ? length : length + 1))
 		return false;
 	for (size_t i = 0; i < 2 && m->regions[i]; i++)
 		if (!find_region(mtree, m->regions[i]))
@@ -201,6 +209,29 @@ bool probe_is_pm1(const struct probe *probe)
 const char *probe_line(const struct probe *probe)
 {
 	return probe->machine ? probe->machine->line : NULL;
+}
+
+bool probe_is_readable(const struct probe *probe)
+{
+	return probe_is_pm1(probe) || probe_line(probe);
+}
+
+json_t *probe_of_owner(const struct probe *probe, const char *property)
+{
+	return json_pack("{s:s, s:s}", "path", probe->owner, "property", property);
+}
+
+json_t *probe_hmp(const char *line)
+{
+	return json_pack("{s:s}", "command-line", line);
+}
+
+json_t *probe_hmp_port(json_int_t port)
+{
+	char line[32];
+
+	snprintf(line, sizeof(line), "i /h 0x%llx", (unsigned long long)port);
+	return probe_hmp(line);
 }
 
 enum hears probe_read(const struct probe *probe, const char *answer)

@@ -37,6 +37,13 @@ const char *probe_type(const struct probe *probe);
 bool probe_is_pm1(const struct probe *probe);
 const char *probe_line(const struct probe *probe);
 enum hears probe_read(const struct probe *probe, const char *answer);
+bool probe_is_readable(const struct probe *probe); /* is it either of them */
+
+/* Arguments, owned by the caller: for qom-get of the owner; for human-monitor-command, a
+ * line and one that reads 16 bits from an I/O port. */
+json_t *probe_of_owner(const struct probe *probe, const char *property);
+json_t *probe_hmp(const char *line);
+json_t *probe_hmp_port(json_int_t port);
 
 bool probe_has_no_button(const struct probe *probe);
 /* The machine keeps a press until the guest listens: one is enough. */

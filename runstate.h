@@ -1,4 +1,4 @@
-/* The run states of QEMU (qapi/run-state.json): what each means for its guest, and in words. */
+/* The run states of QEMU (qapi/run-state.json): what each means for its guest, and for people. */
 #ifndef RUNSTATE_H
 #define RUNSTATE_H
 
