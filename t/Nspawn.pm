@@ -49,7 +49,8 @@ sub new {
 
 # Where control groups of ours can be. systemd-nspawn makes none with --keep-unit: hosts beside each other would be in one.
 sub own_cgroup {
-	my ($mount, $mine) = -e '/sys/fs/cgroup/cgroup.controllers' ? ('/sys/fs/cgroup', qr/^0::(.*)/m) : ('/sys/fs/cgroup/systemd', qr/:name=systemd:(.*)/);
+	my ($unified) = grep { -e "$_/cgroup.controllers" } '/sys/fs/cgroup', '/sys/fs/cgroup/unified';
+	my ($mount, $mine) = $unified ? ($unified, qr/^0::(.*)/m) : ('/sys/fs/cgroup/systemd', qr/:name=systemd:(.*)/);
 	my ($path) = slurp('/proc/self/cgroup') =~ $mine;
 	return $mount . ($path // '') =~ s{/$}{}r;
 }
