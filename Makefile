@@ -1,6 +1,6 @@
 VERSION = 0.1.0
 PREFIX ?= /usr/local
-SBINDIR ?= $(PREFIX)/sbin
+BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/qemu-supervise
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -21,28 +21,30 @@ HARDENING = $(eval HARDENING := $(foreach flag,$(WANTED),$(call TAKEN,$(flag))))
 LIBS = libevent_core jansson
 
 # pkg-config is asked in the recipes: check, demo, lint and bench install it first where it is missing.
-REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
+# Not _TIME_BITS: time_t is what libevent was built with, the compiler's default, or its timers are wrong on 32 bit.
+REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -MMD -MP $$($(PKG_CONFIG) --cflags $(LIBS))
 COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(filter-out -pie -Wl%,$(HARDENING)) $(CFLAGS)
 LINKED = $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
 
-OBJS = agent.o agentport.o awake.o basedon.o below.o blocknode.o channel.o child.o emulator.o files.o firmware.o \
-	guest.o handover.o holder.o image.o jobs.o journal.o jsontext.o ladder.o lastend.o lockfile.o log.o \
-	made.o moved.o notify.o nvram.o options.o otherkeys.o outcome.o paths.o printable.o program.o qmp.o \
-	quote.o reach.o reexec.o replace.o run.o rundir.o safefile.o sandbox.o sigmask.o signals.o statefile.o \
+OBJS = agent.o agentport.o atwork.o awake.o basedon.o below.o blocknode.o channel.o child.o emulator.o files.o firmware.o \
+	guest.o handover.o holder.o image.o jobs.o journal.o jsontext.o ladder.o lastend.o lockfile.o log.o logfile.o \
+	made.o moved.o netdev.o notify.o nvram.o options.o otherkeys.o outcome.o paths.o printable.o probe.o program.o qmp.o \
+	quote.o reach.o reexec.o run.o rundir.o runstate.o safefile.o sandbox.o sigmask.o signals.o size.o statefile.o \
 	step.o store.o timespan.o trigger.o users.o vm.o vmcommand.o vmfile.o vmlock.o vmneeds.o vmstate.o \
 	words.o xalloc.o
-SUPERVISE_OBJS = actions.o diskwatch.o events.o guard.o report.o
-VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o console.o create.o delete.o disk.o diskcopy.o \
-	diskmoves.o enable.o hold.o lifecycle.o newvm.o setkey.o show.o
+SUPERVISE_OBJS = actions.o diskwatch.o events.o guard.o lastwords.o report.o standstill.o
+VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o connected.o console.o copywait.o create.o delete.o disk.o diskcopy.o \
+	diskmoves.o enable.o hold.o judge.o lifecycle.o newvm.o qapi.o setkey.o show.o start.o stop.o stuck.o vmjob.o
 UNITS = $(basename $(wildcard t/unit-*.c))
 FUZZ_OBJS = $(OBJS)
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
-HOSTS = $(addprefix t/,apcupsd.t check.t daemontools.t monit.t needrestart.t nut.t openrc.t runit.t s6.t supervisord.t systemd.t \
-	systemd-boot.t systemd-order.t systemd-reload.t sysvinit.t)
+SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-order.t systemd-verify.t)
+HOSTS = $(SYSTEMD) $(addprefix t/,apcupsd.t check.t daemontools.t monit.t needrestart.t nut.t openrc.t runit.t s6.t supervisord.t \
+	sysvinit.t)
 # Those that take longest begin first.
-LONG = $(addprefix t/,boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t soak.t)
+LONG = $(addprefix t/,machines.t boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t soak.t)
 TESTS ?= $(LONG) $(filter-out $(LONG) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
 
 all: qemu-supervise vmconf
@@ -77,19 +79,42 @@ check-hosts:
 	$(MAKE) all
 	T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(HOSTS)
 
-# make check-qemu SUITE=sid: the demo, and the tests with the real QEMU, on another Debian. ALL=1: the whole of make check.
+# Those that run QEMU or one of its programs, and the others.
+WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE '^need\W.*qemu-(system|img|io)' t/*.t))
+WITHOUT_QEMU = $(filter-out $(WITH_QEMU) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
+
+# make check-qemu SUITE=sid: the demo, and the tests with QEMU, on another Debian. ALL=1: the whole of make check.
 SUITE ?= trixie
-WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE 'guest|qemu-system-' t/*.t))
+
+check-qemu:
+	t/setup suite
+	t/suite $(SUITE) sh -c 'make demo && make check $(if $(ALL),,TESTS="$(filter $(LONG),$(WITH_QEMU)) $(filter-out $(LONG),$(WITH_QEMU))")'
+
+# With the systemd of that Debian.
+check-systemd:
+	t/setup suite
+	t/suite $(SUITE) make check-hosts HOSTS="$(SYSTEMD) t/notify.t"
+
+# All that does without QEMU, and some of what does not: what QEMU 7.2 to 11 answer, a takeover, a terminal, disks. A report
+# ends the program with a status that no test expects.
+SANITIZED = $(WITHOUT_QEMU) $(addprefix t/,adopt.t disks-moved.t first.t reexec.t terminal.t vm-boot.t vmconf-clone.t \
+	vmconf-create.t vmconf-files.t vmconf-judge.t vmconf-life.t)
+check-sanitizers: export ASAN_OPTIONS = halt_on_error=1:exitcode=99:detect_leaks=1
+check-sanitizers: export UBSAN_OPTIONS = halt_on_error=1:exitcode=99:print_stacktrace=1
+check-sanitizers:
+	t/setup clang
+	$(MAKE) clean
+	$(MAKE) check CC=clang CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all" \
+		TESTS="$(SANITIZED)"
+	$(MAKE) clean
 
 units: $(UNITS)
 replays: $(REPLAYS)
 
 # Debian's cross compilers, and musl.
 cross:
+	t/setup suite
 	t/suite trixie t/cross
-
-check-qemu:
-	t/suite $(SUITE) sh -c 'make demo && make check $(if $(ALL),,TESTS="$(WITH_QEMU)")'
 
 # What takes longer than one wants to wait for at each change.
 soak: all
@@ -150,8 +175,8 @@ RESTART_PAUSES = 644 examples/systemd/restart-pause.conf "$(SYSTEMDDIR)/system/q
 	644 examples/systemd/restart-pause.conf "$(SYSTEMDDIR)/user/qemu-supervise@.service.d"
 
 # Each row: mode, file, and the directory where it goes.
-INSTALLED = 755 qemu-supervise $(SBINDIR) \
-	755 vmconf $(SBINDIR) \
+INSTALLED = 755 qemu-supervise $(BINDIR) \
+	755 vmconf $(BINDIR) \
 	755 init/none $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/systemd $(LIBEXECDIR)/qemu-supervise/init \
 	644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/system \
@@ -213,12 +238,18 @@ OURS = $(addsuffix /qemu-supervise@.service.d,$(SYSTEMDDIR)/system $(SYSTEMDDIR)
 	$(addprefix $(DOCDIR)/examples/,container daemontools/log daemontools monit runit supervisord systemd sysvinit ups) \
 	$(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/needrestart/conf.d $(SYSCONFDIR)/needrestart
 
+# Version 0.1.0 had its programs in sbin, where units and supervisors that run look for them, and systemd looks first.
+OLD_PLACE = for program in qemu-supervise vmconf; do old="$(DESTDIR)$(PREFIX)/sbin/$$program"; \
+	[ ! -e "$$old" ] && [ ! -L "$$old" ] || [ "$(DESTDIR)$(PREFIX)/sbin" -ef "$(DESTDIR)$(BINDIR)" ]
+
 install: all
 	@set -e; set -- $(INSTALLED); while [ $$# -gt 0 ]; do \
 		echo "$(DESTDIR)$$3/$${2##*/}"; \
 		install -D -m "$$1" "$$2" "$(DESTDIR)$$3/$${2##*/}"; shift 3; done
+	@$(OLD_PLACE) || ln -sf "$(BINDIR)/$$program" "$$old"; done
 
 uninstall:
+	@$(OLD_PLACE) || rm -f "$$old"; done
 	@set -- $(INSTALLED); while [ $$# -gt 0 ]; do rm -f "$(DESTDIR)$$3/$${2##*/}"; shift 3; done
 	@for dir in $(OURS); do rmdir "$(DESTDIR)$$dir" 2>/dev/null || :; done
 
@@ -231,6 +262,6 @@ clean:
 		qemu-supervise-*.tar.gz
 	rm -rf build/fuzz
 
-.PHONY: all check check-hosts check-qemu cross units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: all check check-hosts check-qemu check-sanitizers check-systemd cross units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
 
 -include $(wildcard *.d bench/*.d fuzz/*.d t/*.d)

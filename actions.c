@@ -487,18 +487,21 @@ static void on_status_line(void *arg, enum qmp_result result, json_t *value)
 	const char *state = json_string_value(json_object_get(value, "status"));
 	const struct climb *ending = s->climber.ending;
 	const char *hears = guest_hearing(s->guest);
+	char text[RUNSTATE_TEXT];
 
 	s->status_asked = false;
+	if (state)
+		runstate_text(text, sizeof(text), state, s->why);
+	else
+		snprintf(text, sizeof(text), "%s", qmp_why(result, value));
 	if (ending && ending->active)
-		log_notice("status: %s, QEMU's pid is %d, %s: %s, %s left; power button: %s",
-			   state ? state : qmp_why(result, value), s->qemu, ending->row->trigger.s,
-			   action_name(climb_rung(ending)->action),
+		log_notice("status: %s, QEMU's pid is %d, %s: %s, %s left; power button: %s", text,
+			   s->qemu, ending->row->trigger.s, action_name(climb_rung(ending)->action),
 			   timespan_about(climber_left(&s->climber)).s, hears);
 	else
 		log_notice("status: %s, QEMU's pid is %d, up %llds, no ladder in progress; power "
 			   "button: %s",
-			   state ? state : qmp_why(result, value), s->qemu,
-			   (long long)(monotonic_ms() - s->began) / 1000, hears);
+			   text, s->qemu, (long long)(monotonic_ms() - s->began) / 1000, hears);
 }
 
 static enum act_result act_status(struct supervisor *s, struct climb *climb)
@@ -633,6 +636,7 @@ static void ending(void *arg, struct climb *climb)
 			actions_forget_reboot(s);
 	}
 	jobs_tell_running(&s->jobs);
+	standstill_ending(s);
 	report_pulse(s);
 }
 

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +15,14 @@
 
 #include "log.h"
 #include "program.h"
+#include "timespan.h"
 #include "xalloc.h"
 
-#define CHOSEN "QEMU_SUPERVISE_INIT"
+#define CHOSEN	    "QEMU_SUPERVISE_INIT"
+#define PATIENCE    "QEMU_SUPERVISE_PATIENCE"
+#define PATIENCE_MS 30000
+#define LITTLE	    "1s" /* for all that follow one that has hung */
+#define LOOK_MS	    5
 
 /* Ours, in the order in which they are asked whether their init system runs; the last one is not.
  */
@@ -70,7 +77,7 @@ static void set_environment(const struct store *store)
 
 /* name and more may be NULL. */
 static pid_t start(const struct store *store, const char *path, const char *verb, const char *name,
-		   const char *more)
+		   const char *more, int out)
 {
 	char *const argv[] = {(char *)path, (char *)verb, (char *)name, name ? (char *)more : NULL,
 			      NULL};
@@ -82,6 +89,7 @@ static pid_t start(const struct store *store, const char *path, const char *verb
 		set_environment(store);
 		if (null >= 0)
 			dup2(null, STDIN_FILENO);
+		dup2(out, STDOUT_FILENO);
 		program_run(argv);
 		log_warn("cannot execute the init adapter %s", path);
 		_exit(errno == ENOENT ? 127 : 126);
@@ -91,19 +99,50 @@ static pid_t start(const struct store *store, const char *path, const char *verb
 	return pid;
 }
 
-static int wait_for(pid_t pid)
+int64_t adapter_patience(void)
 {
+	const char *text = getenv(PATIENCE);
+	int64_t ms = PATIENCE_MS;
+
+	if (text && *text && !timespan_parse(text, &ms))
+		fatalx(EX_USAGE, PATIENCE ": %s is not a time (" TIMESPAN_IS ")", text);
+	return ms;
+}
+
+/*
+ * Only the adapter itself: what it has started may be a supervisor, and QEMU. Others would hang,
+ * too, and each of many VMs would cost that time.
+ */
+static void end_hung(pid_t pid, const char *verb, const char *name)
+{
+	kill(pid, SIGKILL);
+	log_error("the init adapter hangs: \"%s%s%s\" was killed after %s", verb, name ? " " : "",
+		  name ? name : "", timespan_about(adapter_patience()).s);
+	setenv(PATIENCE, LITTLE, 1);
+}
+
+int adapter_wait(pid_t pid, const char *verb, const char *name)
+{
+	int64_t until = timespan_add(monotonic_ms(), adapter_patience());
+	bool hung = false;
 	int status = 0;
+	pid_t ended;
 
 	if (pid < 0)
 		return EX_OSERR;
-	while (waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR) {
+	while ((ended = waitpid(pid, &status, hung ? 0 : WNOHANG)) != pid) {
+		if (ended < 0 && errno != EINTR) {
 			log_warn("cannot tell what became of the init adapter");
 			return EX_OSERR;
 		}
+		if (!hung && monotonic_ms() >= until) {
+			hung = true;
+			end_hung(pid, verb, name);
+		} else if (!hung) {
+			poll(NULL, 0, LOOK_MS);
+		}
 	}
-	return adapter_status(status);
+	return hung ? EX_OSERR : adapter_status(status);
 }
 
 /* Which of ours it is, is found out once: what is found is chosen from then on. */
@@ -117,7 +156,8 @@ static char *detect(const struct store *store)
 		if (i == ADAPTER_COUNT - 1)
 			break;
 		if (access(path, X_OK) == 0 &&
-		    wait_for(start(store, path, "detect", NULL, NULL)) == 0)
+		    adapter_wait(start(store, path, "detect", NULL, NULL, STDOUT_FILENO), path,
+				 "detect") == 0)
 			break;
 	}
 	setenv(CHOSEN, path, 1);
@@ -134,18 +174,29 @@ static char *adapter_path(const struct store *store)
 	return strchr(chosen, '/') ? xstrdup(chosen) : our_adapter(chosen);
 }
 
-pid_t adapter_start(const struct store *store, const char *verb, const char *name, const char *more)
+static pid_t start_chosen(const struct store *store, const char *verb, const char *name,
+			  const char *more, int out)
 {
 	char *path = adapter_path(store);
-	pid_t pid = start(store, path, verb, name, more);
+	pid_t pid = start(store, path, verb, name, more, out);
 
 	free(path);
 	return pid;
 }
 
+pid_t adapter_start(const struct store *store, const char *verb, const char *name, const char *more)
+{
+	return start_chosen(store, verb, name, more, STDOUT_FILENO);
+}
+
+pid_t adapter_log(const struct store *store, const char *name, const char *more, int out)
+{
+	return start_chosen(store, "log", name, more, out);
+}
+
 int adapter_run(const struct store *store, const char *verb, const char *name, const char *more)
 {
-	return wait_for(adapter_start(store, verb, name, more));
+	return adapter_wait(adapter_start(store, verb, name, more), verb, name);
 }
 
 int adapter_status(int wait_status)

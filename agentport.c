@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "agent.h"
-#include "guest.h"
 #include "log.h"
+#include "runstate.h"
 #include "timespan.h"
 #include "xalloc.h"
 
@@ -155,9 +155,7 @@ static void ask(struct agentport *p)
 
 static void go_on(struct agentport *p)
 {
-	const char *why;
-
-	switch (guest_need(p->run_state, &why)) {
+	switch (runstate_needs(p->run_state)) {
 	case NEEDS_NOTHING:
 		ask(p);
 		break;
@@ -172,7 +170,7 @@ static void go_on(struct agentport *p)
 	case NEEDS_TIME:
 		break;
 	case NEEDS_NOBODY:
-		fail(p, why);
+		fail(p, runstate_nobody(p->run_state));
 		break;
 	}
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "connected.h"
 #include "rundir.h"
 #include "timespan.h"
 #include "xalloc.h"
@@ -45,29 +46,70 @@ static void on_closed(void *arg, const char *why)
 
 static const struct qmp_callbacks callbacks = {on_ready, on_event, on_closed};
 
+/* No greeting: QEMU hangs, or it talks to somebody else. */
+static const char *why_not_greeted(const char *path)
+{
+	switch (path ? connected_look(path) : CONNECTED_NOBODY) {
+	case CONNECTED_NOBODY:
+		return "no greeting in time: QEMU hangs, or is stopped";
+	case CONNECTED_SOMEBODY:
+		return "no greeting in time: somebody else is connected to its socket \"qmp\", "
+		       "which serves one client at a time";
+	case CONNECTED_UNKNOWN:
+		break;
+	}
+	return "no greeting in time: QEMU hangs, or somebody else is connected to its socket "
+	       "\"qmp\"";
+}
+
+static const char *why_not_ready(const struct ask *ask, const char *path)
+{
+	switch (qmp_silence(ask->qmp)) {
+	case QMP_NO_GREETING:
+		return why_not_greeted(path);
+	case QMP_NO_ANSWER:
+		return "no answer in time: QEMU hangs";
+	case QMP_NOT_SILENT:
+		break;
+	}
+	return ask->why;
+}
+
+struct ask *ask_connect(int fd, int timeout_ms, const char *path, const char **why)
+{
+	static char words[128];
+	struct ask *ask = xcalloc(1, sizeof(*ask));
+
+	ask->base = xcheck(event_base_new());
+	ask->qmp = xcheck(qmp_new(ask->base, fd, timeout_ms, &callbacks, ask));
+	while (!ask->ready && !ask->closed)
+		event_base_loop(ask->base, EVLOOP_ONCE);
+	if (ask->ready)
+		return ask;
+	snprintf(words, sizeof(words), "%s", why_not_ready(ask, path));
+	*why = words;
+	ask_close(ask);
+	return NULL;
+}
+
 struct ask *ask_open(const struct store *store, const char *name, int timeout_ms, const char **why)
 {
 	static char words[128];
 	struct rundir dir = RUNDIR_NONE;
-	struct ask *ask = xcalloc(1, sizeof(*ask));
+	struct ask *ask = NULL;
+	char *path;
 	int fd;
 
 	dir.path = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
+	path = xasprintf("%s/%s", dir.path, rundir_socket_name(SOCKET_QMP));
 	fd = rundir_connect(&dir, SOCKET_QMP);
-	snprintf(ask->why, sizeof(ask->why), "cannot connect to %s/qmp: %s", dir.path,
-		 strerror(errno));
-	free(dir.path);
-	ask->base = xcheck(event_base_new());
-	if (fd >= 0)
-		ask->qmp = xcheck(qmp_new(ask->base, fd, timeout_ms, &callbacks, ask));
-	while (ask->qmp && !ask->ready && !ask->closed)
-		event_base_loop(ask->base, EVLOOP_ONCE);
-	if (ask->ready)
-		return ask;
-	snprintf(words, sizeof(words), "%s", ask->why);
+	snprintf(words, sizeof(words), "cannot connect to %s: %s", path, strerror(errno));
 	*why = words;
-	ask_close(ask);
-	return NULL;
+	if (fd >= 0)
+		ask = ask_connect(fd, timeout_ms, path, why);
+	free(path);
+	free(dir.path);
+	return ask;
 }
 
 void ask_close(struct ask *ask)

@@ -14,6 +14,10 @@ struct ask;
  * timeout_ms. NULL: it cannot be reached, and *why gets a phrase that lives on. ask_close().
  */
 struct ask *ask_open(const struct store *store, const char *name, int timeout_ms, const char **why);
+
+/* The same on a connected socket, which it takes; path: of that socket, NULL if it has none. */
+struct ask *ask_connect(int fd, int timeout_ms, const char *path, const char **why);
+
 void ask_close(struct ask *ask); /* NULL is fine */
 
 /*

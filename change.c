@@ -14,6 +14,7 @@
 #include "enable.h"
 #include "hold.h"
 #include "journal.h"
+#include "judge.h"
 #include "step.h"
 #include "log.h"
 #include "made.h"
@@ -22,14 +23,30 @@
 #include "vmstate.h"
 #include "xalloc.h"
 
+/* A VM that is down says it when it is started; this one may be started by nobody, at a boot. */
+static void tell_refused(const char *name)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = vm_load(name, &problems);
+	struct judge judge = {0};
+
+	if (vm && !judge_vm(&judge, vm, log_warnx))
+		log_warnx("%s: its next start would fail", name);
+	judge_close(&judge);
+	vm_problems_free(&problems);
+	vm_free(vm);
+}
+
 static void tell_when(const struct store *store, const char *name)
 {
 	struct vm_status status;
 
 	vm_status_read(store, name, &status);
-	if (vm_state_is_up(status.state))
-		log_notice("%s is %s: the change counts from its next start", name,
-			   vm_state_word(status.state));
+	if (!vm_state_is_up(status.state))
+		return;
+	log_notice("%s is %s: the change counts from its next start", name,
+		   vm_state_word(status.state));
+	tell_refused(name);
 }
 
 /* The text of a definition, however broken; NULL and a line if it cannot be read. */
@@ -88,8 +105,8 @@ static int set(const struct store *store, const char *name, char **assignments, 
 	json_t *definition = read_json(store, name);
 	int status = definition ? 0 : EX_CONFIG;
 
-	for (int i = 0; i < count && status == 0; i++)
-		status = set_key(definition, assignments[i]) ? 0 : EX_USAGE;
+	if (status == 0 && !set_keys(definition, "", assignments, (size_t)count))
+		status = EX_USAGE;
 	if (status == 0)
 		status = save_if_good(store, name, definition);
 	json_decref(definition);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "logfile.h"
 #include "program.h"
 #include "sandbox.h"
 #include "sigmask.h"
@@ -107,6 +108,10 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 		inherit(dir->sockets[i]);
 	inherit(dir->vm_lock);
 	inherit(readconfig);
+	if (dir->qemu_stderr >= 0)
+		dup2(dir->qemu_stderr, STDERR_FILENO);
+	if (dir->qemu_stderr >= 0 && logfile_is_open()) /* or nobody would bound it */
+		dup2(dir->qemu_stderr, STDOUT_FILENO);
 	sigmask_change(SIG_SETMASK, mask, NULL);
 	if (!dir->defined)
 		execvp(argv[0], argv);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "lastend.h"
+#include "logfile.h"
 #include "made.h"
 #include "moved.h"
 #include "xalloc.h"
@@ -24,8 +25,8 @@ struct walk {
 /* What comes about in each state directory, and would be named by chance ("-D log"). */
 static bool is_ours(const char *file)
 {
-	static const char *const ours[] = {MADE_BEFORE, LAST_END,  MOVED,
-					   "log",	"vm.lock", "history.jsonl"};
+	static const char *const ours[] = {MADE_BEFORE, LAST_END,  MOVED,	   "log",
+					   LOG_OLD,	"vm.lock", "history.jsonl"};
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
 		if (strcmp(file, ours[i]) == 0)

@@ -1,6 +1,7 @@
 /* vmconf create, vmconf clone. */
 #include "vmconf.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +9,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "atwork.h"
 #include "basedon.h"
 #include "cloneplan.h"
+#include "copywait.h"
 #include "disk.h"
 #include "diskcopy.h"
 #include "enable.h"
@@ -20,6 +23,7 @@
 #include "moved.h"
 #include "newvm.h"
 #include "setkey.h"
+#include "size.h"
 #include "vmstate.h"
 #include "xalloc.h"
 
@@ -31,8 +35,12 @@
 struct create {
 	char *name;
 	const char *image, *image_format, *size;
+	uint64_t bytes; /* of size */
 	struct disk_base base;
 	json_t *definition;
+	json_t *disk; /* in the definition: the one that is made; NULL: none */
+	char **sets;  /* of --set */
+	size_t set_count;
 	bool start, enable, trust_image;
 };
 
@@ -63,43 +71,103 @@ static const struct option create_options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static void set_option(struct create *c, const char *key, const char *value)
+/* Whether it is a good definition; of: what the lines about it begin with. */
+static bool check_definition(const char *name, json_t *definition, const char *of)
 {
-	char *assignment = xasprintf("%s=%s", key, value);
+	struct vm_problems problems = {.of = of};
+	struct vm *vm = vm_from_json(name, definition, &problems);
+	bool good = vm != NULL;
 
-	if (!set_key(c->definition, assignment))
-		exit(EX_USAGE);
-	free(assignment);
+	tell_problems(&problems);
+	vm_free(vm);
+	return good;
 }
 
-/* TYPE[,KEY=VALUE]..., or JSON as in the definition. */
-static json_t *parse_nic(const char *spec)
+/* What an option stands for is checked by itself, so that the lines name the option. */
+static void check_option(const char *option, const char *text, json_t *definition)
 {
-	json_t *nic = spec[0] == '{' ? json_loads(spec, 0, NULL) : xcheck(json_object());
-	char *copy = xstrdup(spec), *rest = copy, *word;
+	char *of = xasprintf("--%s %s", option, text);
+
+	if (!check_definition("vm", definition, of))
+		exit(EX_USAGE);
+	free(of);
+}
+
+static void take_key(struct create *c, const char *key, const char *text)
+{
+	json_t *value = *text ? set_value(text) : json_string("");
+	json_t *alone = value ? xcheck(json_pack("{s:o}", key, value)) : NULL;
+
+	if (!alone)
+		fatalx(EX_USAGE, "--%s: not UTF-8", key);
+	check_option(key, text, alone);
+	json_object_update(c->definition, alone);
+	json_decref(alone);
+}
+
+/* TYPE[,KEY=VALUE]... */
+static json_t *parse_nic_words(const char *spec)
+{
+	char *copy = xstrdup(spec), *rest = copy, *where = xasprintf("--nic %s: ", spec), *word;
+	json_t *nic = json_pack("{s:s}", "type", strsep(&rest, ","));
+	char **words = NULL;
+	size_t count = 0;
 
 	if (!nic)
-		fatalx(EX_USAGE, "--nic %s: not valid JSON", spec);
-	while (spec[0] != '{' && (word = strsep(&rest, ","))) {
-		if (word == copy)
-			json_object_set_new(nic, "type", xcheck(json_string(word)));
-		else if (!set_key(nic, word))
-			exit(EX_USAGE);
+		fatalx(EX_USAGE, "--nic: not UTF-8");
+	while ((word = strsep(&rest, ","))) {
+		words = xreallocarray(words, count + 1, sizeof(words[0]));
+		words[count++] = word;
 	}
+	if (!set_keys(nic, where, words, count))
+		exit(EX_USAGE);
+	free(words);
+	free(where);
 	free(copy);
+	return nic;
+}
+
+/* Or JSON, as in the definition. */
+static json_t *parse_nic(const char *spec)
+{
+	json_error_t error;
+	json_t *nic = spec[0] == '{' ? json_loads(spec, JSON_REJECT_DUPLICATES, &error)
+				     : parse_nic_words(spec);
+
+	if (!nic)
+		fatalx(EX_USAGE, "--nic %s: not valid JSON: %s", spec, error.text);
 	return nic;
 }
 
 static void take_nic(struct create *c, const char *spec)
 {
-	json_t *nics = json_object_get(c->definition, "nics");
+	json_t *nics = json_object_get(c->definition, "nics"), *nic, *alone;
 
 	if (!nics) {
 		nics = xcheck(json_array());
 		json_object_set_new(c->definition, "nics", nics);
 	}
-	if (strcmp(spec, "none") != 0)
-		json_array_append_new(nics, parse_nic(spec));
+	if (strcmp(spec, "none") == 0)
+		return;
+	nic = parse_nic(spec);
+	alone = xcheck(json_pack("{s:[O]}", "nics", nic));
+	check_option("nic", spec, alone);
+	json_array_append_new(nics, nic);
+	json_decref(alone);
+}
+
+static void take_size(struct create *c, const char *text)
+{
+	if (!size_parse(text, &c->bytes))
+		fatalx(EX_USAGE, "--disk %s: not a size: " SIZE_IS "%s", text, size_hint(text));
+	c->size = text;
+}
+
+/* It counts when the definition is as the other options make it. */
+static void take_set(struct create *c, char *assignment)
+{
+	c->sets = xreallocarray(c->sets, c->set_count + 1, sizeof(c->sets[0]));
+	c->sets[c->set_count++] = assignment;
 }
 
 static void take_create_option(struct create *c, int option)
@@ -115,25 +183,19 @@ static void take_create_option(struct create *c, int option)
 		c->trust_image = true;
 		break;
 	case OPT_DISK:
-		if (!disk_size_is_valid(optarg))
-			fatalx(EX_USAGE,
-			       "--disk %s: not a size: a number with K, M, G or T behind it, such "
-			       "as 20G",
-			       optarg);
-		c->size = optarg;
+		take_size(c, optarg);
 		break;
 	case OPT_MEMORY:
-		set_option(c, "memory", optarg);
+		take_key(c, "memory", optarg);
 		break;
 	case OPT_CPUS:
-		set_option(c, "cpus", optarg);
+		take_key(c, "cpus", optarg);
 		break;
 	case OPT_NIC:
 		take_nic(c, optarg);
 		break;
 	case OPT_SET:
-		if (!set_key(c->definition, optarg))
-			exit(EX_USAGE);
+		take_set(c, optarg);
 		break;
 	case OPT_START:
 		c->start = true;
@@ -144,18 +206,49 @@ static void take_create_option(struct create *c, int option)
 	}
 }
 
-/* Its own disk comes before those of --set. */
+/* ---- the disk that is made ---- */
+
 static void add_disk(struct create *c)
 {
-	json_t *disks = json_object_get(c->definition, "disks");
-	json_t *disk = xcheck(json_pack("{s:s, s:s}", "path", DISK, "format", DISK_FORMAT));
+	c->disk = xcheck(json_pack("{s:s, s:s}", "path", DISK, "format", DISK_FORMAT));
+	json_object_set_new(c->definition, "disks", xcheck(json_pack("[O]", c->disk)));
+}
 
-	if (!disks) {
-		disks = xcheck(json_array());
-		json_object_set_new(c->definition, "disks", disks);
-	}
-	if (json_array_insert_new(disks, 0, disk) < 0) /* a disks that is no list */
-		fatalx(EX_USAGE, "--set disks=...: not a list of disks");
+static const char *disk_key(const struct create *c, const char *key)
+{
+	return json_string_value(json_object_get(c->disk, key));
+}
+
+static bool is_below(const char *path)
+{
+	return path[0] != '/' && strncmp(path, "../", 3) != 0 && !strstr(path, "/../");
+}
+
+/* --set may name it otherwise, and not have another one instead. The definition is a good one. */
+static bool disk_can_be_made(const struct create *c)
+{
+	json_t *first = json_array_get(json_object_get(c->definition, "disks"), 0);
+	const char *option = c->image ? "--image" : "--disk";
+	const char *path = c->disk ? disk_key(c, "path") : NULL;
+	const char *format = c->disk ? disk_key(c, "format") : NULL;
+
+	if (!c->disk)
+		return true;
+	if (first != c->disk || !path)
+		log_error("--set: disks.0 is the disk that %s makes, and cannot be another one; "
+			  "disks.1={...} adds one",
+			  option);
+	else if (!is_below(path))
+		log_error("--set: disks.0.path: found \"%s\", expected a path in the VM's state "
+			  "directory: %s makes the disk there",
+			  path, option);
+	else if (strcmp(format, "qcow2") != 0 && (c->image || strcmp(format, "raw") != 0))
+		log_error("--set: disks.0.format: found \"%s\", expected \"qcow2\"%s: that is what "
+			  "%s makes",
+			  format, c->image ? "" : " or \"raw\"", option);
+	else
+		return true;
+	return false;
 }
 
 static void parse_create(struct create *c, struct call *call)
@@ -177,18 +270,8 @@ static void parse_create(struct create *c, struct call *call)
 		add_disk(c);
 	if (!json_object_get(c->definition, "nics"))
 		take_nic(c, "user");
-}
-
-/* Before anything is made; what the file will hold is checked. */
-static bool check_definition(const char *name, json_t *definition)
-{
-	struct vm_problems problems = {0};
-	struct vm *vm = vm_from_json(name, definition, &problems);
-	bool good = vm != NULL;
-
-	tell_problems(&problems);
-	vm_free(vm);
-	return good;
+	if (!set_keys(c->definition, "--set ", c->sets, c->set_count))
+		exit(EX_USAGE);
 }
 
 /* A MAC for each nic that has none. renew: also for those that have one. */
@@ -235,37 +318,47 @@ static bool is_trusted(const struct create *c, const struct files *files)
 /* What the disk will be based on goes into the definition as it is now. */
 static bool take_base(struct create *c)
 {
-	json_t *disk = json_array_get(json_object_get(c->definition, "disks"), 0);
 	struct files files = {0};
 	bool trusted;
 
 	files_add_image(&files, c->base.path, c->base.format, FILE_BASE, NULL);
 	trusted = is_trusted(c, &files);
-	json_object_set_new(disk, "based-on", based_on(&files));
+	json_object_set_new(c->disk, "based-on", based_on(&files));
 	files_free(&files);
 	return trusted;
+}
+
+static pid_t start_disk(const struct create *c, const struct newvm *vm)
+{
+	char *path = xasprintf("%s/%s", vm->home, disk_key(c, "path"));
+	char *size = c->size ? xasprintf("%" PRIu64, c->bytes) : NULL;
+	pid_t pid = disk_create(vm->store, path, disk_key(c, "format"), size,
+				c->image ? &c->base : NULL);
+
+	free(size);
+	free(path);
+	return pid;
 }
 
 /* qemu-img works while the definition is written. */
 static bool make(struct create *c, struct store *store)
 {
-	bool with_disk = c->image || c->size, made = false;
 	struct newvm vm;
-	char *path = NULL;
-	pid_t pid;
+	bool made = newvm_open(&vm, store, c->name);
+	pid_t pid = 0;
 
-	if (!newvm_open(&vm, store, c->name) || (with_disk && !newvm_add(&vm, DISK, true)) ||
-	    !newvm_begin(&vm))
-		goto out;
-	path = xasprintf("%s/" DISK, vm.home);
-	pid = with_disk ? disk_create(store, path, c->size, c->image ? &c->base : NULL) : 0;
-	give_macs(store, c->definition, false);
-	made = newvm_prepare(&vm, c->definition);
-	if (with_disk)
-		made = disk_wait(pid, "qemu-img") && made;
-	made = made && newvm_commit(&vm);
-out:
-	free(path);
+	if (made && c->disk)
+		made = newvm_add(&vm, disk_key(c, "path"), true);
+	made = made && newvm_begin(&vm);
+	if (made) {
+		if (c->disk)
+			pid = start_disk(c, &vm);
+		give_macs(store, c->definition, false);
+		made = newvm_prepare(&vm, c->definition);
+		if (c->disk)
+			made = disk_wait(pid, "qemu-img") && made;
+		made = made && newvm_commit(&vm);
+	}
 	newvm_close(&vm);
 	if (!made)
 		log_error("%s was not created", c->name);
@@ -288,13 +381,14 @@ static int create(struct create *c, struct call *call)
 
 	if (c->name && !name_is_good(c->name))
 		return EX_USAGE;
-	if (!check_definition(c->name ? c->name : "vm", c->definition))
+	if (!check_definition(c->name ? c->name : "vm", c->definition, "--set") ||
+	    !disk_can_be_made(c))
 		return EX_USAGE;
 	if (base && !disk_find_base(store, base, c->image_format, &c->base))
 		return EXIT_FAILURE;
 	if (base && !take_base(c))
 		return EXIT_FAILURE;
-	if (base && c->size && !disk_base_fits(&c->base, c->size))
+	if (base && c->size && !disk_base_fits(&c->base, c->size, c->bytes))
 		return EXIT_FAILURE;
 	if (!store_lock(store))
 		return EXIT_FAILURE;
@@ -314,7 +408,9 @@ int cmd_create(struct call *call)
 
 	parse_create(&c, call);
 	status = create(&c, call);
+	json_decref(c.disk);
 	json_decref(c.definition);
+	free(c.sets);
 	free(c.base.path);
 	free(c.name);
 	return status;
@@ -330,9 +426,9 @@ static bool copy_file(const struct store *store, const struct newvm *vm, const s
 	bool copied;
 
 	if (!file->format)
-		copied = disk_wait(disk_run(store, cp), "cp");
+		copied = copy_wait(disk_run(store, cp), "cp", file->from, to, true);
 	else if (file->overlay)
-		copied = disk_wait(disk_create(store, to, NULL, &base), "qemu-img");
+		copied = disk_wait(disk_create(store, to, DISK_FORMAT, NULL, &base), "qemu-img");
 	else
 		copied = disk_copy_whole(store, file->from, to, file->format, file->way);
 	free(to);
@@ -361,6 +457,25 @@ static void record_bases(const struct clone *c, const struct newvm *vm)
 	}
 }
 
+/* They are on the disk then. Others can make their changes meanwhile. */
+static bool make_files(const struct clone *c, struct newvm *vm)
+{
+	bool made = true;
+
+	if (!newvm_let_others(vm, c->name))
+		return false;
+	for (size_t i = 0; i < c->count && made; i++)
+		made = copy_file(vm->store, vm, &c->files[i]);
+	if (made) {
+		copy_show("waiting until all is on the disk");
+		made = newvm_sync(vm);
+		copy_clear();
+	}
+	if (copy_is_cut_off())
+		made = false;
+	return newvm_resume(vm) && made;
+}
+
 static bool make_clone(struct clone *c, struct store *store)
 {
 	struct newvm vm;
@@ -369,13 +484,11 @@ static bool make_clone(struct clone *c, struct store *store)
 	vm.like = c->name;
 	for (size_t i = 0; i < c->count && made; i++)
 		made = newvm_add(&vm, c->files[i].to, c->files[i].format != NULL);
-	made = made && newvm_begin(&vm);
-	for (size_t i = 0; i < c->count && made; i++)
-		made = copy_file(store, &vm, &c->files[i]);
+	made = made && newvm_begin(&vm) && make_files(c, &vm);
 	if (made) {
 		record_bases(c, &vm);
 		give_macs(store, c->definition, true);
-		made = newvm_prepare(&vm, c->definition) && newvm_sync(&vm) && newvm_commit(&vm);
+		made = newvm_prepare(&vm, c->definition) && newvm_commit(&vm);
 	}
 	newvm_close(&vm);
 	return made;
@@ -427,9 +540,12 @@ static void tell_linked(const struct clone *c, const struct store *store)
 /* The VM cannot be started while its disks are read. */
 static int clone(struct clone *c, struct store *store)
 {
-	int held, status = name_is_known(store, c->name);
+	int held, status = EXIT_FAILURE;
 	char *new_home;
 
+	if (!journal_is_free(store, c->new_name) || !atwork_wait_for_readers(store, c->name))
+		return status;
+	status = name_is_known(store, c->name);
 	if (status != 0)
 		return status;
 	if (!journal_is_free(store, c->name))

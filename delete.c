@@ -20,6 +20,7 @@
 #include "lastend.h"
 #include "lifecycle.h"
 #include "log.h"
+#include "logfile.h"
 #include "made.h"
 #include "moved.h"
 #include "rundir.h"
@@ -44,8 +45,8 @@ struct deletion {
 
 /* Beside what is listed: what comes about while a VM runs. */
 static const char *const traces[] = {
-	MADE_BEFORE,	 LAST_END, LAST_END_NEW, MOVED,		 MOVED_NEW,
-	MOVED_BY_VMCONF, "log",	   "vm.lock",	 UEFI_VARIABLES, "uefi-vars.json.new"};
+	MADE_BEFORE, LAST_END, LAST_END_NEW, MOVED,	     MOVED_NEW,		  MOVED_BY_VMCONF,
+	"log",	     LOG_OLD,  "vm.lock",    UEFI_VARIABLES, "uefi-vars.json.new"};
 
 /* ---- what there is ---- */
 
@@ -90,6 +91,18 @@ static void find_made(const struct store *store, struct deleted *vm)
 
 /* ---- the steps ---- */
 
+/* The directories of a file, from the inside: whichever is empty by then goes. */
+static void add_directories(const char *file, const char *home, json_t *steps)
+{
+	char *dir = xstrdup(file), *slash;
+
+	while ((slash = strrchr(dir, '/')) && strcmp(dir, home) != 0) {
+		*slash = '\0';
+		step_rmdir(steps, dir);
+	}
+	free(dir);
+}
+
 /* Last comes what tells of the files, and where they are. */
 static void add_vm_steps(const struct deletion *d, const struct deleted *vm, json_t *steps)
 {
@@ -99,20 +112,13 @@ static void add_vm_steps(const struct deletion *d, const struct deleted *vm, jso
 	for (size_t i = 0; i < vm->made.count; i++)
 		if (!d->keep_disks || !names_have(&vm->disks, vm->made.v[i]))
 			step_remove(steps, vm->made.v[i] + below);
-	for (size_t i = 0; i < sizeof(traces) / sizeof(traces[0]); i++) {
-		name = xasprintf("%s/%s", vm->name, traces[i]);
-		step_remove(steps, name);
-		free(name);
-	}
+	for (size_t i = 0; i < sizeof(traces) / sizeof(traces[0]); i++)
+		step_remove_in(steps, vm->name, traces[i]);
 	name = made_file(vm->name);
 	step_remove(steps, name);
 	free(name);
-	for (size_t i = 0; i < vm->made.count; i++) {
-		name = xasprintf("%.*s", (int)(strrchr(vm->made.v[i], '/') - vm->made.v[i]),
-				 vm->made.v[i]);
-		step_rmdir(steps, name + below);
-		free(name);
-	}
+	for (size_t i = 0; i < vm->made.count; i++)
+		add_directories(vm->made.v[i] + below, vm->name, steps);
 	step_rmdir(steps, vm->name);
 }
 

@@ -1,6 +1,5 @@
 #include "disk.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -39,23 +38,6 @@ static const struct image_format {
 };
 
 #define FORMAT_COUNT (sizeof(formats) / sizeof(formats[0]))
-
-bool disk_size_is_valid(const char *text)
-{
-	size_t digits = strspn(text, "0123456789"), used = digits;
-
-	if (digits == 0 || digits > 15 || strtod(text, NULL) <= 0)
-		return false;
-	if (text[used] == '.') {
-		digits = strspn(text + used + 1, "0123456789");
-		if (digits == 0)
-			return false;
-		used += 1 + digits;
-	}
-	if (text[used] != '\0' && strchr("kKmMgGtTpP", text[used]))
-		return text[used + 1] == '\0';
-	return text[used] == '\0' && !strchr(text, '.');
-}
 
 /* ---- base images ---- */
 
@@ -174,10 +156,7 @@ _Noreturn static void child(const struct store *store, const char *const *argv, 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent) /* it was gone before we asked for that */
 		_exit(127);
-	if (store->state_lock >= 0) {
-		store_keep_lock(store);
-		sigprocmask(SIG_SETMASK, &store->mask, NULL);
-	}
+	store_keep_lock(store);
 	umask(077);
 	if (!printable_stderr()) {
 		log_warn("cannot start %s", argv[0]);
@@ -202,14 +181,14 @@ pid_t disk_run(const struct store *store, const char *const *argv)
 	return pid;
 }
 
-pid_t disk_create(const struct store *store, const char *path, const char *size,
+pid_t disk_create(const struct store *store, const char *path, const char *format, const char *size,
 		  const struct disk_base *base)
 {
 	const char *const overlay[] = {"qemu-img",
 				       "create",
 				       "-q",
 				       "-f",
-				       "qcow2",
+				       format,
 				       "-b",
 				       base ? base->path : "",
 				       "-F",
@@ -217,7 +196,7 @@ pid_t disk_create(const struct store *store, const char *path, const char *size,
 				       path,
 				       size,
 				       NULL};
-	const char *const empty[] = {"qemu-img", "create", "-q", "-f", "qcow2", path, size, NULL};
+	const char *const empty[] = {"qemu-img", "create", "-q", "-f", format, path, size, NULL};
 
 	return disk_run(store, base ? overlay : empty);
 }
@@ -268,22 +247,10 @@ static double size_of_base(const struct disk_base *base)
 	return size;
 }
 
-static double size_in_bytes(const char *size)
-{
-	static const char units[] = "KMGTP";
-	char *unit, *power;
-	double bytes = strtod(size, &unit);
-
-	power = *unit ? strchr(units, toupper((unsigned char)*unit)) : NULL;
-	for (int i = power ? (int)(power - units) + 1 : 0; i > 0; i--)
-		bytes *= 1024;
-	return bytes;
-}
-
-bool disk_base_fits(const struct disk_base *base, const char *size)
+bool disk_base_fits(const struct disk_base *base, const char *size, uint64_t bytes)
 {
 	double needed = size_of_base(base);
-	bool fits = size_in_bytes(size) >= needed;
+	bool fits = (double)bytes >= needed;
 
 	if (!fits)
 		log_error(

@@ -3,6 +3,7 @@
 #define DISK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "store.h"
@@ -11,9 +12,6 @@ struct disk_base {
 	char *path; /* absolute, malloc'd */
 	const char *format;
 };
-
-/* Whether text is a size as qemu-img takes it: 20G, 1.5T, 512M. */
-bool disk_size_is_valid(const char *text);
 
 /*
  * Finds a base image: a path, or a name in STATE/images with or without its extension. Its format
@@ -24,17 +22,17 @@ bool disk_find_base(const struct store *store, const char *image, const char *fo
 		    struct disk_base *base);
 
 /*
- * Whether all of base fits into an image of size (valid), as far as its format tells. False: a line
- * says that it does not, with both sizes.
+ * Whether all of base fits into an image of so many bytes, as far as its format tells. False: a
+ * line says that it does not, with both sizes; size is what the user has written.
  */
-bool disk_base_fits(const struct disk_base *base, const char *size);
+bool disk_base_fits(const struct disk_base *base, const char *size, uint64_t bytes);
 
 /*
- * Start qemu-img: a new qcow2 image, an overlay on base or (base NULL) an empty one of size; a
+ * Start qemu-img: a new image, an overlay (qcow2) on base or (base NULL) an empty one of size; a
  * whole copy. What it has to say goes to our standard error. The store's lock, if it is held, is
  * held by the child too. Its pid, or -1 and a line.
  */
-pid_t disk_create(const struct store *store, const char *path, const char *size,
+pid_t disk_create(const struct store *store, const char *path, const char *format, const char *size,
 		  const struct disk_base *base);
 pid_t disk_copy(const struct store *store, const char *from, const char *to, const char *format);
 

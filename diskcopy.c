@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "copywait.h"
 #include "disk.h"
 #include "log.h"
 #include "xalloc.h"
@@ -198,7 +199,7 @@ static bool copy_bytes(const struct store *store, const char *from, const char *
 {
 	const char *const argv[] = {"cp", "--reflink=auto", "--", from, to, NULL};
 	int fd = keep_writers_off(from);
-	bool copied = fd >= 0 && disk_wait(disk_run(store, argv), "cp");
+	bool copied = fd >= 0 && copy_wait(disk_run(store, argv), "cp", from, to, true);
 
 	if (fd >= 0)
 		close(fd);
@@ -217,9 +218,9 @@ bool disk_copy_whole(const struct store *store, const char *from, const char *to
 	case DISK_BYTES:
 		return copy_bytes(store, from, to);
 	case DISK_CONVERT:
-		return disk_wait(disk_copy(store, from, to, format), "qemu-img");
+		return copy_wait(disk_copy(store, from, to, format), "qemu-img", from, to, false);
 	case DISK_BITMAPS:
-		return disk_wait(disk_run(store, argv), "qemu-img");
+		return copy_wait(disk_run(store, argv), "qemu-img", from, to, false);
 	case DISK_REFUSED:
 		break;
 	}

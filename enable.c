@@ -1,16 +1,75 @@
 /* vmconf enable, vmconf disable. */
 #include "enable.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "adapter.h"
 #include "log.h"
+#include "users.h"
 #include "vmconf.h"
 
 bool is_enabled(const struct store *store, const char *name)
 {
 	return adapter_run(store, "is-enabled", name, NULL) == 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* One on each line, until the end of it. */
+static struct names read_names(int fd)
+{
+	struct names names = {0};
+	FILE *file = fdopen(fd, "r");
+	char *line = NULL;
+	size_t size = 0;
+
+	while (file && getline(&line, &size, file) > 0) {
+		line[strcspn(line, "\n")] = '\0';
+		names_add(&names, line);
+	}
+	if (file)
+		fclose(file);
+	else
+		close(fd);
+	free(line);
+	if (names.count > 0)
+		qsort(names.v, names.count, sizeof(names.v[0]), by_name);
+	return names;
+}
+
+struct names enabled_names(const struct store *store, bool *known)
+{
+	struct names names = {0};
+	int ends[2], status = -1;
+	pid_t pid;
+
+	*known = false;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return names;
+	pid = fork();
+	if (pid == 0) {
+		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+		dup2(ends[1], STDOUT_FILENO);
+		dup2(null, STDERR_FILENO);
+		_exit(adapter_run(store, "list-enabled", NULL, NULL));
+	}
+	close(ends[1]);
+	names = read_names(ends[0]);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	*known = pid > 0 && status == 0;
+	return names;
 }
 
 static int change(const struct store *store, const char *name, const char *verb)
@@ -54,8 +113,20 @@ int forget_one(const struct store *store, const char *name)
 
 	if (status == EXIT_NOT_ENABLED)
 		status = adapter_run(store, "disable", name, NULL);
-	else
+	else if (status != EX_OSERR) /* it hangs, and has been told of */
 		status = status == 0 ? change(store, name, "disable") : 0;
+	return status;
+}
+
+static int tell_enabled(const struct store *store, const char *name)
+{
+	int status = adapter_run(store, "is-enabled", name, NULL);
+
+	if (status == 0 || status == EXIT_NOT_ENABLED)
+		printf("%s: %s\n", name, status == 0 ? "enabled" : "not enabled");
+	else
+		log_error("%s: the init adapter cannot tell whether it is enabled (status %d)",
+			  name, status);
 	return status;
 }
 
@@ -87,4 +158,9 @@ int cmd_enable(struct call *call)
 int cmd_disable(struct call *call)
 {
 	return for_each(call, disable_one);
+}
+
+int cmd_is_enabled(struct call *call)
+{
+	return for_each(call, tell_enabled);
 }

@@ -24,7 +24,18 @@ static void on_pressing(void *arg)
 	actions_before_press(arg);
 }
 
-static void on_pressed(void *arg, unsigned presses, bool heard)
+/* The 1st, 2nd, 4th, 8th and so on: a guest that boots is pressed every second. */
+static void log_press(enum action action, unsigned presses, const char *doubt)
+{
+	if (presses <= 2)
+		log_notice("%s: power button pressed%s%s", action_name(action),
+			   presses == 2 ? " again" : "", doubt);
+	else if ((presses & (presses - 1)) == 0)
+		log_notice("%s: power button pressed again, %u times in all%s", action_name(action),
+			   presses, doubt);
+}
+
+static void on_pressed(void *arg, unsigned presses, const char *doubt)
 {
 	struct supervisor *s = arg;
 	struct climb *climb = s->presser;
@@ -32,8 +43,7 @@ static void on_pressed(void *arg, unsigned presses, bool heard)
 
 	if (!climb)
 		return;
-	log_notice("%s: power button pressed%s%s", action_name(climb_rung(climb)->action), again,
-		   heard ? "" : "; whether the guest listens cannot be known");
+	log_press(climb_rung(climb)->action, presses, doubt);
 	if (climb == s->climber.ending)
 		notify_status("Stopping (%s): power button pressed%s", climb->row->trigger.s,
 			      again);
@@ -89,15 +99,10 @@ static void on_nobody(void *arg, const char *why)
 	climb_failed(&s->climber, climb, why);
 }
 
-static void on_listens(void *arg, bool known)
+static void on_listens(void *arg, const char *how)
 {
-	struct supervisor *s = arg;
-
-	if (known)
-		log_info("the guest listens to its power button");
-	else
-		log_info("whether the guest listens cannot be known; ready, as it is started");
-	report_ready(s);
+	log_info("%s", how);
+	report_ready(arg);
 }
 
 const struct guest_callbacks events_guest = {.now = on_now,
@@ -166,6 +171,19 @@ static void on_stays(struct supervisor *s)
 		climb_failed(&s->climber, climb, "the guest is down already");
 }
 
+static void set_run_state(struct supervisor *s, const char *state)
+{
+	char text[RUNSTATE_TEXT];
+
+	if (strcmp(s->run_state, state) == 0)
+		return;
+	snprintf(s->run_state, sizeof(s->run_state), "%s", state);
+	standstill_changed(s);
+	standstill_text(s, text, sizeof(text));
+	if (!report_stopping(s))
+		notify_status("Guest: %s", text);
+}
+
 void events_on_run_state(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
@@ -175,9 +193,7 @@ void events_on_run_state(void *arg, enum qmp_result result, json_t *value)
 		return;
 	if (s->outcome.migrated && strcmp(state, "finish-migrate") == 0)
 		state = "postmigrate"; /* QEMU tells MIGRATION before it has set the run state */
-	if (strcmp(s->run_state, state) != 0 && !report_stopping(s))
-		notify_status("Guest: %s", state);
-	snprintf(s->run_state, sizeof(s->run_state), "%s", state);
+	set_run_state(s, state);
 	outcome_run_state(&s->outcome, state);
 	if (strcmp(state, "running") == 0)
 		s->owes_cont = false;
@@ -306,6 +322,7 @@ static void on_event_reset(struct supervisor *s, json_t *data)
 static void on_event_resume(struct supervisor *s, json_t *data)
 {
 	s->owes_cont = false;
+	s->why[0] = '\0';
 	on_event_state(s, data);
 }
 
@@ -315,7 +332,7 @@ static void on_event_migration(struct supervisor *s, json_t *data)
 	(void)data;
 	if (!s->outcome.migrated)
 		return;
-	snprintf(s->run_state, sizeof(s->run_state), "postmigrate");
+	set_run_state(s, "postmigrate");
 	report_changed(s);
 }
 
@@ -331,6 +348,11 @@ static void on_event_port(struct supervisor *s, json_t *data)
 	(void)data;
 	if (s->agentport)
 		agentport_look(s->agentport);
+}
+
+static void on_event_io_error(struct supervisor *s, json_t *data)
+{
+	standstill_io_error(s, data);
 }
 
 static void on_event_job(struct supervisor *s, json_t *data)
@@ -353,6 +375,7 @@ static const struct {
 	{"MIGRATION", on_event_migration},
 	{"VSERPORT_CHANGE", on_event_port},
 	{"BLOCK_JOB_COMPLETED", on_event_job},
+	{"BLOCK_IO_ERROR", on_event_io_error},
 };
 
 void events_trigger(struct supervisor *s, const char *name, json_t *event)

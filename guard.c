@@ -1,6 +1,7 @@
 #include "guard.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
 #include <pwd.h>
@@ -87,20 +88,24 @@ static bool open_for_user(const struct vm *vm)
 }
 
 /* The locks are the supervisor's: a child that hangs must not keep them. */
-_Noreturn static void child(const struct options *o)
+_Noreturn static void child(const struct options *o, int report)
 {
 	struct names own = {0};
 	struct store store;
 	struct users users;
 	bool good;
 
-	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
+	if (dup2(report, STDERR_FILENO + 1) < 0)
+		_exit(EX_OSERR);
+	syscall(SYS_close_range, STDERR_FILENO + 2, ~0U, 0);
 	log_never_wait();
 	names_add(&own, o->name);
 	store_open(&store);
 	users = users_read(&store, &own);
 	users_tell_doubts(&users);
 	good = let_start(&users, o) && (!o->vm || !o->vm->run_as || open_for_user(o->vm));
+	if (!good && log_last_failure())
+		dprintf(STDERR_FILENO + 1, "%s", log_last_failure());
 	log_flush();
 	_exit(good ? 0 : EX_CONFIG);
 }
@@ -133,17 +138,32 @@ static int wait_bounded(pid_t pid)
 	return ended == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-int guard_start(const struct options *o)
+/* In a child; -1: it was not done. why is as it was where the child says nothing. */
+static int look_in_child(const struct options *o, char *why, size_t size)
 {
+	int report[2], status;
+	ssize_t len = 0;
 	pid_t pid;
-	int status;
 
-	if (!have_definitions())
-		return 0;
+	if (pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -1;
 	pid = fork();
 	if (pid == 0)
-		child(o);
+		child(o, report[1]);
+	close(report[1]);
 	status = pid < 0 ? -1 : wait_bounded(pid);
+	if (status == EX_CONFIG)
+		len = read(report[0], why, size - 1);
+	if (len > 0)
+		why[len] = '\0';
+	close(report[0]);
+	return status;
+}
+
+int guard_start(const struct options *o, char *why, size_t size)
+{
+	int status = have_definitions() ? look_in_child(o, why, size) : 0;
+
 	if (status == EX_CONFIG)
 		return EX_CONFIG;
 	if (status != 0)

@@ -6,6 +6,8 @@
 #include <sys/param.h>
 
 #include "log.h"
+#include "probe.h"
+#include "runstate.h"
 #include "timespan.h"
 #include "xalloc.h"
 
@@ -13,39 +15,14 @@
 #define STS_CHECK_MS   1000
 #define DEAF_RUNG_MS   30000 /* a kexec or a reloaded driver is deaf for a while, untold */
 #define COMMAND_MS     5000
-#define STUCK_MS       1000 /* without an answer: then the rung's TIME runs all the same */
-#define UNMAPPED_LOOKS 4    /* all ones for longer than a moment: it cannot be read */
+#define STUCK_MS       1000  /* without an answer: then the rung's TIME runs all the same */
+#define AGAIN_MS       1000  /* while the service that obeys it may still be on its way, */
+#define AGAIN_FOR_MS   30000 /* so long */
+#define UNMAPPED_LOOKS 4     /* all ones for longer than a moment: it cannot be read */
 
 #define PWRBTN	 0x0100 /* bit 8 of PM1_STS and PM1_EN */
 #define UNMAPPED 0xffff
 #define PM1_EN	 2 /* its offset in the PM1 event block */
-
-enum hears { NOT_KNOWN, DEAF, LISTENS, UNREADABLE };
-
-/* By run state (qapi/run-state.json). */
-static const struct run_state {
-	const char *name;
-	enum guest_need needs;
-	const char *why;
-} run_states[] = {
-	{"running", NEEDS_NOTHING, NULL},
-	{"paused", NEEDS_CONT, NULL},
-	{"debug", NEEDS_CONT, NULL},
-	{"watchdog", NEEDS_CONT, NULL},
-	{"io-error", NEEDS_CONT, NULL},
-	{"suspended", NEEDS_WAKEUP, NULL},
-	{"prelaunch", NEEDS_NOBODY, "no guest is running (prelaunch)"},
-	{"inmigrate", NEEDS_NOBODY, "no guest is running (inmigrate)"},
-	{"preconfig", NEEDS_NOBODY, "no guest is running (preconfig)"},
-	{"guest-panicked", NEEDS_NOBODY, "the guest has panicked"},
-	{"internal-error", NEEDS_NOBODY, "the guest is stopped by an internal error of QEMU"},
-	{"shutdown", NEEDS_NOBODY, "the guest is down already"},
-	{"postmigrate", NEEDS_NOBODY, "the guest has migrated away"},
-	{"save-vm", NEEDS_TIME, NULL},
-	{"restore-vm", NEEDS_TIME, NULL},
-	{"finish-migrate", NEEDS_TIME, NULL},
-	{"colo", NEEDS_TIME, NULL},
-};
 
 struct guest {
 	struct event_base *base;
@@ -55,12 +32,14 @@ struct guest {
 	int64_t restarted;
 
 	struct qmp *qmp;
-	char *pm_path; /* the QOM path of the device with the PM1 registers; NULL: unreadable */
+	struct probe probe;
+	char *target; /* of QEMU */
 	bool layout_known;
 	json_int_t pm_base;
 	unsigned unmapped; /* looks in a row that read all ones */
 	enum hears hears;
-	const struct run_state *state;
+	int64_t hears_since;
+	char run_state[32];
 
 	bool looking; /* a look is under way */
 	bool settled; /* its run state has settled it; only the rest of its answers is to come */
@@ -85,16 +64,6 @@ static void look_later(struct guest *g, int64_t ms)
 {
 	if (g->pressing || g->awaiting)
 		timespan_arm(g->look_timer, ms);
-}
-
-const char *guest_hearing(const struct guest *guest)
-{
-	static const char *const words[] = {[NOT_KNOWN] = "not known",
-					    [DEAF] = "does not listen",
-					    [LISTENS] = "listens",
-					    [UNREADABLE] = "not known"};
-
-	return words[guest->hears];
 }
 
 /* Until when a guest that does not listen may still be on its way. */
@@ -137,17 +106,33 @@ static void on_pressed(void *arg, enum qmp_result result, json_t *value)
 	}
 }
 
-static void press(struct guest *g, bool heard)
+static bool stands_still(const struct guest *g)
+{
+	return runstate_needs(g->run_state) == NEEDS_CONT;
+}
+
+/* 0: once. */
+static int64_t press_interval(const struct guest *g)
+{
+	bool listens = g->hears == HEARS_PERHAPS || g->hears == HEARS_PRESSES;
+	bool booting = listens && !stands_still(g) && now(g) - g->hears_since < AGAIN_FOR_MS;
+
+	if (probe_keeps_presses(&g->probe))
+		return 0;
+	return booting ? MIN(AGAIN_MS, g->press_interval) : g->press_interval;
+}
+
+static void press(struct guest *g)
 {
 	g->callbacks->pressing(g->arg);
 	g->presses++;
 	g->last_press = now(g);
 	qmp_await(g->qmp, "system_powerdown", NULL, COMMAND_MS, on_pressed, g);
-	if (g->pm_path && g->presses == 1)
+	if (probe_is_pm1(&g->probe) && g->presses == 1)
 		timespan_arm(g->sts_timer, STS_CHECK_MS);
-	if (g->press_interval > 0)
-		look_later(g, g->press_interval);
-	g->callbacks->pressed(g->arg, g->presses, heard);
+	if (press_interval(g) > 0)
+		look_later(g, press_interval(g));
+	g->callbacks->pressed(g->arg, g->presses, probe_words(&g->probe, g->hears)->doubt);
 }
 
 static void on_cont(void *arg, enum qmp_result result, json_t *value)
@@ -160,14 +145,9 @@ static void on_cont(void *arg, enum qmp_result result, json_t *value)
 		log_notice("powerdown: cont: %s", qmp_why(result, value));
 }
 
-static bool stands_still(const struct guest *g)
-{
-	return g->state && g->state->needs == NEEDS_CONT;
-}
-
 static void resume(struct guest *g)
 {
-	log_notice("powerdown: run state %s: cont", g->state->name);
+	log_notice("powerdown: run state %s: cont", g->run_state);
 	g->last_cont = now(g);
 	qmp_await(g->qmp, "cont", NULL, COMMAND_MS, on_cont, g);
 }
@@ -197,11 +177,11 @@ static void wait_for_ears(struct guest *g)
 	look_later(g, LOOK_MS);
 }
 
-static void press_if_due(struct guest *g, bool heard)
+static void press_if_due(struct guest *g)
 {
-	int64_t due = g->last_press + g->press_interval;
+	int64_t due = timespan_add(g->last_press, press_interval(g));
 
-	if (g->presses > 0 && g->press_interval == 0)
+	if (g->presses > 0 && press_interval(g) == 0)
 		return;
 	if (g->presses > 0 && now(g) < due) {
 		look_later(g, due - now(g));
@@ -209,7 +189,7 @@ static void press_if_due(struct guest *g, bool heard)
 	}
 	if (stands_still(g))
 		resume(g);
-	press(g, heard);
+	press(g);
 }
 
 /* ---- the look: run state, then the register ---- */
@@ -224,19 +204,38 @@ static void prove(struct guest *g, bool heard)
 	g->unproven = false;
 }
 
+static void tell_ready(struct guest *g)
+{
+	const char *how = probe_words(&g->probe, g->hears)->ready;
+
+	if (!g->awaiting || !how)
+		return;
+	g->awaiting = false;
+	g->callbacks->listens(g->arg, how);
+}
+
+/* Of a guest that was not looked at since its start, and has had its time to boot, since then. */
+static int64_t since(const struct guest *g)
+{
+	bool booted = now(g) >= timespan_add(g->restarted, g->boot_timeout);
+
+	return booted && g->hears == HEARS_NOT_KNOWN ? g->restarted : now(g);
+}
+
 static void looked(struct guest *g, enum hears hears)
 {
+	if (hears != g->hears)
+		g->hears_since = since(g);
 	g->looking = false;
 	g->hears = hears;
-	prove(g, hears != DEAF);
-	if (g->awaiting && (hears == LISTENS || hears == UNREADABLE)) {
-		g->awaiting = false;
-		g->callbacks->listens(g->arg, hears == LISTENS);
-	}
-	if (g->pressing && hears == DEAF)
+	prove(g, hears != HEARS_NOTHING);
+	tell_ready(g);
+	if (g->pressing && probe_has_no_button(&g->probe))
+		nobody(g, "this machine has no power button");
+	else if (g->pressing && hears == HEARS_NOTHING)
 		wait_for_ears(g);
 	else if (g->pressing)
-		press_if_due(g, hears == LISTENS);
+		press_if_due(g);
 	else
 		look_later(g, LOOK_MS);
 }
@@ -251,71 +250,57 @@ static bool look_failed(struct guest *g, enum qmp_result result)
 	return result == QMP_TIMEOUT || result == QMP_LOST;
 }
 
-/* HMP's answer to i /h: "portw[0x0602] = 0x0120". -1: it is none. */
-static long register_value(json_t *value)
-{
-	const char *text = json_string_value(value);
-	const char *equals = text ? strchr(text, '=') : NULL;
-	char *end;
-	long number;
-
-	if (!equals)
-		return -1;
-	number = strtol(equals + 1, &end, 16);
-	return end == equals + 1 ? -1 : number;
-}
-
-static json_t *read_register(json_int_t address)
-{
-	char line[32];
-
-	snprintf(line, sizeof(line), "i /h 0x%llx", (unsigned long long)address);
-	return json_pack("{s:s}", "command-line", line);
-}
-
 static void on_enable(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
-	long enable = register_value(value);
+	long enable = probe_number(json_string_value(value));
 
 	if (look_failed(g, result))
 		return;
 	/* All ones: nothing is mapped there, as for a moment at a reset or a wake-up. */
 	g->unmapped = enable == UNMAPPED ? g->unmapped + 1 : 0;
 	if (result == QMP_ERROR || enable < 0 || g->unmapped >= UNMAPPED_LOOKS)
-		looked(g, UNREADABLE);
+		looked(g, HEARS_NOT_KNOWN);
+	else if (enable != UNMAPPED && (enable & PWRBTN))
+		looked(g, HEARS_PRESSES);
 	else
-		looked(g, enable != UNMAPPED && (enable & PWRBTN) ? LISTENS : DEAF);
+		looked(g, HEARS_NOTHING);
+}
+
+/* Whether the run state has settled it: the look has ended with its last answer. */
+static bool was_settled(struct guest *g)
+{
+	if (!g->settled)
+		return false;
+	g->looking = false;
+	if (!evtimer_pending(g->look_timer, NULL))
+		look(g);
+	return true;
+}
+
+static void on_read(void *arg, enum qmp_result result, json_t *value)
+{
+	struct guest *g = arg;
+
+	if (look_failed(g, result) || was_settled(g))
+		return;
+	looked(g, probe_read(&g->probe, json_string_value(value)));
 }
 
 static void on_base(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
 
-	if (look_failed(g, result))
+	if (look_failed(g, result) || was_settled(g))
 		return;
-	if (g->settled) {
-		g->looking = false;
-		if (!evtimer_pending(g->look_timer, NULL))
-			look(g);
-		return;
-	}
 	g->pm_base = json_integer_value(value);
 	if (result == QMP_ERROR)
-		looked(g, UNREADABLE);
+		looked(g, HEARS_NOT_KNOWN);
 	else if (g->pm_base == 0) /* firmware has not placed it; ports 0 and 2 are the DMA's */
-		looked(g, DEAF);
+		looked(g, HEARS_NOTHING);
 	else
-		qmp_await(g->qmp, "human-monitor-command", read_register(g->pm_base + PM1_EN),
+		qmp_await(g->qmp, "human-monitor-command", probe_hmp_port(g->pm_base + PM1_EN),
 			  COMMAND_MS, on_enable, g);
-}
-
-static const struct run_state *find_run_state(const char *name)
-{
-	for (size_t i = 0; name && i < sizeof(run_states) / sizeof(run_states[0]); i++)
-		if (strcmp(run_states[i].name, name) == 0)
-			return &run_states[i];
-	return &run_states[0];
 }
 
 static void on_wakeup(void *arg, enum qmp_result result, json_t *value)
@@ -331,14 +316,14 @@ static bool settle_run_state(struct guest *g)
 {
 	if (!g->pressing)
 		return false;
-	switch (g->state->needs) {
+	switch (runstate_needs(g->run_state)) {
 	case NEEDS_NOTHING:
 	case NEEDS_CONT:
 		return false;
 	case NEEDS_NOBODY:
 		g->settled = true;
-		g->looking = g->pm_path != NULL;
-		nobody(g, g->state->why);
+		g->looking = probe_is_readable(&g->probe);
+		nobody(g, runstate_nobody(g->run_state));
 		return true;
 	case NEEDS_WAKEUP:
 		log_notice("powerdown: run state suspended: system_wakeup");
@@ -346,7 +331,7 @@ static bool settle_run_state(struct guest *g)
 		/* fall through */
 	case NEEDS_TIME:
 		g->settled = true;
-		g->looking = g->pm_path != NULL;
+		g->looking = probe_is_readable(&g->probe);
 		wait_for_ears(g);
 		return true;
 	}
@@ -356,16 +341,18 @@ static bool settle_run_state(struct guest *g)
 static void on_status(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
+	const char *state;
 
 	if (look_failed(g, result))
 		return;
-	g->state = find_run_state(json_string_value(json_object_get(value, "status")));
-	if (g->state->needs != NEEDS_NOTHING)
+	state = json_string_value(json_object_get(value, "status"));
+	snprintf(g->run_state, sizeof(g->run_state), "%s", state ? state : "");
+	if (runstate_needs(g->run_state) != NEEDS_NOTHING)
 		prove(g, false);
 	if (settle_run_state(g))
 		return;
-	if (!g->pm_path)
-		looked(g, UNREADABLE);
+	if (!probe_is_readable(&g->probe))
+		looked(g, HEARS_NOT_KNOWN);
 }
 
 static void look(struct guest *g)
@@ -378,10 +365,12 @@ static void look(struct guest *g)
 	g->settled = false;
 	evtimer_del(g->look_timer);
 	qmp_await(g->qmp, "query-status", NULL, COMMAND_MS, on_status, g);
-	if (g->pm_path)
-		qmp_await(g->qmp, "qom-get",
-			  json_pack("{s:s, s:s}", "path", g->pm_path, "property", "pm_io_base"),
-			  COMMAND_MS, on_base, g);
+	if (probe_is_pm1(&g->probe))
+		qmp_await(g->qmp, "qom-get", probe_of_owner(&g->probe, "pm_io_base"), COMMAND_MS,
+			  on_base, g);
+	else if (probe_line(&g->probe))
+		qmp_await(g->qmp, "human-monitor-command", probe_hmp(probe_line(&g->probe)),
+			  COMMAND_MS, on_read, g);
 }
 
 static void on_look_timer(evutil_socket_t fd, short what, void *arg)
@@ -394,7 +383,7 @@ static void on_look_timer(evutil_socket_t fd, short what, void *arg)
 static void on_sts(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
-	long sts = register_value(value);
+	long sts = probe_number(json_string_value(value));
 
 	if (g->pressing && result == QMP_TIMEOUT)
 		timespan_arm(g->sts_timer, STS_CHECK_MS);
@@ -414,7 +403,7 @@ static void on_sts_timer(evutil_socket_t fd, short what, void *arg)
 	if (g->pressing && g->pm_base == 0)
 		timespan_arm(g->sts_timer, STS_CHECK_MS);
 	else if (g->pressing)
-		qmp_command(g->qmp, "human-monitor-command", read_register(g->pm_base), COMMAND_MS,
+		qmp_command(g->qmp, "human-monitor-command", probe_hmp_port(g->pm_base), COMMAND_MS,
 			    on_sts, g);
 }
 
@@ -429,21 +418,23 @@ static void on_stuck_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the layout ---- */
 
-/*
- * info mtree -o has for each machine with ACPI PM registers a line such as
- *   0000000000000600-0000000000000603 (prio 0, i/o): acpi-evt owner:{dev path=/machine/...[2]}
- */
-static char *find_pm_path(const char *mtree)
+static void layout_is_known(struct guest *g)
 {
-	static const char before[] = " path=";
-	const char *region = mtree ? strstr(mtree, ": acpi-evt") : NULL;
-	size_t line = region ? strcspn(region, "\n") : 0;
-	const char *path = region ? strstr(region, before) : NULL;
+	g->layout_known = true;
+	log_debug("whether the guest listens: %s", probe_name(&g->probe));
+	look(g);
+}
 
-	if (!path || path > region + line)
-		return NULL;
-	path += strlen(before);
-	return xasprintf("%.*s", (int)strcspn(path, "}\r\n"), path);
+static void on_type(void *arg, enum qmp_result result, json_t *value)
+{
+	struct guest *g = arg;
+	const char *type = json_string_value(value);
+
+	if (look_failed(g, result))
+		return;
+	if (!type || strcmp(type, probe_type(&g->probe)) != 0)
+		probe_clear(&g->probe);
+	layout_is_known(g);
 }
 
 static void on_mtree(void *arg, enum qmp_result result, json_t *value)
@@ -452,17 +443,30 @@ static void on_mtree(void *arg, enum qmp_result result, json_t *value)
 
 	if (look_failed(g, result))
 		return;
-	free(g->pm_path);
-	g->pm_path = result == QMP_OK ? find_pm_path(json_string_value(value)) : NULL;
-	g->layout_known = true;
-	log_debug("PM1 registers: %s", g->pm_path ? g->pm_path : "none that can be read");
-	look(g);
+	probe_find(&g->probe, g->target, json_string_value(value));
+	if (probe_type(&g->probe))
+		qmp_await(g->qmp, "qom-get", probe_of_owner(&g->probe, "type"), COMMAND_MS, on_type,
+			  g);
+	else
+		layout_is_known(g);
+}
+
+static void on_target(void *arg, enum qmp_result result, json_t *value)
+{
+	struct guest *g = arg;
+	const char *target = json_string_value(json_object_get(value, "arch"));
+
+	if (look_failed(g, result))
+		return;
+	free(g->target);
+	g->target = target ? xstrdup(target) : NULL;
 }
 
 static void find_layout(struct guest *g)
 {
-	qmp_await(g->qmp, "human-monitor-command",
-		  json_pack("{s:s}", "command-line", "info mtree -o"), COMMAND_MS, on_mtree, g);
+	qmp_await(g->qmp, "query-target", NULL, COMMAND_MS, on_target, g);
+	qmp_await(g->qmp, "human-monitor-command", probe_hmp("info mtree -o"), COMMAND_MS, on_mtree,
+		  g);
 }
 
 /* ---- what others call ---- */
@@ -491,7 +495,8 @@ void guest_free(struct guest *g)
 	event_free(g->look_timer);
 	event_free(g->sts_timer);
 	event_free(g->stuck_timer);
-	free(g->pm_path);
+	probe_clear(&g->probe);
+	free(g->target);
 	free(g);
 }
 
@@ -508,7 +513,12 @@ void guest_restarted(struct guest *g)
 {
 	g->restarted = now(g);
 	g->unmapped = 0;
-	g->hears = NOT_KNOWN;
+	g->hears = HEARS_NOT_KNOWN;
+}
+
+const char *guest_hearing(const struct guest *g)
+{
+	return probe_words(&g->probe, g->hears)->status;
 }
 
 void guest_look(struct guest *g)
@@ -534,12 +544,12 @@ static void begin_pressing(struct guest *g, unsigned presses)
  */
 bool guest_press(struct guest *g, bool running)
 {
-	bool listens = running && g->layout_known && g->hears == LISTENS;
+	bool listens = running && g->layout_known && g->hears == HEARS_PRESSES;
 
 	begin_pressing(g, 0);
 	g->unproven = listens;
 	if (listens)
-		press(g, true);
+		press(g);
 	look(g);
 	return listens;
 }
@@ -576,12 +586,4 @@ void guest_await_no_longer(struct guest *g)
 	g->awaiting = false;
 	if (!g->pressing)
 		evtimer_del(g->look_timer);
-}
-
-enum guest_need guest_need(const char *run_state, const char **why)
-{
-	const struct run_state *state = find_run_state(run_state);
-
-	*why = state->why;
-	return state->needs;
 }

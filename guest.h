@@ -5,6 +5,7 @@
  * enable register (ACPI 6.5, 4.8.3.1.2); firmware, boot loaders and guests without ACPI have not. A
  * press that nobody listens to is lost. The register is read through HMP's "i", at the address that
  * the property pm_io_base of the owner of the memory region "acpi-evt" tells (hw/acpi/core.c).
+ * probe.h has the other machines. Nothing but HMP shows registers: without it nothing is known.
  */
 #ifndef GUEST_H
 #define GUEST_H
@@ -22,8 +23,8 @@ struct guest_callbacks {
 	int64_t (*now)(void *arg);
 	/* The power button is to be pressed now. */
 	void (*pressing)(void *arg);
-	/* The power button was pressed. heard: the guest listened; else that cannot be known. */
-	void (*pressed)(void *arg, unsigned presses, bool heard);
+	/* The power button was pressed. doubt: "", or what is not known, for the end of a line. */
+	void (*pressed)(void *arg, unsigned presses, const char *doubt);
 	/* QEMU has answered so many presses; the rest it may not have read. */
 	void (*taken)(void *arg, unsigned presses);
 	/* Pressing waits until the guest listens; what was pressed before was not heard. Told once
@@ -33,8 +34,8 @@ struct guest_callbacks {
 	void (*stuck)(void *arg);
 	/* Nobody will answer a press: pressing has ended. */
 	void (*nobody)(void *arg, const char *why);
-	/* The guest listens, as guest_await() asked; known is false where that cannot be told. */
-	void (*listens)(void *arg, bool known);
+	/* The guest is ready, as guest_await() asked; how says what is known of that. */
+	void (*listens)(void *arg, const char *how);
 };
 
 /* press_interval: ms between presses, 0: press once. boot_timeout: how long a guest may be deaf
@@ -75,19 +76,7 @@ void guest_release(struct guest *guest);
 void guest_await(struct guest *guest);
 void guest_await_no_longer(struct guest *guest);
 
-/* "listens", "does not listen", "not known": as last seen. */
+/* "listens", "does not listen", "not known" and the like: as last seen. */
 const char *guest_hearing(const struct guest *guest);
-
-/* What a guest needs before anything can be asked of it. */
-enum guest_need {
-	NEEDS_NOTHING,
-	NEEDS_CONT,
-	NEEDS_WAKEUP, /* and then some time */
-	NEEDS_TIME,   /* until the next run state */
-	NEEDS_NOBODY, /* nobody will answer, whatever is done */
-};
-
-/* That of a guest in a run state of query-status; for NEEDS_NOBODY *why tells why. */
-enum guest_need guest_need(const char *run_state, const char **why);
 
 #endif

@@ -51,10 +51,11 @@ static json_t *words_to_json(const char *words)
 
 static json_t *outcome_to_json(const struct outcome *o)
 {
-	return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o}", "answered", o->answered,
-			 "running", o->running, "ran", o->ran, "panicked", o->panicked, "migrated",
-			 o->migrated, "killed", o->killed, "stopping", o->stopping, "early",
-			 o->early, "reason", words_to_json(o->reason));
+	return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o, s:o}", "answered",
+			 o->answered, "running", o->running, "ran", o->ran, "panicked", o->panicked,
+			 "migrated", o->migrated, "killed", o->killed, "stopping", o->stopping,
+			 "early", o->early, "reason", words_to_json(o->reason), "failure",
+			 words_to_json(o->failure));
 }
 
 static bool flag(json_t *object, const char *key)
@@ -81,6 +82,7 @@ static struct outcome outcome_from_json(json_t *object)
 			    .early = flag(object, "early")};
 
 	copy(o.reason, sizeof(o.reason), json_object_get(object, "reason"));
+	copy(o.failure, sizeof(o.failure), json_object_get(object, "failure"));
 	return o;
 }
 
@@ -198,12 +200,12 @@ void handover_write(json_t *state, const struct handover *h, const struct climbe
 
 	boot_id(boot);
 	more = xcheck(json_pack(
-		"{s:s, s:b, s:I, s:o, s:{s:s, s:s}, s:b, s:b, s:b, s:I, s:b, s:o, s:o, s:o}",
+		"{s:s, s:b, s:I, s:o, s:o, s:{s:s, s:s}, s:b, s:b, s:b, s:I, s:b, s:o, s:o, s:o}",
 		"boot", boot, "ready", h->ready, "memory", (json_int_t)h->memory, "run-state",
-		words_to_json(h->run_state), "set-action", "reboot", h->actions.reboot, "shutdown",
-		h->actions.shutdown, "rebooting", h->rebooting, "going-round", h->owes_cont,
-		"ending", h->ending, "presses", (json_int_t)h->presses, "agent-asked",
-		h->agent_asked, "outcome", outcome_to_json(&h->outcome), "ladder",
+		words_to_json(h->run_state), "why", words_to_json(h->why), "set-action", "reboot",
+		h->actions.reboot, "shutdown", h->actions.shutdown, "rebooting", h->rebooting,
+		"going-round", h->owes_cont, "ending", h->ending, "presses", (json_int_t)h->presses,
+		"agent-asked", h->agent_asked, "outcome", outcome_to_json(&h->outcome), "ladder",
 		ending_to_json(c), "others", others_to_json(c)));
 
 	json_object_update(state, more);
@@ -251,6 +253,7 @@ bool handover_read(json_t *state, const char *name, pid_t pid, struct handover *
 				.outcome = outcome_from_json(outcome)};
 
 	copy(read.run_state, sizeof(read.run_state), json_object_get(state, "run-state"));
+	copy(read.why, sizeof(read.why), json_object_get(state, "why"));
 	if (!is_of(state, name, pid) || !json_is_object(outcome) ||
 	    !read_action(json_object_get(actions, "reboot"), "reset", "shutdown",
 			 &read.actions.reboot) ||

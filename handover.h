@@ -17,6 +17,7 @@ struct handover {
 	bool ready;	/* it was reported */
 	int64_t memory; /* MiB, as it was started with; 0: not known */
 	char run_state[32];
+	char why[RUNSTATE_WHY];	     /* it is that, as QEMU has told */
 	struct qemu_actions actions; /* what is set in QEMU */
 	bool rebooting;		     /* a guest that goes down is started again */
 	bool owes_cont;		     /* to a guest that is reset, until it runs */

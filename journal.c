@@ -9,9 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "atwork.h"
 #include "log.h"
 #include "made.h"
 #include "paths.h"
+#include "safefile.h"
 #include "step.h"
 #include "vmfile.h"
 #include "vmstate.h"
@@ -24,6 +26,7 @@
 struct journal {
 	const char *file; /* its name in the state directory */
 	json_t *json;	  /* NULL: it says nothing */
+	bool later;	  /* what somebody else, or we at another time, have left */
 	struct stat st;
 };
 
@@ -276,13 +279,15 @@ static bool carry_out(struct store *store, const struct journal *j, const char *
 	json_t *left = steps_do(store, json_object_get(j->json, key));
 	bool done = json_array_size(left) == 0;
 
-	if (done && strcmp(j->file, JOURNAL) != 0)
+	if (done && j->later && strcmp(j->file, JOURNAL) != 0 &&
+	    !json_object_get(j->json, ATWORK_WORKER)) /* told before: it could not be finished */
 		log_notice("%s: its last change is finished now", name_of(j));
 	if (!done) {
 		log_warnx("%s: its last change is not finished; the next one, and \"vmconf "
 			  "check\", try again",
 			  name_of(j));
 		json_object_set(j->json, key, left);
+		json_object_del(j->json, ATWORK_WORKER);
 		store_write_json(store->state_fd, j->file, j->json, true);
 	}
 	json_decref(left);
@@ -320,6 +325,7 @@ static bool finish(struct store *store, const char *file, bool later)
 		return false;
 	if (!j.json)
 		return true;
+	j.later = later;
 	decision = decide(store, &j);
 	key = decision == COMMITTED ? "forward" : "back";
 	if (decision == NOT_KNOWN)
@@ -333,9 +339,22 @@ static bool finish(struct store *store, const char *file, bool later)
 	return done;
 }
 
+static void forget_aside(struct store *store)
+{
+	if (store->aside >= 0)
+		close(store->aside);
+	free(store->aside_file);
+	store->aside = -1;
+	store->aside_file = NULL;
+}
+
 bool journal_end(struct store *store)
 {
-	return finish(store, JOURNAL, false);
+	bool done = store->state_lock >= 0 &&
+		    finish(store, store->aside_file ? store->aside_file : JOURNAL, false);
+
+	forget_aside(store);
+	return done;
 }
 
 /* ---- writing one ---- */
@@ -394,6 +413,36 @@ void journal_sync(const struct store *store)
 	}
 }
 
+/* ---- at work without the store's lock ---- */
+
+/* Signed, locked and on the disk before it has the name under which others look for it. */
+bool journal_put_aside(struct store *store, const char *name, const char *source)
+{
+	json_t *json = store_read_json(store->state_fd, JOURNAL);
+	char *file = xasprintf(UNFINISHED, name);
+	int fd = -1;
+
+	if (json) {
+		atwork_sign(json);
+		json_object_set_new(json, "source", xcheck(json_string(source)));
+		if (store_write_json(store->state_fd, JOURNAL, json, true))
+			fd = safefile_open(store->state_fd, JOURNAL, O_RDWR);
+	}
+	if (fd >= 0 && atwork_take(fd) &&
+	    renameat(store->state_fd, JOURNAL, store->state_fd, file) == 0) {
+		fsync(store->state_fd);
+		store->aside = fd;
+		store->aside_file = file;
+	} else {
+		log_warn("cannot put %s/" JOURNAL " aside", store->state);
+		if (fd >= 0)
+			close(fd);
+		free(file);
+	}
+	json_decref(json);
+	return store->aside >= 0;
+}
+
 /* ---- those of others ---- */
 
 /* ".journal.NAME.json" */
@@ -432,22 +481,37 @@ static bool recover_last(struct store *store)
 	       (fstatat(store->state_fd, JOURNAL, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT);
 }
 
+static void forget_others(struct store *store)
+{
+	json_decref(store->unfinished);
+	json_decref(store->at_work);
+	store->unfinished = xcheck(json_array());
+	store->at_work = xcheck(json_object());
+}
+
 bool journal_recover(struct store *store)
 {
 	json_t *files = find_unfinished(store), *file;
 	bool good;
 	size_t i;
 
-	json_array_foreach(files, i, file) finish(store, json_string_value(file), true);
+	forget_others(store);
+	json_array_foreach(files, i, file)
+	{
+		if (!atwork_add(store, json_string_value(file)))
+			finish(store, json_string_value(file), true);
+	}
 	json_decref(files);
 	good = recover_last(store);
-	json_decref(store->unfinished);
-	store->unfinished = xcheck(json_array());
 	files = find_unfinished(store);
 	json_array_foreach(files, i, file)
 	{
-		json_t *json = store_read_json(store->state_fd, json_string_value(file));
+		const char *name = json_string_value(file);
+		json_t *json;
 
+		if (json_object_get(store->at_work, name))
+			continue;
+		json = store_read_json(store->state_fd, name);
 		json_array_append_new(store->unfinished, json ? json : xcheck(json_object()));
 	}
 	json_decref(files);
@@ -456,9 +520,18 @@ bool journal_recover(struct store *store)
 
 bool journal_is_free(const struct store *store, const char *name)
 {
+	const char *file;
 	json_t *json;
 	size_t i;
 
+	json_object_foreach(store->at_work, file, json)
+	{
+		if (!concerns(json, name) && !atwork_reads(json, name))
+			continue;
+		log_error("%s is being %s by another vmconf: try again when that is done", name,
+			  atwork_reads(json, name) ? "copied" : "made");
+		return false;
+	}
 	json_array_foreach(store->unfinished, i, json)
 	{
 		if (!concerns(json, name))
@@ -471,12 +544,16 @@ bool journal_is_free(const struct store *store, const char *name)
 	return true;
 }
 
-bool journal_waits(const struct store *store, const char *name)
+const char *journal_waits(const struct store *store, const char *name)
 {
 	char *file = xasprintf(UNFINISHED, name);
+	const char *words = NULL;
 	struct stat st;
-	bool waits = fstatat(store->state_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0;
 
+	if (atwork_look(store->state_fd, file))
+		words = "another vmconf is making it: try again when that is done";
+	else if (fstatat(store->state_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		words = "its last change is not finished; \"vmconf check\" tries again";
 	free(file);
-	return waits;
+	return words;
 }

@@ -33,7 +33,19 @@ bool journal_begin_delete(struct store *store, const char *name, json_t *forward
 
 void journal_sync(const struct store *store);
 
-/* Does what the journal says. False: a step failed, and a line says which; it is not forgotten. */
+/*
+ * For a change that takes long: the journal gets a lock and a name of its own and is synced, so
+ * that the store's lock may be given up (store_let_others()) until journal_end(). Others are
+ * refused the change's VMs meanwhile, and source (a VM that it reads), with words. It is the lock
+ * that tells that somebody is at work: a child has it too (store_keep_lock()). False: a line says
+ * why, and nothing has changed.
+ */
+bool journal_put_aside(struct store *store, const char *name, const char *source);
+
+/*
+ * Does what the journal says, also one that was put aside. Without the store's lock that one is
+ * left to whoever takes it next. False: a step failed, and a line says which; it is not forgotten.
+ */
 bool journal_end(struct store *store);
 
 /*
@@ -42,10 +54,10 @@ bool journal_end(struct store *store);
  */
 bool journal_recover(struct store *store);
 
-/* Whether no earlier change of that VM waits to be finished; else a line says so. */
+/* Whether no earlier change of that VM waits to be finished, or is being made; else a line. */
 bool journal_is_free(const struct store *store, const char *name);
 
-/* Whether one does, without the lock and without a word. */
-bool journal_waits(const struct store *store, const char *name);
+/* The same without the lock: what there is to say, or NULL. */
+const char *journal_waits(const struct store *store, const char *name);
 
 #endif

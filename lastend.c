@@ -2,17 +2,22 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "outcome.h"
+#include "paths.h"
 #include "safefile.h"
+#include "vm.h"
+#include "vmlock.h"
 #include "xalloc.h"
 
-/* Of the statuses that come without an outcome: there was no VM. */
+/* Of the statuses that come without an outcome, where nothing more is known: there was no VM. */
 static const struct {
 	int status;
 	const char *words;
@@ -26,6 +31,10 @@ static const struct {
 
 static const char *words_of(int status)
 {
+	const char *said = status != 0 ? log_last_failure() : NULL;
+
+	if (said)
+		return said;
 	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++)
 		if (starts[i].status == status)
 			return starts[i].words;
@@ -55,8 +64,42 @@ void lastend_write(int home, int status, const char *words, int64_t flush)
 	if (flush >= 0)
 		json_object_set_new(end, "flush-ms", json_integer(flush));
 	text = xcheck(json_dumps(end, JSON_INDENT(2)));
-	if (!safefile_replace(home, LAST_END, text))
+	if (!safefile_replace(home, LAST_END, LAST_END_NEW, text))
 		log_warn("cannot write " LAST_END " in the state directory");
 	json_decref(end);
 	free(text);
+}
+
+static bool is_ours_alone(const char *path)
+{
+	struct stat st;
+	char *writers = stat(path, &st) == 0 ? safefile_writers(&st) : xstrdup("nobody knows");
+
+	free(writers);
+	return !writers;
+}
+
+/* The VM's state directory, if nobody else may write there; else -1. */
+static int open_home(const char *name, bool make)
+{
+	char *path = vm_home(name), *base = paths_state_dir();
+	int fd = -1;
+
+	if (make && base && path && paths_make(base))
+		mkdir(path, 0700);
+	if (base && path && is_ours_alone(base) && is_ours_alone(path))
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(base);
+	free(path);
+	return fd;
+}
+
+void lastend_write_failed(const char *name, int status, bool make)
+{
+	int home = status != EX_TEMPFAIL ? open_home(name, make) : -1;
+
+	if (home >= 0 && vmlock_is_free(home))
+		lastend_write(home, status, "", -1);
+	if (home >= 0)
+		close(home);
 }

@@ -1,568 +1,23 @@
 /* vmconf start, vmconf stop, vmconf restart. */
 #include "lifecycle.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/param.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "adapter.h"
 #include "log.h"
-#include "moved.h"
-#include "printable.h"
 #include "options.h"
 #include "outcome.h"
-#include "reach.h"
-#include "timespan.h"
-#include "users.h"
 #include "vmconf.h"
-#include "vmstate.h"
+#include "vmjob.h"
 #include "xalloc.h"
-
-#define LOOK_MS	     10
-#define PROGRESS_MS  100
-#define AGAIN_MS     2000   /* between two questions to an adapter */
-#define TRACELESS_MS 10000  /* for a supervisor to show up, once the adapter is done */
-#define READY_MS     180000 /* for a VM to be ready, unless --within says otherwise */
-#define ADOPTIONS    3	    /* of one VM, whose supervisors die */
-#define ADAPTER_MS   15000  /* for an adapter to end, once its VM is as it should be */
-#define LATE_MS	     15000  /* beyond a deadline, for a kernel that holds QEMU */
-
-enum phase { PHASE_WAITING, PHASE_ASKED, PHASE_OVER };
-
-/* What happens to one VM. */
-struct job {
-	const char *name;
-	enum phase phase;
-	json_int_t order;
-	pid_t adapter; /* 0: none, or it has ended */
-	int adapter_status;
-	bool adopting;	    /* it is unmanaged, and a supervisor was asked for */
-	unsigned adoptions; /* so often */
-	bool was_down;	    /* before anything was asked */
-	bool waits_told;
-	bool quiet; /* nobody has named it */
-	struct vm_status before, now;
-	int64_t asked, asked_again; /* monotonic ms */
-	int64_t adapter_ended;
-	int status; /* of the exit */
-};
-
-struct verb;
-
-struct lifecycle {
-	struct store *store;
-	const struct verb *verb;
-	struct job *jobs;
-	size_t count;
-	size_t parallel; /* 0: all of one order at once */
-	long from_order; /* of --all, those of this order and higher ones */
-	int64_t within;	 /* ms; -1: none was given */
-	int64_t deadline;
-	int64_t turn; /* when the next order begins, even if this one is not down */
-	bool kill, discard, descending, progress;
-	struct users users; /* of all files, once a VM is to be started */
-	bool users_known;
-	int64_t shown;
-};
-
-/* begin asks for it, look sees how far it is; each may say that the job is over. */
-struct verb {
-	const char *doing, *done;
-	void (*begin)(struct lifecycle *l, struct job *job);
-	void (*look)(struct lifecycle *l, struct job *job);
-};
-
-static const struct verb stop_verb;
-
-/* ---- what the init system does by itself ---- */
-
-/* The init system may be about to start it again (qemu-supervise(7)). */
-static bool may_come_back(const struct vm_status *now)
-{
-	static const int stays[] = {0,
-				    EX_USAGE,
-				    EX_TEMPFAIL,
-				    EX_CONFIG,
-				    EXIT_NOT_SHUT_DOWN,
-				    EXIT_KILLED,
-				    EXIT_RESET_WHILE_STOPPING,
-				    EXIT_CANNOT_EXECUTE,
-				    EXIT_NO_PROGRAM};
-
-	for (size_t i = 0; i < sizeof(stays) / sizeof(stays[0]); i++)
-		if (now->end.status == stays[i])
-			return now->unseen;
-	return true;
-}
-
-bool comes_back(const struct store *store, const char *name, const struct vm_status *now)
-{
-	return !vm_state_is_up(now->state) && now->state != VM_UNKNOWN && may_come_back(now) &&
-	       adapter_run(store, "comes-back", name, NULL) == 0;
-}
-
-/* ---- telling ---- */
-
-/* How many of the jobs before end are in that phase. */
-static size_t count_phase(const struct lifecycle *l, size_t end, enum phase phase)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < end; i++)
-		count += l->jobs[i].phase == phase;
-	return count;
-}
-
-static struct timespan_text took(int64_t since)
-{
-	int64_t ms = monotonic_ms() - since;
-	struct timespan_text text = timespan_about(ms / 1000 * 1000);
-
-	if (ms < 60000)
-		snprintf(text.s, sizeof(text.s), "%.1fs", (double)ms / 1000);
-	return text;
-}
-
-static void clear_progress(struct lifecycle *l)
-{
-	if (l->progress && l->shown)
-		fputs("\r\033[K", stderr);
-	l->shown = 0;
-}
-
-static void show_progress(struct lifecycle *l)
-{
-	struct winsize size = {.ws_col = 80};
-	size_t used;
-	char line[512];
-
-	if (!l->progress || monotonic_ms() - l->shown < PROGRESS_MS)
-		return;
-	ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
-	snprintf(line, sizeof(line), "%s: %zu of %zu", l->verb->doing,
-		 count_phase(l, l->count, PHASE_OVER), l->count);
-	for (size_t i = 0; i < l->count; i++) {
-		const struct job *job = &l->jobs[i];
-
-		used = strlen(line);
-		if (job->phase == PHASE_ASKED)
-			snprintf(line + used, sizeof(line) - used, ", %s (%s%s%s %llds)", job->name,
-				 vm_state_word(job->now.state), job->now.doing[0] ? ": " : "",
-				 job->now.doing, (long long)(monotonic_ms() - job->asked) / 1000);
-	}
-	if (size.ws_col > 1)
-		line[MIN(sizeof(line), size.ws_col) - 1] = '\0';
-	fprintf(stderr, "\r\033[K%s", line);
-	l->shown = monotonic_ms();
-}
-
-static void over(struct lifecycle *l, struct job *job, int status)
-{
-	clear_progress(l);
-	job->phase = PHASE_OVER;
-	job->status = status;
-}
-
-static void tell_unmanaged(const struct job *job)
-{
-	log_error("%s runs without a supervisor (QEMU's pid is %d), and none has taken it over; "
-		  "\"vmconf log %s\" may tell why, \"vmconf stop --kill %s\" kills it",
-		  job->name, job->now.pid, job->name, job->name);
-}
-
-/* ---- asking ---- */
-
-/* One that hangs, and would be in the way of the next one. */
-static void end_adapter(struct job *job)
-{
-	if (job->adapter <= 0)
-		return;
-	kill(job->adapter, SIGKILL);
-	while (waitpid(job->adapter, NULL, 0) < 0 && errno == EINTR)
-		;
-	job->adapter = 0;
-}
-
-static bool ask_adapter(struct lifecycle *l, struct job *job, const char *verb)
-{
-	end_adapter(job);
-	job->phase = PHASE_ASKED;
-	job->asked = job->asked_again = monotonic_ms();
-	job->adapter_status = 0;
-	job->adapter = adapter_start(l->store, verb, job->name, NULL);
-	if (job->adapter < 0)
-		over(l, job, EX_OSERR);
-	return job->adapter > 0;
-}
-
-static void set_deadline(const struct lifecycle *l, const char *name, int seconds)
-{
-	siginfo_t info = {.si_signo = DEADLINE_SIGNAL, .si_code = SI_QUEUE};
-	pid_t pid;
-	int fd = reach_supervisor(l->store->state, l->store->runtime, name, &pid);
-
-	if (fd < 0)
-		return;
-	info.si_pid = getpid();
-	info.si_uid = getuid();
-	info.si_value.sival_int = seconds;
-	if (syscall(SYS_pidfd_send_signal, fd, DEADLINE_SIGNAL, &info, 0) < 0)
-		log_warn("%s: cannot set a deadline for its supervisor, pid %d", name, pid);
-	close(fd);
-}
-
-static int seconds_until(int64_t deadline)
-{
-	int64_t ms = deadline - monotonic_ms();
-
-	return ms > 0 ? (int)((ms + 999) / 1000) : 0;
-}
-
-static void kill_unmanaged(struct lifecycle *l, struct job *job)
-{
-	int fd = vm_status_pidfd(l->store, job->name, &job->now);
-
-	if (fd < 0 || syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0) {
-		log_warn("%s: cannot kill QEMU, pid %d", job->name, job->now.pid);
-		over(l, job, EXIT_FAILURE);
-	} else {
-		job->phase = PHASE_ASKED;
-		job->asked = monotonic_ms();
-	}
-	if (fd >= 0)
-		close(fd);
-}
-
-/* ---- taking over ---- */
-
-/*
- * A supervisor that starts and finds its QEMU takes it over. If that ends before, a VM that is to
- * be stopped would be started: the adapter none passes this on; the others can call a service off.
- */
-static void begin_adoption(struct lifecycle *l, struct job *job)
-{
-	job->adopting = true;
-	job->adoptions++;
-	if (l->verb == &stop_verb)
-		setenv(ONLY_ADOPT, "1", 1);
-	ask_adapter(l, job, "start");
-	unsetenv(ONLY_ADOPT);
-}
-
-/* It is unmanaged still. */
-static void look_adoption(struct lifecycle *l, struct job *job)
-{
-	if (job->adapter == 0 && job->adapter_status != 0) {
-		over(l, job, job->adapter_status);
-		log_error("%s runs without a supervisor, and the init adapter could not start one "
-			  "(status %d)",
-			  job->name, job->adapter_status);
-	} else if (job->adapter == 0 && monotonic_ms() > job->adapter_ended + TRACELESS_MS) {
-		over(l, job, EXIT_FAILURE);
-		tell_unmanaged(job);
-	}
-}
-
-/* ---- stop ---- */
-
-static void begin_stop(struct lifecycle *l, struct job *job)
-{
-	switch (job->now.state) {
-	case VM_STOPPED:
-	case VM_CRASHED: /* the init system may be about to start it again */
-		job->was_down = true;
-		ask_adapter(l, job, "stop");
-		break;
-	case VM_UNKNOWN:
-		over(l, job, EXIT_FAILURE);
-		tell_down(job->name, &job->now);
-		break;
-	case VM_UNMANAGED:
-		if (l->kill)
-			kill_unmanaged(l, job);
-		else
-			begin_adoption(l, job);
-		break;
-	case VM_STARTING:
-	case VM_RUNNING:
-	case VM_PAUSED:
-	case VM_STOPPING:
-		if (ask_adapter(l, job, "stop") && l->kill)
-			set_deadline(l, job->name, 0);
-		break;
-	case VM_STATE_COUNT:
-		break;
-	}
-}
-
-static bool was_cut_off(const struct vm_end *end)
-{
-	return end->known && end->status >= EXIT_NOT_SHUT_DOWN && end->status < EXIT_CANNOT_EXECUTE;
-}
-
-/* Its supervisor has left a new record since we began. */
-static bool has_ended(const struct job *job)
-{
-	const struct timespec *a = &job->before.end.written, *b = &job->now.end.written;
-
-	return job->now.end.known && (a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec);
-}
-
-/* Whoever asked for the stop is told here: no failure is left with the init system. */
-static void settle(const struct lifecycle *l, struct job *job)
-{
-	pid_t pid;
-
-	end_adapter(job);
-	pid = adapter_start(l->store, "stop", job->name, NULL);
-	job->adapter = MAX(pid, 0);
-	job->adapter_status = 0;
-}
-
-static void is_down(struct lifecycle *l, struct job *job)
-{
-	const struct vm_end *end = &job->now.end;
-	bool fresh = has_ended(job), unseen = job->now.unseen && !l->kill;
-	bool bad = fresh && was_cut_off(end) && !l->kill;
-	bool told = fresh && end->words[0];
-
-	if (fresh && was_cut_off(end))
-		settle(l, job);
-	over(l, job, unseen ? EXIT_DIED : bad ? end->status : 0);
-	if (unseen)
-		log_error("%s is down: %s", job->name, job->now.reason);
-	else if (bad)
-		log_error("%s is down, but was not shut down: %s", job->name, end->words);
-	else
-		say("%s: stopped%s%s (%s)", job->name, told ? ": " : "", told ? end->words : "",
-		    took(job->asked).s);
-}
-
-/* It has a supervisor by now, which does not know. */
-static void stop_again(struct lifecycle *l, struct job *job)
-{
-	int64_t asked = job->asked;
-
-	job->adopting = false;
-	if (l->deadline != FOREVER)
-		set_deadline(l, job->name, seconds_until(l->deadline));
-	ask_adapter(l, job, "stop");
-	job->asked = asked;
-}
-
-/*
- * A supervisor that was just coming when the adapter looked for it was not asked. One that is just
- * going has no state.json any more, and so tells no pid.
- */
-static void ask_again(struct lifecycle *l, struct job *job)
-{
-	if (job->adapter == 0 && job->now.pid > 0 && job->now.state != VM_STOPPING &&
-	    monotonic_ms() > job->asked_again + AGAIN_MS)
-		stop_again(l, job);
-}
-
-/* It has none, or has lost it while it was stopping: another one goes on with it. */
-static void stop_unmanaged(struct lifecycle *l, struct job *job)
-{
-	if (l->kill || job->adapter > 0)
-		return;
-	if (job->adopting) {
-		look_adoption(l, job);
-	} else if (job->adoptions < ADOPTIONS) {
-		begin_adoption(l, job);
-	} else {
-		over(l, job, EXIT_FAILURE);
-		tell_unmanaged(job);
-	}
-}
-
-static void was_down(struct lifecycle *l, struct job *job)
-{
-	over(l, job, job->adapter_status);
-	if (job->adapter_status)
-		log_error(
-			"%s is not running, and the init adapter could not keep it so (status %d)",
-			job->name, job->adapter_status);
-	else if (!job->quiet)
-		say("%s is not running", job->name);
-}
-
-/* The supervisor that was to take it over would start it anew: it is called off. */
-static void look_down(struct lifecycle *l, struct job *job)
-{
-	bool awaited = job->adapter > 0 && monotonic_ms() <= job->asked_again + ADAPTER_MS;
-
-	if (awaited && (job->was_down || job->adoptions > 0))
-		return;
-	if (job->was_down)
-		was_down(l, job);
-	else if (job->adopting)
-		stop_again(l, job);
-	else
-		is_down(l, job);
-}
-
-static void look_stop(struct lifecycle *l, struct job *job)
-{
-	job->was_down = job->was_down && !vm_state_is_up(job->now.state);
-	if (!vm_state_is_up(job->now.state)) {
-		look_down(l, job);
-	} else if (job->now.state == VM_UNMANAGED) {
-		stop_unmanaged(l, job);
-	} else if (job->adopting && job->adapter == 0 && job->now.supervisor > 0) {
-		stop_again(l, job);
-	} else if (job->adapter == 0 && job->adapter_status != 0) {
-		over(l, job, job->adapter_status);
-		log_error("%s: the init adapter could not stop it (status %d)", job->name,
-			  job->adapter_status);
-	} else if (l->deadline != FOREVER && monotonic_ms() > l->deadline + LATE_MS) {
-		over(l, job, EXIT_FAILURE);
-		log_error("%s is still %s, %s after its time was over", job->name,
-			  vm_state_word(job->now.state), timespan_format(LATE_MS).s);
-	} else {
-		ask_again(l, job);
-	}
-}
-
-static const struct verb stop_verb = {"stopping", "stopped", begin_stop, look_stop};
-
-/* ---- start ---- */
-
-static int64_t patience(const struct lifecycle *l)
-{
-	return l->within >= 0 ? l->within : READY_MS;
-}
-
-/* The guest goes back to what its definition names. */
-static void discard(const struct vm *vm)
-{
-	json_t *record = moved_read(vm->home), *nothing = xcheck(json_object());
-	struct moved_disk disk;
-	size_t next = 0;
-
-	while (moved_find(vm, record, &next, &disk))
-		log_notice("%s: what the guest wrote to %s is given up", vm->name, disk.file);
-	moved_write(vm->home, MOVED_BY_VMCONF, nothing);
-	json_decref(record);
-	json_decref(nothing);
-}
-
-static void start_anew(struct lifecycle *l, struct job *job)
-{
-	struct vm *vm = load_or_tell(job->name);
-
-	if (!l->users_known) {
-		l->users = users_read(l->store, NULL);
-		users_tell_doubts(&l->users);
-	}
-	l->users_known = true;
-	if (vm && l->discard)
-		discard(vm);
-	if (!vm || moved_refuses(vm))
-		over(l, job, EX_CONFIG);
-	else if (!users_let_start(&l->users, vm))
-		over(l, job, EXIT_FAILURE);
-	else
-		ask_adapter(l, job, "start");
-	vm_free(vm);
-}
-
-static void begin_start(struct lifecycle *l, struct job *job)
-{
-	switch (job->now.state) {
-	case VM_STOPPED:
-	case VM_CRASHED:
-		start_anew(l, job);
-		break;
-	case VM_STARTING:
-		job->phase = PHASE_ASKED;
-		job->asked = monotonic_ms();
-		break;
-	case VM_RUNNING:
-	case VM_PAUSED:
-		over(l, job, 0);
-		say("%s is %s already (pid %d)", job->name, vm_state_word(job->now.state),
-		    job->now.pid);
-		break;
-	case VM_STOPPING:
-		over(l, job, EXIT_FAILURE);
-		log_error("%s is stopping; start it when it is down, or use vmconf restart",
-			  job->name);
-		break;
-	case VM_UNMANAGED:
-		begin_adoption(l, job);
-		break;
-	case VM_UNKNOWN:
-		over(l, job, EXIT_FAILURE);
-		tell_down(job->name, &job->now);
-		break;
-	case VM_STATE_COUNT:
-		break;
-	}
-}
-
-/* It is down: it has failed, or was over before we saw it ready, or has not come yet. */
-static void look_absent(struct lifecycle *l, struct job *job)
-{
-	const struct vm_end *end = &job->now.end;
-
-	if (has_ended(job)) {
-		over(l, job, end->status ? end->status : EXIT_FAILURE);
-		log_error("%s did not start: %s (status %d); \"vmconf log %s\" has more", job->name,
-			  end->words, end->status, job->name);
-		if (comes_back(l->store, job->name, &job->now))
-			log_notice("%s: the init system tries again and again; \"vmconf stop %s\" "
-				   "ends that",
-				   job->name, job->name);
-	} else if (job->adapter == 0 && job->adapter_status != 0) {
-		over(l, job, job->adapter_status);
-		log_error("%s: the init adapter could not start it (status %d)", job->name,
-			  job->adapter_status);
-	} else if (job->adapter == 0 && monotonic_ms() > job->adapter_ended + TRACELESS_MS) {
-		over(l, job, EXIT_FAILURE);
-		log_error("%s did not start, and left no trace; \"vmconf log %s\" may have one",
-			  job->name, job->name);
-	}
-}
-
-/* One whose QEMU has never answered counts as started for the init system, not for us. */
-static bool is_ready(const struct vm_status *now)
-{
-	return now->ready && now->state != VM_STARTING && now->state != VM_STOPPING;
-}
-
-static void look_start(struct lifecycle *l, struct job *job)
-{
-	int64_t now = monotonic_ms(), within = patience(l);
-
-	if (!vm_state_is_up(job->now.state)) {
-		look_absent(l, job);
-	} else if (is_ready(&job->now)) {
-		over(l, job, 0);
-		say("%s: %s (pid %d, %s)", job->name, vm_state_word(job->now.state), job->now.pid,
-		    took(job->asked).s);
-	} else if (job->now.state == VM_UNMANAGED && job->adopting) {
-		look_adoption(l, job);
-	} else if (job->now.state == VM_UNMANAGED) {
-		over(l, job, EXIT_FAILURE);
-		tell_unmanaged(job);
-	} else if (within != FOREVER && now > job->asked + within) {
-		over(l, job, EXIT_FAILURE);
-		log_error("%s runs, but is not ready after %s; it goes on", job->name,
-			  timespan_about(within).s);
-	}
-}
-
-static const struct verb start_verb = {"starting", "started", begin_start, look_start};
 
 /* ---- all of them ---- */
 
@@ -585,9 +40,9 @@ static void wait_for_change(struct lifecycle *l, struct job *job)
 		log_notice("%s: another vmconf works on its files; waiting for it", job->name);
 	}
 	job->waits_told = true;
-	if (monotonic_ms() <= timespan_add(job->asked, patience(l)))
+	if (monotonic_ms() <= timespan_add(job->asked, jobs_patience(l)))
 		return;
-	over(l, job, EXIT_FAILURE);
+	job_over(l, job, EXIT_FAILURE);
 	log_error("%s was not started: another vmconf still works on its files", job->name);
 }
 
@@ -597,25 +52,35 @@ static void begin(struct lifecycle *l, struct job *job)
 	if (l->deadline == FOREVER)
 		vm_status_read(l->store, job->name, &job->before);
 	job->now = job->before;
-	job->adopting = job->was_down = false;
+	job->adopting = job->was_down = job->hung = job->killed = false;
 	job->adoptions = 0;
-	if (job->now.changing && l->verb == &start_verb)
+	if (job->now.changing && !l->verb->stops)
 		wait_for_change(l, job);
 	else
 		l->verb->begin(l, job);
 }
 
+/* What is told of a deadline begins; starts may have to keep their distance. */
+static bool may_begin(const struct lifecycle *l, size_t asked)
+{
+	if (l->parallel && asked >= l->parallel)
+		return false;
+	return l->verb->stops || monotonic_ms() >= l->next;
+}
+
 /* The jobs before end are those whose order has begun. */
 static void step(struct lifecycle *l, size_t end)
 {
-	size_t asked = count_phase(l, end, PHASE_ASKED);
+	size_t asked = jobs_in_phase(l, end, PHASE_ASKED);
 
 	for (size_t i = 0; i < end; i++) {
 		struct job *job = &l->jobs[i];
 
-		if (job->phase == PHASE_WAITING && (!l->parallel || asked < l->parallel)) {
+		if (job->phase == PHASE_WAITING && may_begin(l, asked)) {
 			begin(l, job);
 			asked += job->phase == PHASE_ASKED;
+			if (job->phase == PHASE_ASKED)
+				l->next = timespan_add(monotonic_ms(), l->delay);
 		} else if (job->phase == PHASE_ASKED) {
 			reap(job); /* first: what it has done must be seen below */
 			vm_status_read(l->store, job->name, &job->now);
@@ -665,7 +130,7 @@ static size_t begin_order(struct lifecycle *l, size_t first)
 	l->turn = now + MAX(l->deadline - now, 0) / (int64_t)turns;
 	for (size_t i = first; i < end; i++) {
 		vm_status_read(l->store, l->jobs[i].name, &l->jobs[i].before);
-		set_deadline(l, l->jobs[i].name, seconds_until(l->deadline));
+		job_set_deadline(l, l->jobs[i].name, seconds_until(l->deadline));
 	}
 	return end;
 }
@@ -683,26 +148,27 @@ static void run_orders(struct lifecycle *l)
 			end = begin_order(l, first);
 		}
 		step(l, end);
-		done = count_phase(l, end, PHASE_OVER);
-		next = done - count_phase(l, first, PHASE_OVER) == end - first;
+		done = jobs_in_phase(l, end, PHASE_OVER);
+		next = done - jobs_in_phase(l, first, PHASE_OVER) == end - first;
 		fflush(stdout);
-		show_progress(l);
+		jobs_show_progress(l);
 		if (done < end && !(next && end < l->count))
-			poll(NULL, 0, LOOK_MS);
+			poll(NULL, 0, JOB_LOOK_MS);
 	}
 }
 
 /* Its adapter may be waiting for what we have given up. What stops a VM that is down may finish. */
 static bool given_up(const struct lifecycle *l, const struct job *job)
 {
-	return l->verb == &stop_verb ? vm_state_is_up(job->now.state) : job->status != 0;
+	return l->verb->stops ? vm_state_is_up(job->now.state) : job->status != 0;
 }
 
 /* They end by themselves, but one that hangs is ended. */
 static void wait_adapters(struct lifecycle *l)
 {
-	int64_t until = monotonic_ms() + ADAPTER_MS;
+	int64_t until = timespan_add(monotonic_ms(), adapter_patience());
 
+	until = MIN(until, timespan_add(l->deadline, JOB_LATE_MS));
 	for (size_t i = 0; i < l->count; i++) {
 		struct job *job = &l->jobs[i];
 
@@ -710,8 +176,9 @@ static void wait_adapters(struct lifecycle *l)
 			kill(job->adapter, SIGTERM);
 		for (reap(job); job->adapter > 0; reap(job)) {
 			if (monotonic_ms() >= until)
-				kill(job->adapter, SIGKILL);
-			poll(NULL, 0, LOOK_MS);
+				job_end_hung_adapter(l, job);
+			else
+				poll(NULL, 0, JOB_LOOK_MS);
 		}
 	}
 }
@@ -723,7 +190,7 @@ static int run(struct lifecycle *l)
 
 	l->deadline = l->turn = FOREVER;
 	l->progress = isatty(STDERR_FILENO);
-	if (l->verb == &stop_verb && l->within >= 0 && l->within != FOREVER)
+	if (l->verb->stops && l->within >= 0 && l->within != FOREVER)
 		l->deadline = timespan_add(monotonic_ms(), l->within);
 	if (l->deadline != FOREVER)
 		l->parallel = 0; /* what is told of a deadline begins */
@@ -731,7 +198,7 @@ static int run(struct lifecycle *l)
 		qsort(l->jobs, l->count, sizeof(l->jobs[0]),
 		      l->descending ? by_order_down : by_order);
 	run_orders(l);
-	clear_progress(l);
+	jobs_clear_progress(l);
 	wait_adapters(l);
 	users_free(&l->users);
 	l->users_known = false;
@@ -792,10 +259,10 @@ static bool has_work(const struct lifecycle *l, const struct vm_status *now)
 {
 	enum vm_state state = now->state;
 
-	if (l->verb == &stop_verb && !vm_state_is_up(state) && may_come_back(now))
+	if (l->verb->stops && !vm_state_is_up(state) && may_come_back(now))
 		return true;
 	return state == VM_UNMANAGED || state == VM_UNKNOWN ||
-	       vm_state_is_up(state) == (l->verb == &stop_verb);
+	       vm_state_is_up(state) == (l->verb->stops);
 }
 
 /* start --all: all that are down, or have no supervisor. stop --all: all that are not down. */
@@ -847,6 +314,7 @@ static bool parse_order(struct lifecycle *l, const struct call *call)
 static const struct option options[] = {{"all", no_argument, NULL, 'a'},
 					{"from-order", required_argument, NULL, 'o'},
 					{"parallel", required_argument, NULL, 'p'},
+					{"delay", required_argument, NULL, 'D'},
 					{"within", required_argument, NULL, 'w'},
 					{"kill", no_argument, NULL, 'k'},
 					{"discard-overlay", no_argument, NULL, 'd'},
@@ -865,6 +333,8 @@ static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_ki
 			some = parse_order(l, call);
 		else if (option == 'p')
 			l->parallel = (size_t)call_number(call, "parallel", optarg, 1, 100000);
+		else if (option == 'D')
+			l->delay = call_time(call, "delay", optarg);
 		else if (option == 'w')
 			l->within = call_time(call, "within", optarg);
 		else if (option == 'd')
@@ -876,6 +346,8 @@ static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_ki
 		fatalx(EX_USAGE, "--kill is for stop, restart and delete");
 	if (some && !*all)
 		fatalx(EX_USAGE, "--from-order goes with --all");
+	if (l->delay && may_kill)
+		fatalx(EX_USAGE, "--delay is for start");
 	if (l->discard && (may_kill || *all))
 		fatalx(EX_USAGE, "--discard-overlay is for start, and VMs that are named");
 	call_operands(call, *all ? 0 : 1, *all ? 0 : -1);
@@ -889,7 +361,7 @@ static int run_verbs(struct call *call, const struct verb *const *verbs, size_t 
 	bool all = false;
 	int status = 0;
 
-	parse(&l, call, &all, verbs[0] == &stop_verb);
+	parse(&l, call, &all, verbs[0]->stops);
 	if (all) {
 		names = store_names(&call->store);
 		add_all(&l, &names);
@@ -898,7 +370,7 @@ static int run_verbs(struct call *call, const struct verb *const *verbs, size_t 
 	}
 	for (size_t i = 0; i < count && (status == 0 || status >= EXIT_NOT_SHUT_DOWN); i++) {
 		l.verb = verbs[i];
-		l.descending = verbs[i] == &stop_verb;
+		l.descending = verbs[i]->stops;
 		for (size_t j = 0; j < l.count; j++)
 			l.jobs[j].phase = PHASE_WAITING;
 		status = run(&l);

@@ -5,7 +5,6 @@
 #include <stddef.h>
 
 #include "store.h"
-#include "vmstate.h"
 
 /* Starts a VM and waits until it is ready; the exit status. */
 int start_one(struct store *store, const char *name);
@@ -13,11 +12,5 @@ int start_one(struct store *store, const char *name);
 /* Kills those that run, and waits until they are gone; 0, or the exit status of the first failure.
  */
 int kill_all(struct store *store, char *const *names, size_t count);
-
-/*
- * Whether it is down, and the init system is about to start it again. That is asked only where it
- * may be.
- */
-bool comes_back(const struct store *store, const char *name, const struct vm_status *now);
 
 #endif

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "logfile.h"
 #include "printable.h"
 
 #define REPEAT_SECONDS 1
@@ -84,27 +85,52 @@ const char *log_vm_name(void)
 	return logger.vm;
 }
 
+/* For one byte at least: what does not wait takes what it can. A file waits for nobody. */
+static bool has_room(void)
+{
+	struct pollfd fd = {.fd = logger.fd, .events = POLLOUT};
+
+	return logfile_is_open() || poll(&fd, 1, 0) != 0;
+}
+
+/* Without waiting, and less than that where there is no room. -1: nothing. */
+static ssize_t put(const char *data, size_t len)
+{
+	if (logfile_is_open())
+		return logfile_write(data, len);
+	return logger.socket ? send(logger.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL)
+			     : write(logger.fd, data, len);
+}
+
+void log_pass_on(const char *data, size_t len)
+{
+	ssize_t written = has_room() ? put(data, len) : 0;
+
+	if (written > 0)
+		logger.cut = data[written - 1] != '\n';
+	if (written < (ssize_t)len)
+		logger.lost++;
+}
+
 /*
  * A supervisor that hangs in write(2) because its logger hangs hears no signal: the line is lost.
  * The poll is for a descriptor of which log_never_wait() could make none that does not wait.
  */
 static void put_line(enum log_level level, const char *text)
 {
-	struct pollfd fd = {.fd = logger.fd, .events = POLLOUT};
 	char line[1500], prio[4] = "";
 	ssize_t written;
 	int len;
 
-	if (poll(&fd, 1, 0) == 0) {
+	if (!has_room()) {
 		logger.lost++;
 		return;
 	}
-	if (logger.journal)
+	if (logger.journal && !logfile_is_open())
 		snprintf(prio, sizeof(prio), "<%d>", (int)level);
 	len = snprintf(line, sizeof(line), "%s%s%s: %s%s%s\n", logger.cut ? "\n" : "", prio,
 		       logger.program, logger.vm, logger.vm[0] ? ": " : "", text);
-	written = logger.socket ? send(logger.fd, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL)
-				: write(logger.fd, line, (size_t)len);
+	written = put(line, (size_t)len);
 	if (written >= 0)
 		logger.cut = written > 0 && written < len;
 	if (written < len)
@@ -130,6 +156,17 @@ void log_flush(void)
 {
 	for (size_t i = 0; i < RECENT; i++)
 		tell_repeated(&logger.recent[(logger.next + i) % RECENT]);
+}
+
+const char *log_last_failure(void)
+{
+	for (size_t i = 1; i <= RECENT; i++) {
+		const struct recent *r = &logger.recent[(logger.next - i) % RECENT];
+
+		if (r->text[0] && r->level <= LEVEL_WARNING)
+			return r->text;
+	}
+	return NULL;
 }
 
 static struct recent *find_recent(const char *text)

@@ -1,6 +1,8 @@
-/* One line per fact on standard error: "qemu-supervise: VM: ...". */
+/* One line per fact on standard error, or in a logfile.h: "qemu-supervise: VM: ...". */
 #ifndef LOG_H
 #define LOG_H
+
+#include <stddef.h>
 
 /* Syslog's priorities, which are also those of sd-daemon(3). */
 enum log_level {
@@ -47,6 +49,12 @@ void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Writes an error line (fatal: with strerror(errno)) and exits with status. */
 _Noreturn void fatal(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 _Noreturn void fatalx(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What somebody else says, as it is; it does not block either. A line of ours begins a new one. */
+void log_pass_on(const char *data, size_t len);
+
+/* The last warning or error, less what stands before it in the log; NULL: there was none lately. */
+const char *log_last_failure(void);
 
 /* Tells how often the last lines were repeated, if they were. To be called before the end. */
 void log_flush(void);

@@ -10,7 +10,7 @@
 
 #include "log.h"
 #include "quote.h"
-#include "replace.h"
+#include "safefile.h"
 #include "xalloc.h"
 
 #define RECORD_MAX (1 << 20) /* bytes */
@@ -225,7 +225,7 @@ bool moved_write(const char *home, const char *new, json_t *moved)
 	bool written;
 
 	if (json_object_size(moved) > 0)
-		written = dirfd >= 0 && replace_file(dirfd, MOVED, new, text);
+		written = dirfd >= 0 && safefile_replace(dirfd, MOVED, new, text);
 	else
 		written = dirfd >= 0 && (unlinkat(dirfd, MOVED, 0) == 0 || errno == ENOENT);
 	if (!written)

@@ -169,11 +169,7 @@ static json_t *steps_back(const struct newvm *vm)
 	size_t i;
 
 	json_array_foreach(vm->files, i, file)
-	{
-		name = xasprintf("%s/%s", vm->name, json_string_value(file));
-		step_remove(steps, name);
-		free(name);
-	}
+		step_remove_in(steps, vm->name, json_string_value(file));
 	name = made_file(vm->name);
 	step_remove(steps, name);
 	free(name);
@@ -204,6 +200,19 @@ bool newvm_begin(struct newvm *vm)
 		}
 	}
 	return true;
+}
+
+bool newvm_let_others(struct newvm *vm, const char *source)
+{
+	if (!journal_put_aside(vm->store, vm->name, source))
+		return false;
+	store_let_others(vm->store);
+	return true;
+}
+
+bool newvm_resume(struct newvm *vm)
+{
+	return store_lock(vm->store);
 }
 
 bool newvm_prepare(struct newvm *vm, json_t *definition)
@@ -260,7 +269,8 @@ bool newvm_commit(struct newvm *vm)
 void newvm_close(struct newvm *vm)
 {
 	if (vm->begun) {
-		store_abandon(vm->store);
+		if (vm->store->state_lock >= 0)
+			store_abandon(vm->store);
 		journal_end(vm->store);
 	}
 	json_decref(vm->files);

@@ -38,6 +38,14 @@ bool newvm_add(struct newvm *vm, const char *file, bool is_disk);
 /* Writes the journal and makes the directories. */
 bool newvm_begin(struct newvm *vm);
 
+/*
+ * For files that take long to make: others can make changes from newvm_let_others() to
+ * newvm_resume(), but none of this VM, nor of source, whose files are copied. False: a line says
+ * why; newvm_close() then leaves to the next change what it cannot take back itself.
+ */
+bool newvm_let_others(struct newvm *vm, const char *source);
+bool newvm_resume(struct newvm *vm);
+
 /* Writes the definition (borrowed), so that only a rename is left to do. */
 bool newvm_prepare(struct newvm *vm, json_t *definition);
 

@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "safefile.h"
 #include "xalloc.h"
 
 #define RECORD_MAX 65536 /* bytes */
@@ -48,32 +48,17 @@ static json_t *record_of(const struct firmware *firmware)
 				firmware->variables_format));
 }
 
-static bool write_new(const char *path, json_t *record)
-{
-	int fd, error;
-	bool written;
-
-	unlink(path); /* of one that was cut off */
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	written = fd >= 0 && json_dumpfd(record, fd, JSON_INDENT(2)) == 0 && fsync(fd) == 0;
-	error = errno;
-	if (fd >= 0)
-		close(fd);
-	errno = error;
-	return written;
-}
-
 static bool write_record(const char *home, json_t *record)
 {
-	char *path = xasprintf("%s/" NVRAM_RECORD, home);
-	char *new = xasprintf("%s/" NVRAM_RECORD ".new", home);
-	bool written = write_new(new, record) && rename(new, path) == 0;
+	int dirfd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *text = xcheck(json_dumps(record, JSON_INDENT(2)));
+	bool written =
+		dirfd >= 0 && safefile_replace(dirfd, NVRAM_RECORD, NVRAM_RECORD ".new", text);
 	int error = errno;
 
-	if (!written)
-		unlink(new);
-	free(new);
-	free(path);
+	if (dirfd >= 0)
+		close(dirfd);
+	free(text);
 	errno = error;
 	return written;
 }

@@ -10,6 +10,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lastend.h"
+#include "logfile.h"
 #include "paths.h"
 #include "quote.h"
 #include "timespan.h"
@@ -17,7 +19,7 @@
 #include "words.h"
 #include "xalloc.h"
 
-enum { OPT_NOTIFY_FD = 256, OPT_PRESS_INTERVAL, OPT_BOOT_TIMEOUT, OPT_SIGNAL };
+enum { OPT_NOTIFY_FD = 256, OPT_PRESS_INTERVAL, OPT_BOOT_TIMEOUT, OPT_SIGNAL, OPT_LOG };
 
 static const struct option long_options[] = {
 	{"name", required_argument, NULL, 'n'},
@@ -27,6 +29,7 @@ static const struct option long_options[] = {
 	{"notify-fd", required_argument, NULL, OPT_NOTIFY_FD},
 	{"press-interval", required_argument, NULL, OPT_PRESS_INTERVAL},
 	{"boot-timeout", required_argument, NULL, OPT_BOOT_TIMEOUT},
+	{"log", required_argument, NULL, OPT_LOG},
 	{"print", no_argument, NULL, 'p'},
 	{"signal", required_argument, NULL, OPT_SIGNAL},
 	{"verbose", no_argument, NULL, 'v'},
@@ -50,6 +53,7 @@ static const char usage[] =
 	"      --notify-fd FD         report readiness with a newline on FD (s6, dinit)\n"
 	"      --press-interval TIME  press the power button again after TIME (10s)\n"
 	"      --boot-timeout TIME    how long a booting guest may be deaf (120s)\n"
+	"      --log FILE             the log, with times; at 1 MiB it becomes FILE.old\n"
 	"  -p, --print                print the policy and the command; start nothing\n"
 	"      --signal SIGNAL        send it to the VM's supervisor; print the pid of that\n"
 	"  -v, --verbose  -q, --quiet  -V, --version  -h, --help\n"
@@ -289,6 +293,10 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 	case OPT_BOOT_TIMEOUT:
 		given->boot_timeout = need_time("--boot-timeout", optarg);
 		break;
+	case OPT_LOG: /* at once: what else is wrong here belongs into it */
+		if (!logfile_open(optarg))
+			log_warn("--log: cannot write %s; the log stays on standard error", optarg);
+		break;
 	case 'p':
 		o->print = true;
 		break;
@@ -420,6 +428,8 @@ static void take_definition(struct options *o, const char *name)
 	if (!o->vm)
 		o->vm = stand_in(o, name);
 	if (!o->vm) {
+		if (!o->print)
+			lastend_write_failed(name, EX_CONFIG, false);
 		log_flush();
 		exit(EX_CONFIG);
 	}

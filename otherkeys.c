@@ -5,11 +5,9 @@
 
 #define INSTEAD(text) "; write " text " instead"
 
-#define NICS INSTEAD("\"nics\": [{\"type\": \"user\"}]")
-#define FORWARD                                                                                    \
-	INSTEAD("\"nics\": [{\"type\": \"user\", \"hostfwd\": [{\"str\": "                         \
-		"\"tcp:127.0.0.1:8080-:80\"}]}]")
-#define DISKS INSTEAD("\"disks\": [{\"path\": \"root.qcow2\", \"format\": \"qcow2\"}]")
+#define NICS	INSTEAD("\"nics\": [{\"type\": \"user\"}]")
+#define FORWARD INSTEAD("\"nics\": [{\"type\": \"user\", \"hostfwd\": \"tcp:127.0.0.1:8080-:80\"}]")
+#define DISKS	INSTEAD("\"disks\": [{\"path\": \"root.qcow2\", \"format\": \"qcow2\"}]")
 #define SHARE                                                                                      \
 	INSTEAD("\"args\": [\"-virtfs\", "                                                         \
 		"\"local,path=/srv,mount_tag=srv,security_model=mapped-xattr\"]")

@@ -8,6 +8,8 @@
 
 #include "trigger.h"
 
+#define NOT_SHUT_DOWN "the guest was not shut down: "
+
 /* The reasons of SHUTDOWN (ShutdownCause, qapi/run-state.json). */
 static const struct cause {
 	const char *reason;
@@ -17,11 +19,11 @@ static const struct cause {
 	{"guest-shutdown", 0, "the guest powered itself off"},
 	{"guest-reset", EXIT_REBOOT_ASKED, "the guest asked for a reboot and QEMU ended instead"},
 	{"guest-panic", EXIT_PANICKED, "the guest panicked"},
-	{"host-qmp-quit", EXIT_NOT_SHUT_DOWN, "the guest was not shut down: quit"},
+	{"host-qmp-quit", EXIT_NOT_SHUT_DOWN, NOT_SHUT_DOWN "quit"},
 	{"host-qmp-system-reset", EXIT_NOT_SHUT_DOWN,
-	 "the guest was not shut down: system_reset where a reset ends QEMU"},
-	{"host-signal", EXIT_NOT_SHUT_DOWN, "the guest was not shut down: a signal reached QEMU"},
-	{"host-ui", EXIT_NOT_SHUT_DOWN, "the guest was not shut down: its window was closed"},
+	 NOT_SHUT_DOWN "system_reset where a reset ends QEMU"},
+	{"host-signal", EXIT_NOT_SHUT_DOWN, NOT_SHUT_DOWN "a signal reached QEMU"},
+	{"host-ui", EXIT_NOT_SHUT_DOWN, NOT_SHUT_DOWN "its window was closed"},
 	{"host-error", EXIT_DIED, "QEMU ended because of an error of the host"},
 };
 
@@ -65,6 +67,11 @@ void outcome_run_state(struct outcome *o, const char *state)
 		o->migrated = true;
 	if (strcmp(state, "guest-panicked") == 0)
 		o->panicked = true;
+}
+
+void outcome_failed(struct outcome *o, const char *text)
+{
+	snprintf(o->failure, sizeof(o->failure), "%s", text);
 }
 
 static const struct cause *find_cause(const char *reason)
@@ -142,8 +149,8 @@ int outcome_status(const struct outcome *o, const int *wait_status, char *words,
 	}
 	if (cause->status == EXIT_REBOOT_ASKED && o->stopping && o->early) {
 		snprintf(words, size,
-			 "the guest was not shut down: it was reset before it listened to its "
-			 "power button");
+			 NOT_SHUT_DOWN "it was reset before it listened to its "
+				       "power button");
 		return EXIT_NOT_SHUT_DOWN;
 	}
 	if (cause->status == EXIT_REBOOT_ASKED && o->stopping) {
@@ -154,4 +161,19 @@ int outcome_status(const struct outcome *o, const int *wait_status, char *words,
 	}
 	snprintf(words, size, "%s", cause->words);
 	return cause->status;
+}
+
+void outcome_add_failure(const struct outcome *o, int status, char *words, size_t size)
+{
+	size_t len = strlen(words);
+
+	if (o->failure[0] && status >= EXIT_NOT_SHUT_DOWN && status != EXIT_PANICKED)
+		snprintf(words + len, size - len, "; QEMU had stopped the guest: %s", o->failure);
+}
+
+const char *outcome_cause(const char *words)
+{
+	size_t len = strlen(NOT_SHUT_DOWN);
+
+	return strncmp(words, NOT_SHUT_DOWN, len) == 0 ? words + len : words;
 }

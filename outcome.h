@@ -5,6 +5,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "runstate.h"
+
 /* Exit statuses beside those of <sysexits.h>; the table is in qemu-supervise(8). */
 enum {
 	/* Of --signal; as the status of init scripts has it. */
@@ -30,6 +32,7 @@ struct outcome {
 	bool early;	 /* at that event the guest had not been asked for anything yet */
 	bool stopping;	 /* a ladder that ends the VM was in progress at the SHUTDOWN event */
 	char reason[32]; /* of the first SHUTDOWN event, "" if none was seen */
+	char failure[RUNSTATE_TEXT]; /* for which QEMU has stopped the guest, "" if it has not */
 };
 
 /* Takes in a QMP event; data may be NULL. stopping: a ladder that ends the VM is in progress. */
@@ -38,10 +41,20 @@ void outcome_event(struct outcome *o, const char *event, json_t *data, bool stop
 /* Takes in a run state that query-status told. */
 void outcome_run_state(struct outcome *o, const char *state);
 
+/* QEMU has stopped the guest, and text tells why; "": it has not, or the guest goes on. */
+void outcome_failed(struct outcome *o, const char *text);
+
+/* Of the words of outcome_status() the part that tells why, where "not shut down" is said before.
+ */
+const char *outcome_cause(const char *words);
+
 /*
  * The exit status for a QEMU that waitpid(2) told *wait_status of, and words for it. NULL: it was
  * no child of ours, and nobody has told how its process ended.
  */
 int outcome_status(const struct outcome *o, const int *wait_status, char *words, size_t size);
+
+/* Adds to words why a guest stood still that was not shut down; the log has told it before. */
+void outcome_add_failure(const struct outcome *o, int status, char *words, size_t size);
 
 #endif

@@ -41,7 +41,7 @@ static char *find(const struct place *place)
 
 char *paths_config_dir(void)
 {
-	static const struct place place = {"QEMU_SUPERVISE_CONFIG_DIR", "/etc/qemu-supervise",
+	static const struct place place = {"QEMU_SUPERVISE_CONFIG_DIR", PATHS_ROOT_CONFIG,
 					   "XDG_CONFIG_HOME", ".config"};
 
 	return find(&place);

@@ -17,6 +17,7 @@ const char *vm_name_wrong(const char *name);
  * that of the XDG base directory specification for everyone else. Malloc'd; NULL where neither HOME
  * nor the XDG variable is set (the runtime directory has no default but XDG_RUNTIME_DIR).
  */
+#define PATHS_ROOT_CONFIG "/etc/qemu-supervise"
 char *paths_config_dir(void);
 char *paths_state_dir(void);
 char *paths_runtime_dir(void);

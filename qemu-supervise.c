@@ -20,6 +20,7 @@
 #include "handover.h"
 #include "ladder.h"
 #include "lastend.h"
+#include "lastwords.h"
 #include "log.h"
 #include "moved.h"
 #include "notify.h"
@@ -42,13 +43,15 @@
 #define LOOP_TRIES    10    /* of an event loop that fails */
 #define LOOP_AGAIN_MS 100
 #define BATCH	      64
-#define TICKS_MAX     2 /* of systemd's watchdog, for an answer of QEMU's: its period */
+#define LAST_WORDS_MS 2000 /* before its end: what QEMU said then may tell why */
+#define TICKS_MAX     2	   /* of systemd's watchdog, for an answer of QEMU's: its period */
 
 /* ---- systemd's watchdog ---- */
 
 static void on_watched(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
+	char text[RUNSTATE_TEXT];
 
 	s->watchdog_asked = false;
 	if (result == QMP_LOST)
@@ -58,7 +61,8 @@ static void on_watched(void *arg, enum qmp_result result, json_t *value)
 	if (s->unresponsive) {
 		s->unresponsive = false;
 		log_notice("QEMU answers again");
-		notify_status("Guest: %s", s->run_state);
+		standstill_text(s, text, sizeof(text));
+		notify_status("Guest: %s", text);
 	}
 }
 
@@ -339,6 +343,20 @@ static int exec_status(int error)
 	return error == ENOENT ? EXIT_NO_PROGRAM : EXIT_CANNOT_EXECUTE;
 }
 
+/* Where QEMU failed, it may have said why. */
+static void add_last_words(struct supervisor *s, int status)
+{
+	int64_t since = status == EX_UNAVAILABLE ? s->since : s->gone_since - LAST_WORDS_MS;
+	size_t len = strlen(s->words);
+	char text[256];
+
+	if (status != EX_UNAVAILABLE && (status != EXIT_DIED || s->outcome.reason[0]))
+		return;
+	lastwords_text(s->lastwords, since, text, sizeof(text));
+	if (text[0])
+		snprintf(s->words + len, sizeof(s->words) - len, ": %s", text);
+}
+
 /* Writes the last line and returns the exit status. */
 static int tell_the_end(struct supervisor *s)
 {
@@ -347,6 +365,8 @@ static int tell_the_end(struct supervisor *s)
 				    sizeof(s->words));
 	char *history;
 
+	lastwords_drain(s->lastwords);
+	add_last_words(s, status);
 	if (s->ended)
 		jobs_tell_cut_off(&s->jobs);
 	log_flush(); /* the line to come is the last one */
@@ -368,6 +388,7 @@ static int tell_the_end(struct supervisor *s)
 		log_notice("ended: %s (status 0)%s", words, history);
 	else
 		log_warnx("ended: %s (status %d)%s", words, status, history);
+	outcome_add_failure(&s->outcome, status, words, sizeof(s->words));
 	notify_status("Ended: %s", words);
 	free(history);
 	return status;
@@ -599,6 +620,8 @@ static int start(struct supervisor *s)
 	s->started = time(NULL);
 	s->memory = s->options.vm ? s->options.vm->memory : 0;
 	s->began = s->since = monotonic_ms();
+	if (s->options.defined)
+		s->lastwords = lastwords_new(s->base, s->dir.fd, &s->dir.qemu_stderr);
 	s->qemu = child_spawn(argv, &mask, &s->dir, readconfig, report[1]);
 	error = errno;
 	close(report[1]);
@@ -647,6 +670,7 @@ static void take_handover(struct supervisor *s, json_t *state, const struct hand
 	s->agent_asked = h->agent_asked;
 	s->outcome = h->outcome;
 	snprintf(s->run_state, sizeof(s->run_state), "%s", h->run_state);
+	snprintf(s->why, sizeof(s->why), "%s", h->why);
 	events_tell_ending(s, h->ending);
 	if (h->ready)
 		report_ready(s);
@@ -687,6 +711,7 @@ static void adopt(struct supervisor *s)
 	s->terminal.saved = false; /* QEMU's terminal is another one, or set as it needs it */
 	watch_process(s);
 	log_notice("taking over QEMU, pid %d, which runs without a supervisor", s->qemu);
+	s->lastwords = lastwords_of(s->base, s->dir.fd);
 	take_state(s);
 	events_connect_again(s);
 }
@@ -704,6 +729,7 @@ static void go_on(struct supervisor *s)
 	if (s->dir.running >= 0) /* else it has ended meanwhile, and CHLD will tell */
 		watch_process(s);
 	log_notice("reexec: done, version " VERSION "; QEMU's pid is %d", s->qemu);
+	s->lastwords = lastwords_of(s->base, s->dir.fd);
 	take_state(s);
 	if (r->qmp >= 0)
 		s->qmp = qmp_continue(s->base, r->qmp, r->qmp_id, &events_qmp, s);
@@ -742,7 +768,7 @@ static int begin(struct supervisor *s)
 		snprintf(s->words, sizeof(s->words), "the guest last wrote to another disk");
 		return EX_CONFIG;
 	}
-	status = guard_start(&s->options);
+	status = guard_start(&s->options, s->words, sizeof(s->words));
 	if (status == 0)
 		status = make_ready(&s->options);
 	return status == 0 ? start(s) : status;
@@ -783,6 +809,7 @@ static void release(struct supervisor *s)
 	guest_free(s->guest);
 	agentport_free(s->agentport);
 	diskwatch_free(s->diskwatch);
+	lastwords_free(s->lastwords);
 	runner_free(s->runner);
 	climber_free(&s->climber);
 	jobs_free(&s->jobs);
@@ -806,6 +833,11 @@ static int open_directory(struct supervisor *s)
 	before.running = s->reexec.running;
 	memcpy(before.names, s->reexec.names, sizeof(before.names));
 	return rundir_open_again(&s->dir, &s->options, &before);
+}
+
+static bool is_still_defined(const struct options *options)
+{
+	return !options->stands_in && vm_file_look(options->vm) != VM_FILE_GONE;
 }
 
 int main(int argc, char **argv)
@@ -851,6 +883,8 @@ int main(int argc, char **argv)
 		if (s.options.defined)
 			lastend_write(s.dir.home, status, s.words, flush_time(&s));
 		rundir_remove(&s.dir);
+	} else if (s.options.defined) {
+		lastend_write_failed(s.options.name, status, is_still_defined(&s.options));
 	}
 	release(&s);
 	log_flush();

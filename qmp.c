@@ -33,6 +33,7 @@ struct qmp {
 	struct command *commands; /* oldest first, as QEMU answers them */
 	json_int_t last_id;
 	bool garbage_told;
+	enum qmp_silence silence;
 	const char *line; /* that is being heard, or NULL */
 	size_t line_len;
 };
@@ -103,8 +104,14 @@ static void on_setup_timeout(evutil_socket_t fd, short what, void *arg)
 	struct qmp *qmp = arg;
 
 	(void)fd, (void)what;
+	qmp->silence = qmp->state == GREETING ? QMP_NO_GREETING : QMP_NO_ANSWER;
 	channel_shut(qmp->channel,
-		     qmp->state == GREETING ? "no greeting in time" : "no answer in time");
+		     qmp->silence == QMP_NO_GREETING ? "no greeting in time" : "no answer in time");
+}
+
+enum qmp_silence qmp_silence(const struct qmp *qmp)
+{
+	return qmp->silence;
 }
 
 static void on_command_timeout(evutil_socket_t fd, short what, void *arg)

@@ -68,6 +68,10 @@ struct qmp *qmp_continue(struct event_base *base, int fd, json_int_t last_id,
  */
 int qmp_duplicate(const struct qmp *qmp, json_int_t *last_id);
 
+/* What did not come in time, so that the connection ended before it was ready. */
+enum qmp_silence { QMP_NOT_SILENT, QMP_NO_GREETING, QMP_NO_ANSWER };
+enum qmp_silence qmp_silence(const struct qmp *qmp);
+
 /* Ends the connection; outstanding commands are answered QMP_LOST. NULL is fine. */
 void qmp_free(struct qmp *qmp);
 

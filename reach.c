@@ -1,6 +1,8 @@
 #include "reach.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -47,6 +49,19 @@ int reach_supervisor(const char *state, const char *runtime, const char *name, p
 			process =
 				find_at(places[i].base, name, places[i].file, places[i].byte, pid);
 	return process;
+}
+
+pid_t reach_send(const char *state, const char *runtime, const char *name, int signo)
+{
+	pid_t pid;
+	int process = reach_supervisor(state, runtime, name, &pid), error;
+	bool sent = process >= 0 && syscall(SYS_pidfd_send_signal, process, signo, NULL, 0) == 0;
+
+	error = process >= 0 ? errno : ESRCH;
+	if (process >= 0)
+		close(process);
+	errno = error;
+	return sent ? pid : 0;
 }
 
 int reach_and_signal(const char *name, int signo)

@@ -11,6 +11,9 @@
  */
 int reach_supervisor(const char *state, const char *runtime, const char *name, pid_t *pid);
 
+/* Sends it a signal. Its pid; 0: there is none, or errno tells why we may not. */
+pid_t reach_send(const char *state, const char *runtime, const char *name, int signo);
+
 /*
  * Sends it a signal (0: none) and prints its pid. The exit status: 0, EXIT_NO_SUPERVISOR or
  * EX_OSERR, and a line.

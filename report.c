@@ -50,6 +50,7 @@ void report_write_state(struct supervisor *s)
 					 (json_int_t)s->started, "agent", agent_state(s)));
 
 	snprintf(handover.run_state, sizeof(handover.run_state), "%s", s->run_state);
+	snprintf(handover.why, sizeof(handover.why), "%s", s->why);
 	handover_write(state, &handover, &s->climber);
 	json_object_set(state, "disks", diskwatch_origins(s->diskwatch));
 	if (rundir_write_state(&s->dir, state))

@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +110,31 @@ _Noreturn static void child(int program, const char *path, char **env, int input
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
+/*
+ * A process that is there as long as the program, and of its group: if its supervisor is killed,
+ * nobody else would end the program when its time is over. It knows no clock but that of its end,
+ * since we may not have run for a while.
+ */
+_Noreturn static void keep_time(pid_t program, pid_t supervisor, int64_t wait)
+{
+	struct pollfd fds[2];
+	int ms = wait < INT_MAX ? (int)wait : INT_MAX;
+
+	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0); /* our locks are among them */
+	setpgid(0, program);
+	fds[0] = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, program, 0), .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, supervisor, 0),
+				 .events = POLLIN};
+	if (fds[0].fd < 0)
+		_exit(0);
+	if (getppid() == supervisor && fds[1].fd >= 0)
+		while (poll(fds, 2, -1) < 0 && errno == EINTR)
+			;
+	if (poll(fds, 1, ms) == 0)
+		kill(-program, SIGKILL);
+	_exit(0);
+}
+
 static void program_free(struct program *program)
 {
 	event_free(program->timer);
@@ -175,11 +203,13 @@ bool run_start(struct runner *runner, const void *key, const char *path, int64_t
 	       const struct run_environment *environment)
 {
 	struct program *program;
-	pid_t pid = start(runner, path, environment);
+	pid_t pid = start(runner, path, environment), us = getpid();
 
 	if (pid < 0)
 		return false;
 	setpgid(pid, pid); /* here too: it must be so before anybody kills the group */
+	if (wait != FOREVER && fork() == 0)
+		keep_time(pid, us, wait);
 	run_kill(runner, key);
 	program = xcalloc(1, sizeof(*program));
 	*program = (struct program){.next = runner->programs,

@@ -34,7 +34,7 @@ _Static_assert(sizeof(socket_names) / sizeof(socket_names[0]) == SOCKET_COUNT,
 	       "a name for each socket");
 
 /* Besides the sockets. The locks are the last ones to go. */
-static const char *const files[] = {STATE_FILE, STATE_NEW, STATE_SPARE, "lock"};
+static const char *const files[] = {STATE_FILE, STATE_NEW, STATE_SPARE, "stderr", "lock"};
 
 /* ---- the directory ---- */
 
@@ -165,6 +165,17 @@ static bool socket_address(const struct rundir *dir, const char *name, struct so
 const char *rundir_socket_name(enum rundir_socket socket)
 {
 	return socket_names[socket];
+}
+
+bool rundir_fits(const char *path)
+{
+	const struct rundir dir = {.path = (char *)path};
+	struct sockaddr_un sa;
+	bool fits = true;
+
+	for (size_t i = 0; i < SOCKET_COUNT; i++)
+		fits = fits && socket_address(&dir, socket_names[i], &sa);
+	return fits;
 }
 
 static int listen_on(const struct rundir *dir, const char *name)
@@ -302,6 +313,7 @@ void rundir_handed_over(struct rundir *dir)
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
 		close_fd(&dir->sockets[i]);
 	close_fd(&dir->vm_lock);
+	close_fd(&dir->qemu_stderr);
 }
 
 /* ---- what somebody has removed ---- */

@@ -21,6 +21,9 @@ enum rundir_socket {
 /* Its name in the directory; QEMU's chardev has the same behind "qemu-supervise-". */
 const char *rundir_socket_name(enum rundir_socket socket);
 
+/* Whether a directory of that path can have all of them: the path of a socket has 107 bytes. */
+bool rundir_fits(const char *path);
+
 struct rundir {
 	char *path;
 	char *home_path;	   /* or NULL */
@@ -32,6 +35,7 @@ struct rundir {
 	int home;		   /* the VM's state directory; -1: a command line has none */
 	int sockets[SOCKET_COUNT]; /* listening, for QEMU; -1: not made, or handed over */
 	int names[SOCKET_COUNT];   /* the same as files (O_PATH), also when those are removed */
+	int qemu_stderr;	   /* for QEMU (lastwords.h); -1: ours, or handed over */
 	int running;		   /* a pidfd of the QEMU that runs already; -1: there is none */
 	struct holder holder;	   /* and who that is */
 	bool made, home_made;	   /* they were not there before */
@@ -44,7 +48,7 @@ struct rundir {
 	(struct rundir)                                                                            \
 	{                                                                                          \
 		.fd = -1, .lock = -1, .supervision = -1, .vm_lock = -1, .home = -1, .running = -1, \
-		.sockets = {-1, -1, -1, -1}, .names = {                                            \
+		.qemu_stderr = -1, .sockets = {-1, -1, -1, -1}, .names = {                         \
 			-1,                                                                        \
 			-1,                                                                        \
 			-1,                                                                        \

@@ -42,10 +42,8 @@ int safefile_create(int dirfd, const char *name)
 	return openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | ALWAYS, MODE);
 }
 
-static bool write_all(int fd, const char *text)
+bool safefile_write(int fd, const char *text, size_t len)
 {
-	size_t len = strlen(text);
-
 	while (len > 0) {
 		ssize_t written = write(fd, text, len);
 
@@ -59,11 +57,10 @@ static bool write_all(int fd, const char *text)
 	return true;
 }
 
-bool safefile_replace(int dirfd, const char *name, const char *text)
+bool safefile_replace(int dirfd, const char *name, const char *new, const char *text)
 {
-	char *new = xasprintf("%s.new", name);
 	int fd = safefile_create(dirfd, new), error;
-	bool replaced = fd >= 0 && write_all(fd, text) && fsync(fd) == 0 &&
+	bool replaced = fd >= 0 && safefile_write(fd, text, strlen(text)) && fsync(fd) == 0 &&
 			renameat(dirfd, new, dirfd, name) == 0;
 
 	error = errno;
@@ -73,7 +70,6 @@ bool safefile_replace(int dirfd, const char *name, const char *text)
 		fsync(dirfd);
 	else if (fd >= 0)
 		unlinkat(dirfd, new, 0);
-	free(new);
 	errno = error;
 	return replaced;
 }

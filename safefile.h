@@ -19,11 +19,14 @@ int safefile_open(int dirfd, const char *name, int flags);
 /* A new file, open for writing, in the place of whatever has that name. -1 and errno. */
 int safefile_create(int dirfd, const char *name);
 
+/* Writes all of it. False and errno. */
+bool safefile_write(int fd, const char *text, size_t len);
+
 /*
- * Replaces a file by way of NAME.new: it holds all of text (mode 0600) or what it did before, also
- * after a power cut. False and errno.
+ * Replaces a file: it holds all of text (mode 0600) or what it did before, also after a power cut.
+ * new is its name while it is written, which only one process may use at a time. False and errno.
  */
-bool safefile_replace(int dirfd, const char *name, const char *text);
+bool safefile_replace(int dirfd, const char *name, const char *new, const char *text);
 
 /*
  * Who else than we and root may exchange what is in a directory, as the end of a sentence,

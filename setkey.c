@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "log.h"
+#include "netdev.h"
 #include "xalloc.h"
 
-/* What is behind the last "=": JSON, or as it stands. NULL: nothing. */
-static json_t *parse_value(const char *text)
+json_t *set_value(const char *text)
 {
 	json_t *value;
 
@@ -64,44 +64,121 @@ static json_t *descend(json_t *parent, const char *word, const char *next)
 	return put(parent, word, child) ? child : NULL;
 }
 
-static bool assign(json_t *object, char *path, json_t *value, const char *assignment)
+/* Why word cannot be put into what is there. Malloc'd. */
+static char *no_place(json_t *parent, const char *word)
+{
+	if (json_is_array(parent))
+		return xasprintf("found \"%s\" in a list of %zu, expected a number from 0 to %zu, "
+				 "which adds one",
+				 word, json_array_size(parent), json_array_size(parent));
+	return xasprintf("there is no place for \"%s\" in what is neither a list nor an object",
+			 word);
+}
+
+/* NULL: done; else why not, malloc'd. */
+static char *assign(json_t *object, char *path, json_t *value, const char *assignment)
 {
 	char *word = strsep(&path, "."), *next;
-	json_t *parent = object;
-	bool done;
+	json_t *parent = object, *child;
 
-	while (parent && (next = strsep(&path, "."))) {
-		parent = value ? descend(parent, word, next) : get(parent, word);
+	while ((next = strsep(&path, "."))) {
+		child = value ? descend(parent, word, next) : get(parent, word);
+		if (!child)
+			break;
+		parent = child;
 		word = next;
 	}
 	if (value)
-		done = put(parent, word, json_incref(value));
-	else
-		done = take_out(parent, word);
-	if (!done && value)
-		log_error("%s: there is no such place; a list takes the numbers from 0 to its "
-			  "length",
-			  assignment);
-	else if (!done)
-		log_error("%s: there is no such key to remove", assignment);
-	return done;
+		return !next && put(parent, word, json_incref(value)) ? NULL
+								      : no_place(parent, word);
+	if (next || !take_out(parent, word)) /* what is not there is removed already */
+		log_notice("%s: there is nothing to remove", assignment);
+	return NULL;
 }
 
-bool set_key(json_t *object, const char *assignment)
-{
-	size_t len = strcspn(assignment, "=");
-	char *path;
-	json_t *value;
-	bool done;
+/* ---- lists of strings, of nics ---- */
 
-	if (len == 0 || assignment[len] != '=') {
-		log_error("%s: not of the form KEY=VALUE", assignment);
-		return false;
-	}
-	path = xasprintf("%.*s", (int)len, assignment);
-	value = parse_value(assignment + len + 1);
-	done = assign(object, path, value, assignment);
+/* Whether path is one: "hostfwd" of a nic itself, or "nics.0.hostfwd". */
+static bool is_list(const char *path)
+{
+	const char *dot = strrchr(path, '.');
+
+	return netdev_is_list(dot ? dot + 1 : path) && (!dot || strncmp(path, "nics.", 5) == 0);
+}
+
+static json_t *find(json_t *object, const char *path)
+{
+	char *copy = xstrdup(path), *rest = copy, *word;
+
+	while (object && (word = strsep(&rest, ".")))
+		object = get(object, word);
+	free(copy);
+	return object;
+}
+
+/* Appends value, or its elements. Takes it. */
+static void extend(json_t *list, json_t *value)
+{
+	if (json_is_array(value))
+		json_array_extend(list, value);
+	else
+		json_array_append(list, value);
+	json_decref(value);
+}
+
+/* A list of what text says; add: to what object has. NULL: nothing. */
+static json_t *list_value(json_t *object, const char *path, const char *text, bool add)
+{
+	json_t *list = *text ? xcheck(json_array()) : NULL;
+	json_t *before = add ? find(object, path) : NULL;
+
+	if (list && before)
+		extend(list, json_incref(before));
+	if (list)
+		extend(list, strchr("[{", *text) ? set_value(text) : json_string(text));
+	return list;
+}
+
+/* ---- all of it ---- */
+
+/* Whether one before the last assigns to the same key. */
+static bool is_again(char *const *assignments, size_t last, size_t len)
+{
+	for (size_t i = 0; i < last; i++)
+		if (strncmp(assignments[i], assignments[last], len + 1) == 0)
+			return true;
+	return false;
+}
+
+/* Of a key whose name is len bytes long. NULL: done; else why not, malloc'd. */
+static char *set_key(json_t *object, char *const *assignments, size_t i, size_t len)
+{
+	char *path = xasprintf("%.*s", (int)len, assignments[i]), *why;
+	const char *text = assignments[i] + len + 1;
+	json_t *value = is_list(path)
+				? list_value(object, path, text, is_again(assignments, i, len))
+				: set_value(text);
+
+	why = *text && !value ? xstrdup("not UTF-8") : assign(object, path, value, assignments[i]);
 	json_decref(value);
 	free(path);
-	return done;
+	return why;
+}
+
+bool set_keys(json_t *object, const char *where, char *const *assignments, size_t count)
+{
+	bool good = true;
+
+	for (size_t i = 0; i < count && good; i++) {
+		char *why;
+		size_t len = strcspn(assignments[i], "=");
+
+		why = len == 0 || assignments[i][len] != '=' ? xstrdup("not of the form KEY=VALUE")
+							     : set_key(object, assignments, i, len);
+		good = !why;
+		if (why)
+			log_error("%s%s: %s", where, assignments[i], why);
+		free(why);
+	}
+	return good;
 }

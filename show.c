@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,14 +21,18 @@
 #include "adapter.h"
 #include "ask.h"
 #include "diskmoves.h"
+#include "enable.h"
 #include "jsontext.h"
+#include "judge.h"
 #include "ladder.h"
-#include "lifecycle.h"
+#include "vmjob.h"
 #include "log.h"
 #include "moved.h"
+#include "paths.h"
 #include "printable.h"
 #include "program.h"
 #include "quote.h"
+#include "rundir.h"
 #include "timespan.h"
 #include "users.h"
 #include "vmconf.h"
@@ -39,6 +44,7 @@
 #define COMMAND_MS     180000 /* of qmp, unless --within says otherwise */
 #define BEFORE_QEMU_MS 10000  /* of a start, at most */
 #define GOES_ON	       "; the init system tries again and again"
+#define BOOT_ROOM      46  /* of a line, beside a name, with the column BOOT */
 #define MANY	       500 /* VMs, for which a second process pays off in a list */
 
 static const struct option json_option[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
@@ -91,8 +97,10 @@ struct line {
 	struct vm_status status;
 	json_int_t memory; /* MiB; 0: not known */
 	bool broken;
-	bool moved; /* the guest has left a disk of the definition */
-	char note[200];
+	bool moved;	  /* the guest has left a disk of the definition */
+	json_int_t order; /* of the definition, unless it is broken */
+	int enabled;	  /* whether the host starts it at its boot; -1: not known */
+	char note[600];
 };
 
 static int compare(const void *a, const void *b)
@@ -126,6 +134,8 @@ struct overview {
 	const struct store *store;
 	struct vmfile_dir definitions;
 	struct names homes, runtimes; /* the entries of the state and runtime directories */
+	struct names enabled;	      /* what the host starts at its boot, if that is known */
+	bool enabled_known;
 };
 
 static void overview_open(struct overview *o, const struct store *store)
@@ -133,6 +143,7 @@ static void overview_open(struct overview *o, const struct store *store)
 	*o = (struct overview){.store = store,
 			       .homes = entries(store->state),
 			       .runtimes = entries(store->runtime)};
+	o->enabled = enabled_names(store, &o->enabled_known);
 	vmfile_open(&o->definitions, store->config);
 }
 
@@ -141,6 +152,7 @@ static void overview_close(struct overview *o)
 	vmfile_close(&o->definitions);
 	store_names_free(&o->homes);
 	store_names_free(&o->runtimes);
+	store_names_free(&o->enabled);
 }
 
 static void note_moved(const struct vm *vm, struct line *line)
@@ -168,6 +180,8 @@ static void read_line(const struct overview *o, const char *name, struct line *l
 	*line = (struct line){.name = name, .broken = !vm};
 	if (has_entry(&o->homes, name) || has_entry(&o->runtimes, name))
 		read_status(o->store, name, &line->status);
+	line->order = vm ? vm->order : 0;
+	line->enabled = o->enabled_known ? has_entry(&o->enabled, name) : -1;
 	line->memory = line->status.memory;
 	if (!line->memory && vm)
 		line->memory = vm->memory;
@@ -206,11 +220,21 @@ static void format_memory(json_int_t mib, char *text, size_t size)
 		snprintf(text, size, "%lldM", (long long)mib);
 }
 
+/* The order of a VM that the host starts. */
+static void format_boot(const struct line *line, char *text, size_t size)
+{
+	if (line->enabled > 0)
+		snprintf(text, size, " %5lld", (long long)line->order);
+	else
+		snprintf(text, size, " %5s", line->enabled < 0 ? "?" : "-");
+}
+
 static const char *colour(enum vm_state state)
 {
 	switch (state) {
 	case VM_RUNNING:
 		return "\033[32m";
+	case VM_CUT_OFF:
 	case VM_CRASHED:
 	case VM_UNMANAGED:
 		return "\033[31m";
@@ -229,13 +253,14 @@ static const char *colour(enum vm_state state)
 struct layout {
 	int name;  /* width of the column */
 	int width; /* of a line; 0: as long as it is */
+	bool boot; /* there is room for that column */
 	bool coloured;
 };
 
 static struct layout find_layout(const struct line *lines, size_t count)
 {
 	struct winsize size = {.ws_col = 80};
-	struct layout layout = {.name = 4};
+	struct layout layout = {.name = 4, .boot = true};
 	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
 
 	for (size_t i = 0; i < count; i++)
@@ -244,7 +269,8 @@ static struct layout find_layout(const struct line *lines, size_t count)
 		return layout;
 	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
 	layout.width = size.ws_col ? size.ws_col : 80;
-	layout.name = MIN(layout.name, MAX(layout.width - 40, 16));
+	layout.boot = layout.width >= MIN(layout.name, 30) + BOOT_ROOM;
+	layout.name = MIN(layout.name, MAX(layout.width - (layout.boot ? BOOT_ROOM : 40), 16));
 	layout.coloured = !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
 	return layout;
 }
@@ -253,18 +279,20 @@ static struct layout find_layout(const struct line *lines, size_t count)
 static void print_line(const struct layout *layout, const struct line *line)
 {
 	const char *start = layout->coloured ? colour(line->status.state) : "";
-	char pid[16] = "-", up[32], memory[32];
+	char pid[16] = "-", up[32], memory[32], boot[32] = "";
 	int used;
 
 	if (line->status.pid)
 		snprintf(pid, sizeof(pid), "%d", line->status.pid);
 	format_uptime(&line->status, up, sizeof(up));
 	format_memory(line->memory, memory, sizeof(memory));
-	used = layout->width ? layout->name + 39 : 0;
-	printf("%-*.*s  %s%-9s%s %7s %8s %7s%s%.*s\n", layout->name,
+	if (layout->boot)
+		format_boot(line, boot, sizeof(boot));
+	used = layout->width ? layout->name + (layout->boot ? BOOT_ROOM - 1 : 39) : 0;
+	printf("%-*.*s  %s%-9s%s %7s %8s %7s%s%s%.*s\n", layout->name,
 	       layout->width ? layout->name : 64, line->name, start,
-	       vm_state_word(line->status.state), *start ? "\033[0m" : "", pid, up, memory,
-	       *line->note ? "  " : "", layout->width ? MAX(layout->width - used, 0) : 200,
+	       vm_state_word(line->status.state), *start ? "\033[0m" : "", pid, up, memory, boot,
+	       *line->note ? "  " : "", layout->width ? MAX(layout->width - used, 0) : 512,
 	       line->note);
 }
 
@@ -284,13 +312,21 @@ static json_t *status_json(const char *name, const struct vm_status *status)
 	bool up = vm_state_is_up(status->state);
 
 	return xcheck(json_pack(
-		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "name", name, "state",
+		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "name", name, "state",
 		vm_state_word(status->state), "pid", number_or_null(status->pid), "supervisor",
 		number_or_null(status->supervisor), "uptime",
 		up && status->pid && status->started ? json_integer(uptime(status)) : json_null(),
 		"last-status", status->end.known ? json_integer(status->end.status) : json_null(),
-		"reason", text_or_null(status->reason), "ready", up && status->ready, "failing",
+		"run-state", text_or_null(status->run_state), "reason",
+		text_or_null(status->reason), "ready", up && status->ready, "failing",
 		status->failing));
+}
+
+/* order: NULL where the definition does not tell. */
+static void set_boot(json_t *vm, int enabled, const json_int_t *order)
+{
+	json_object_set_new(vm, "enabled", enabled < 0 ? json_null() : json_boolean(enabled));
+	json_object_set_new(vm, "order", order ? json_integer(*order) : json_null());
 }
 
 /* A list, which is empty where nothing has moved, or the definition is broken. */
@@ -313,6 +349,7 @@ static void print_list_json(const struct line *lines, size_t count)
 		json_t *vm = status_json(lines[i].name, &lines[i].status);
 
 		json_object_set_new(vm, "memory", number_or_null(lines[i].memory));
+		set_boot(vm, lines[i].enabled, lines[i].broken ? NULL : &lines[i].order);
 		json_object_set_new(vm, "broken", json_boolean(lines[i].broken));
 		json_object_set_new(vm, "moved", moved_json(lines[i].name, lines[i].moved));
 		json_array_append_new(vms, vm);
@@ -351,6 +388,16 @@ static void read_all_lines(const struct store *store, const struct names *names,
 	overview_close(&o);
 }
 
+/* There may be VMs, and somebody wonders where they are. */
+static void tell_where(const struct store *store)
+{
+	const char *chosen = getenv("QEMU_SUPERVISE_CONFIG_DIR");
+
+	log_notice("there is no VM in %s%s", store->config,
+		   geteuid() != 0 && !(chosen && *chosen) ? "; root's are in " PATHS_ROOT_CONFIG
+							  : "");
+}
+
 int cmd_list(struct call *call)
 {
 	bool json = wants_json(call, 0, 0);
@@ -367,8 +414,10 @@ int cmd_list(struct call *call)
 	if (json)
 		print_list_json(lines, names.count);
 	else if (names.count > 0)
-		printf("%-*s  %-9s %7s %8s %7s\n", layout.name, "NAME", "STATE", "PID", "UPTIME",
-		       "MEMORY");
+		printf("%-*s  %-9s %7s %8s %7s%s\n", layout.name, "NAME", "STATE", "PID", "UPTIME",
+		       "MEMORY", layout.boot ? "  BOOT" : "");
+	else
+		tell_where(&call->store);
 	for (size_t i = 0; i < names.count && !json; i++)
 		print_line(&layout, &lines[i]);
 	store_names_free(&names);
@@ -426,27 +475,35 @@ int cmd_command(struct call *call)
 	return status;
 }
 
+/* Whether there is something to read: how long a reader of ours takes for it is not bounded. */
+static bool begins(int fd)
+{
+	struct pollfd input = {.fd = fd, .events = POLLIN};
+	int64_t patience = adapter_patience();
+
+	return poll(&input, 1, patience > INT_MAX ? -1 : (int)patience) != 0;
+}
+
 /* QEMU's own words are in it, too. */
 static int print_log(const struct store *store, const char *name, const char *follow)
 {
-	int ends[2], status = 0;
+	int ends[2], status;
+	bool begun;
 	pid_t pid;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		fatal(EX_OSERR, "no pipe for the log of %s", name);
-	pid = fork();
-	if (pid < 0)
-		fatal(EX_OSERR, "cannot read the log of %s", name);
-	if (pid == 0) {
-		dup2(ends[1], STDOUT_FILENO);
-		_exit(adapter_run(store, "log", name, follow));
-	}
+	pid = adapter_log(store, name, follow, ends[1]);
 	close(ends[1]);
-	printable_copy(ends[0], stdout, "");
-	close(ends[0]);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return adapter_status(status);
+	begun = follow || begins(ends[0]);
+	if (begun) {
+		printable_copy(ends[0], stdout, "");
+		close(ends[0]);
+	}
+	status = adapter_wait(pid, "log", name);
+	if (!begun)
+		close(ends[0]);
+	return status;
 }
 
 int cmd_log(struct call *call)
@@ -603,17 +660,34 @@ static bool check_bases(const struct vm *vm)
 	return good;
 }
 
-static bool check_one(const struct store *store, const char *name, const struct users *users)
+/* Where the supervisor makes its sockets. */
+static bool check_runtime(const struct store *store, const struct vm *vm)
+{
+	char *path = store->runtime ? xasprintf("%s/%s", store->runtime, vm->name) : NULL;
+	bool good = !path || rundir_fits(path);
+
+	if (!good)
+		log_error(
+			"%s: the path of its runtime directory, %s, is too long for sockets in it; "
+			"choose a shorter one with QEMU_SUPERVISE_RUNTIME_DIR, or a shorter name",
+			vm->file, path);
+	free(path);
+	return good;
+}
+
+static bool check_one(const struct store *store, const char *name, const struct users *users,
+		      struct judge *judge)
 {
 	struct vm *vm = load_or_tell(name);
 	bool good = vm && check_files(vm);
 
-	good = vm && check_emulator(vm) && good;
+	good = vm && check_emulator(vm) && judge_vm(judge, vm, log_error) && good;
 	good = vm && check_user(vm) && good;
 	good = vm && check_bridges(vm) && good;
 	good = vm && check_bases(vm) && good;
 	good = vm && users_let_start(users, vm) && good;
 	good = vm && !moved_refuses(vm) && good;
+	good = vm && check_runtime(store, vm) && good;
 	good = vm && check_service(store, vm) && good;
 	vm_free(vm);
 	return good;
@@ -624,6 +698,7 @@ int cmd_check(struct call *call)
 {
 	struct store *store = &call->store;
 	struct names names = {0};
+	struct judge judge = {0};
 	struct users users;
 	int status = 0;
 
@@ -641,15 +716,16 @@ int cmd_check(struct call *call)
 	}
 	users = users_read(store, NULL);
 	for (size_t i = 0; i < names.count; i++)
-		status = check_one(store, names.v[i], &users) ? status : EX_CONFIG;
+		status = check_one(store, names.v[i], &users, &judge) ? status : EX_CONFIG;
 	for (int i = 0; i < call->argc; i++) {
 		int known = name_is_good(call->argv[i]) ? name_is_known(store, call->argv[i])
 							: EX_USAGE;
 
-		if (known == 0 && !check_one(store, call->argv[i], &users))
+		if (known == 0 && !check_one(store, call->argv[i], &users, &judge))
 			known = EX_CONFIG;
 		status = status ? status : known;
 	}
+	judge_close(&judge);
 	users_free(&users);
 	store_names_free(&names);
 	return status;
@@ -715,6 +791,32 @@ static void print_field(const char *field, const char *text)
 		say("%-12s %s", field, text);
 }
 
+static void print_boot(json_t *enabled, json_t *order)
+{
+	long long at = json_integer_value(order);
+
+	if (json_is_true(enabled))
+		say("%-12s started by the host, order %lld", "boot", at);
+	else if (json_is_false(enabled))
+		say("%-12s not started by the host, order %lld", "boot", at);
+}
+
+/* A definition that is broken has no order. */
+static void ask_boot(const struct store *store, const char *name, json_t *all)
+{
+	int status = adapter_run(store, "is-enabled", name, NULL);
+	struct vm_problems problems = {0};
+	struct vm *vm = vm_load(name, &problems);
+
+	set_boot(all,
+		 status == 0		      ? 1
+		 : status == EXIT_NOT_ENABLED ? 0
+					      : -1,
+		 vm ? &vm->order : NULL);
+	vm_problems_free(&problems);
+	vm_free(vm);
+}
+
 static void print_status(const char *name, const struct vm_status *status, json_t *more)
 {
 	const char *run_state = json_string_value(json_object_get(more, "run-state"));
@@ -741,6 +843,7 @@ static void print_status(const char *name, const struct vm_status *status, json_
 		format_memory(status->memory, text, sizeof(text));
 		print_field("memory", text);
 	}
+	print_boot(json_object_get(more, "enabled"), json_object_get(more, "order"));
 	json_array_foreach(json_object_get(more, "addresses"), i, address)
 		print_field("address", json_string_value(address));
 	json_array_foreach(json_object_get(more, "moved"), i, disk)
@@ -774,6 +877,7 @@ int cmd_status(struct call *call)
 	json_object_set_new(all, "addresses",
 			    state ? ask_addresses(&call->store, name) : xcheck(json_array()));
 	json_object_set_new(all, "moved", moved_json(name, true));
+	ask_boot(&call->store, name, all);
 	if (json)
 		print_json(all);
 	else

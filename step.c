@@ -18,6 +18,14 @@ void step_remove(json_t *steps, const char *name)
 	json_array_append_new(steps, xcheck(json_pack("[ss]", "remove", name)));
 }
 
+void step_remove_in(json_t *steps, const char *vm, const char *file)
+{
+	char *name = xasprintf("%s/%s", vm, file);
+
+	step_remove(steps, name);
+	free(name);
+}
+
 void step_rmdir(json_t *steps, const char *name)
 {
 	json_array_append_new(steps, xcheck(json_pack("[ss]", "rmdir", name)));

@@ -14,7 +14,8 @@
 
 /* Each adds a step, whose names are copied. */
 void step_remove(json_t *steps, const char *name); /* a file that may be missing */
-void step_rmdir(json_t *steps, const char *name);  /* a directory that may hold something */
+void step_remove_in(json_t *steps, const char *vm, const char *file);
+void step_rmdir(json_t *steps, const char *name); /* a directory that may hold something */
 void step_rename(json_t *steps, const char *from, const char *to); /* from may be missing */
 
 /* Whether each step is one, of names below the directories of those VMs (strings), or their lists.

@@ -17,6 +17,7 @@
 #include "journal.h"
 #include "log.h"
 #include "paths.h"
+#include "safefile.h"
 #include "vmfile.h"
 #include "xalloc.h"
 
@@ -54,7 +55,8 @@ void store_open(struct store *store)
 				.state = absolute(paths_state_dir()),
 				.runtime = absolute(paths_runtime_dir()),
 				.state_lock = -1,
-				.lock = -1};
+				.lock = -1,
+				.aside = -1};
 	if (!store->config || !store->state)
 		fatalx(EX_OSERR, "HOME is not set: no place for definitions; set "
 				 "QEMU_SUPERVISE_CONFIG_DIR and QEMU_SUPERVISE_STATE_DIR");
@@ -78,6 +80,7 @@ void store_close(struct store *store)
 	close_fd(&store->config_fd);
 	close_fd(&store->state_fd);
 	json_decref(store->unfinished);
+	json_decref(store->at_work);
 	free(store->config);
 	free(store->state);
 	free(store->runtime);
@@ -268,21 +271,6 @@ json_t *store_read_ours(int dirfd, const char *path, const char *name, struct st
 	return value;
 }
 
-static bool write_all(int fd, const char *text, size_t len)
-{
-	while (len > 0) {
-		ssize_t written = write(fd, text, len);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return false;
-		text += written;
-		len -= (size_t)written;
-	}
-	return true;
-}
-
 /* Of the entries that name users and groups; what a file has is where it is, too. */
 static bool copy_acl(int from, int to)
 {
@@ -321,8 +309,8 @@ static bool write_new(int dirfd, const char *new, const char *name, const char *
 
 	unlinkat(dirfd, new, 0);
 	fd = openat(dirfd, new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	written = fd >= 0 && (!like || take_access(dirfd, like, fd)) && write_all(fd, text, len) &&
-		  (!sync || fsync(fd) == 0);
+	written = fd >= 0 && (!like || take_access(dirfd, like, fd)) &&
+		  safefile_write(fd, text, len) && (!sync || fsync(fd) == 0);
 	if (!written)
 		log_warn("cannot write %s", name);
 	if (fd >= 0)
@@ -488,7 +476,8 @@ static void block_signals(struct store *store)
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaddset(&set, signals[i]);
-	sigprocmask(SIG_BLOCK, &set, &store->mask);
+	sigprocmask(SIG_BLOCK, &set, store->masked ? NULL : &store->mask);
+	store->masked = true;
 }
 
 /* State first: a state directory may have several directories of definitions. */
@@ -511,19 +500,31 @@ bool store_lock(struct store *store)
 	return false;
 }
 
-void store_unlock(struct store *store)
+void store_let_others(struct store *store)
 {
-	if (store->state_lock < 0)
-		return;
 	close_fd(&store->lock);
 	close_fd(&store->state_lock);
-	sigprocmask(SIG_SETMASK, &store->mask, NULL);
+}
+
+void store_unlock(struct store *store)
+{
+	store_let_others(store);
+	if (store->masked)
+		sigprocmask(SIG_SETMASK, &store->mask, NULL);
+	store->masked = false;
+}
+
+static void keep_open(int fd)
+{
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, 0);
 }
 
 void store_keep_lock(const struct store *store)
 {
-	if (store->state_lock >= 0)
-		fcntl(store->state_lock, F_SETFD, 0);
-	if (store->lock >= 0)
-		fcntl(store->lock, F_SETFD, 0);
+	keep_open(store->state_lock);
+	keep_open(store->lock);
+	keep_open(store->aside);
+	if (store->masked)
+		sigprocmask(SIG_SETMASK, &store->mask, NULL);
 }

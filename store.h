@@ -20,7 +20,11 @@ struct store {
 	int config_fd, state_fd;	/* of those directories, -1: it is not there */
 	int state_lock, lock;		/* their locks; -1: not taken */
 	json_t *unfinished; /* the journals of earlier changes that cannot be finished yet */
+	json_t *at_work;    /* by file: those of long changes that are being made */
+	int aside;	    /* our journal, locked, of a change that goes on unlocked; else -1 */
+	char *aside_file;   /* its name in the state directory */
 	sigset_t mask;	    /* as it was before the locks were taken */
+	bool masked;
 };
 
 /* A list of names; store_names_free(). */
@@ -42,7 +46,16 @@ void store_close(struct store *store);
 bool store_lock(struct store *store);
 void store_unlock(struct store *store);
 
-/* For a child: the locks are held as long as it lives, whatever it executes. */
+/*
+ * Lets others make changes in the middle of a long one (journal_put_aside()), which store_lock()
+ * resumes. The signals stay blocked until store_unlock().
+ */
+void store_let_others(struct store *store);
+
+/*
+ * For a child: the locks are held as long as it lives, whatever it executes; signals end it as they
+ * would have ended us before.
+ */
 void store_keep_lock(const struct store *store);
 
 /* All names that have a definition ("NAME.json"), as people sort them: web2 before web10. */

@@ -1,7 +1,7 @@
 /*
- * The supervisor of one VM, and what its four files know of each other: qemu-supervise.c starts,
+ * The supervisor of one VM, and what its five files know of each other: qemu-supervise.c starts,
  * hears signals and ends; actions.c does what rungs say; events.c hears QEMU and the guest;
- * report.c tells others.
+ * standstill.c knows why a guest does not run; report.c tells others.
  */
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H
@@ -25,6 +25,7 @@
 #include "reexec.h"
 #include "run.h"
 #include "rundir.h"
+#include "runstate.h"
 #include "signals.h"
 
 #define COMMAND_MS 10000 /* for an answer of QEMU */
@@ -70,12 +71,15 @@ struct supervisor {
 	struct guest *guest;
 	struct agentport *agentport; /* NULL: the VM has none */
 	struct diskwatch *diskwatch;
+	struct lastwords *lastwords; /* NULL: QEMU's standard error is ours */
 	struct climber climber;
 	struct runner *runner;
 	struct outcome outcome;
 	struct jobs jobs;
 	struct qemu_actions actions; /* in force in QEMU, as far as we know */
 	char run_state[32];
+	char why[RUNSTATE_WHY];	       /* the last I/O error for which it was stopped */
+	char told[RUNSTATE_TEXT];      /* the last standstill that the log tells of */
 	bool state_asked, state_again; /* a query-status is unanswered; and out of date already */
 	bool status_asked;
 	struct climb *presser;	/* whose rung presses the button */
@@ -89,7 +93,7 @@ struct supervisor {
 	int64_t back_asked;	/* when QEMU was asked whether back_timer may be believed */
 	bool ending_told;	/* QEMU ends by itself: its SHUTDOWN was seen */
 	bool ready, ready_pending;
-	char words[160]; /* how it ended */
+	char words[512]; /* how it ended */
 	json_t *event;	 /* what began the ladder that is being begun */
 
 	bool watchdog_asked;	 /* its query-status is unanswered */
@@ -181,6 +185,20 @@ void events_set_qmp(struct supervisor *s, struct qmp *qmp);
 void events_connect_again(struct supervisor *s);
 void events_on_qmp_ready(void *arg);
 void events_on_reconnect(evutil_socket_t fd, short what, void *arg);
+
+/* ---- standstill.c ---- */
+
+/* The run state, and why it is that. */
+void standstill_text(const struct supervisor *s, char *text, size_t size);
+
+/* BLOCK_IO_ERROR, for which QEMU may be about to stop the guest. */
+void standstill_io_error(struct supervisor *s, json_t *data);
+
+/* The run state has become another one: a guest that stands still is told of in the log, once. */
+void standstill_changed(struct supervisor *s);
+
+/* The VM is to be ended: why its guest may be of no help is told once more. */
+void standstill_ending(struct supervisor *s);
 
 /* ---- report.c ---- */
 

@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "netdev.h"
 #include "otherkeys.h"
 #include "paths.h"
 #include "printable.h"
+#include "size.h"
 #include "timespan.h"
 #include "vmfile.h"
 #include "words.h"
@@ -104,10 +106,10 @@ static char *place_text(const struct place *place)
 /* Takes what. */
 static void problem(struct reader *r, const struct place *place, char *what)
 {
+	const char *of = r->problems->of ? r->problems->of : r->vm->file;
 	char *where = place_text(place);
 
-	add_line(r->problems,
-		 xasprintf("%s: %s%s%s", r->vm->file, where, where[0] ? ": " : "", what));
+	add_line(r->problems, xasprintf("%s: %s%s%s", of, where, where[0] ? ": " : "", what));
 	free(where);
 	free(what);
 }
@@ -178,28 +180,22 @@ static void read_integer(struct reader *r, const struct place *place, const stru
 		wrong(r, place, value, key->expected, "");
 }
 
-/* The MiB of "512M", "2G" or "1T"; 0: it is none of these. */
-static json_int_t mebibytes(const char *text)
-{
-	static const char units[] = "MGT";
-	size_t digits = strspn(text, "0123456789");
-	const char *unit = text[digits] ? strchr(units, text[digits]) : NULL;
-
-	if (text[0] == '0' || digits == 0 || digits > 8 || !unit || text[digits + 1])
-		return 0;
-	return (json_int_t)strtoll(text, NULL, 10) << (10 * (unit - units));
-}
-
+/* MiB; as a number it is one that can be meant. */
 static void read_memory(struct reader *r, const struct place *place, const struct key *key,
 			json_t *value, void *to)
 {
-	json_int_t number = json_is_string(value) ? mebibytes(json_string_value(value))
-						  : json_integer_value(value);
+	bool is_text = json_is_string(value);
+	char *text = is_text ? xstrdup(json_string_value(value)) : quoted(value);
+	json_int_t number = json_integer_value(value);
+	uint64_t bytes;
 
-	if (number >= key->min && number <= key->max)
+	if (is_text && size_parse(text, &bytes) && bytes % VM_MIB == 0)
+		number = (json_int_t)(bytes / VM_MIB);
+	if (number >= (is_text ? 1 : key->min) && number <= key->max)
 		*(json_int_t *)to = number;
 	else
-		wrong(r, place, value, key->expected, "");
+		wrong(r, place, value, key->expected, number <= key->max ? size_hint(text) : "");
+	free(text);
 }
 
 /* -1: it is none of them. */
@@ -292,6 +288,19 @@ static void read_mac(struct reader *r, const struct place *place, const struct k
 		*(const char **)to = text;
 	else
 		wrong(r, place, value, key->expected, "");
+}
+
+static void read_netdev_type(struct reader *r, const struct place *place, const struct key *key,
+			     json_t *value, void *to)
+{
+	const char *text = json_string_value(value);
+	char *hint = text ? netdev_type_hint(text) : xstrdup("");
+
+	if (text && word_index(text, netdev_types) >= 0)
+		*(const char **)to = text;
+	else
+		wrong(r, place, value, key->expected, hint);
+	free(hint);
 }
 
 static void read_object(struct reader *r, const struct place *place, const struct key *key,
@@ -415,7 +424,7 @@ static const struct key disk_keys[] = {
 };
 
 static const struct key nic_keys[] = {
-	KEY("type", read_string, NIC(type),
+	KEY("type", read_netdev_type, NIC(type),
 	    "a type of QEMU's -netdev, such as \"bridge\", \"tap\" or \"user\""),
 	KEY("mac", read_mac, NIC(mac),
 	    "a MAC address of one device, such as \"52:54:00:12:34:56\""),
@@ -441,8 +450,10 @@ static const struct key vm_keys[] = {
 	KEY("cpu", read_string, VM(cpu), "a CPU of QEMU, such as \"max\""),
 	KEY("cpus", read_integer, VM(cpus), "a whole number from 1 to 4096", .min = 1, .max = 4096),
 	KEY("memory", read_memory, VM(memory),
-	    "a size such as \"512M\" or \"2G\", or a number of MiB, from 1M to 64T", .min = 1,
-	    .max = 64 << 20),
+	    "a size such as \"512M\" or \"1.5G\" in whole MiB up to 64T, or a number of MiB from "
+	    "64 "
+	    "on",
+	    .min = 64, .max = 64 << 20),
 	KEY("firmware", read_firmware, VM(firmware), "\"bios\", \"uefi\" or a path with a slash"),
 	KEY("kernel", read_path, VM(kernel), "a path"),
 	KEY("initrd", read_path, VM(initrd), "a path"),
@@ -553,9 +564,9 @@ static void missing(struct reader *r, const struct place *place, json_t *object,
 	}
 	key = near ? quoted_key(near) : NULL;
 	problem(r, &here,
-		xasprintf("missing, expected %s%s%s%s", find_key(keys, count, name)->expected,
-			  near ? "; is it called \"" : "", near ? key : "",
-			  near ? "\" here?" : ""));
+		near ? xasprintf("missing, expected %s; \"%s\" looks like \"%s\"",
+				 find_key(keys, count, name)->expected, key, name)
+		     : xasprintf("missing, expected %s", find_key(keys, count, name)->expected));
 	free(key);
 }
 
@@ -595,7 +606,7 @@ static void read_disk(struct reader *r, const struct place *place, json_t *objec
 	read_keys(r, place, disk_keys, COUNT(disk_keys), object, disk);
 	if (!json_object_get(object, "format"))
 		missing(r, place, object, disk_keys, COUNT(disk_keys), "format");
-	if (needs_file(disk->format) && !json_object_get(object, "path") &&
+	if ((!disk->format || needs_file(disk->format)) && !json_object_get(object, "path") &&
 	    !json_object_get(object, "file"))
 		missing(r, place, object, disk_keys, COUNT(disk_keys), "path");
 	if (disk->given)
@@ -628,12 +639,31 @@ static void read_cdrom(struct reader *r, const struct place *place, const struct
 		cdrom->path = absolute(r->vm, cdrom->given);
 }
 
+/* Lists of strings, as QEMU's JSON has them. */
+static void make_lists(struct reader *r, const struct place *place, json_t *netdev)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(netdev, name, value)
+	{
+		struct place here = {.in = place, .key = name};
+		json_t *list = netdev_is_list(name) ? netdev_list(value) : NULL;
+
+		if (list)
+			json_object_set_new(netdev, name, list);
+		else if (netdev_is_list(name))
+			wrong(r, &here, value, "a string or a list of strings", "");
+	}
+}
+
 static void read_nic(struct reader *r, const struct place *place, json_t *object,
 		     struct vm_nic *nic)
 {
 	if (!json_is_object(object))
 		return; /* that was told */
 	nic->passed_on = without(object, nic_keys, COUNT(nic_keys));
+	make_lists(r, place, nic->passed_on);
 	read_keys(r, place, nic_keys, COUNT(nic_keys), object, nic);
 	if (!json_object_get(object, "type"))
 		missing(r, place, object, nic_keys, COUNT(nic_keys), "type");

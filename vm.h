@@ -33,6 +33,7 @@ enum vm_console { CONSOLE_NONE, CONSOLE_SOCKET, CONSOLE_STDIO };
 struct vm_problems {
 	char **lines;
 	size_t count;
+	const char *of; /* what the lines begin with instead of FILE, or NULL */
 };
 
 /* What QEMU calls the devices that fit a machine's bus. */
@@ -61,6 +62,8 @@ struct vm_nic {
 	json_t *properties; /* more of -device, or NULL */
 	json_t *passed_on;  /* the other keys: -netdev's. Owned */
 };
+
+#define VM_MIB 1048576
 
 #define VM_ORDER_MIN (-1000)
 #define VM_ORDER_MAX 1000

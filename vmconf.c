@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "adapter.h"
 #include "journal.h"
 #include "log.h"
 #include "paths.h"
@@ -56,6 +57,7 @@ static const struct command commands[] = {
 	 "  --all                 all, those of lower order first\n"
 	 "  --from-order N        of all, those of order N and higher\n"
 	 "  --parallel N          at most N at once\n"
+	 "  --delay TIME          no two starts within TIME\n"
 	 "  --within TIME         how long to wait (180s)\n"
 	 "  --discard-overlay     go back to the disks of the definition, and lose what the guest\n"
 	 "                        has written to others since\n"},
@@ -70,6 +72,8 @@ static const struct command commands[] = {
 	 "Stops VMs and starts them; options as stop.\n"},
 	{"enable", cmd_enable, "NAME...", "Has VMs started when the host boots.\n"},
 	{"disable", cmd_disable, "NAME...", "Has them not started then any more.\n"},
+	{"is-enabled", cmd_is_enabled, "NAME...",
+	 "Tells whether VMs are started then; 3: one is not.\n"},
 	{"console", cmd_console, "NAME", "The VM's serial console; Ctrl-] leaves it.\n"},
 	{"log", cmd_log, "NAME [--follow]", "Prints the log of the VM's supervisor.\n"},
 	{"qmp", cmd_qmp, "NAME COMMAND [JSON] [--within TIME]",
@@ -183,14 +187,14 @@ bool name_is_good(const char *name)
 
 int name_is_known(const struct store *store, const char *name)
 {
+	const char *waits;
 	struct names names;
 
 	if (store_has(store, name))
 		return 0;
-	if (journal_waits(store, name)) {
-		log_error("there is no VM %s, but its last change is not finished; \"vmconf "
-			  "check\" tries again",
-			  name);
+	waits = journal_waits(store, name);
+	if (waits) {
+		log_error("there is no VM %s, but %s", name, waits);
 		return EXIT_FAILURE;
 	}
 	names = store_names(store);
@@ -294,6 +298,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	call.command = find_command(argv[1]);
+	adapter_patience(); /* a wrong one is told before anything is done */
 	store_open(&call.store);
 	status = call.command->run(&call);
 	store_close(&call.store);

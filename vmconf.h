@@ -36,6 +36,7 @@ int cmd_delete(struct call *call);
 int cmd_disable(struct call *call);
 int cmd_edit(struct call *call);
 int cmd_enable(struct call *call);
+int cmd_is_enabled(struct call *call);
 int cmd_list(struct call *call);
 int cmd_log(struct call *call);
 int cmd_qmp(struct call *call);

@@ -42,6 +42,18 @@ bool vmlock_is_blank(const struct rundir *dir)
 	return dir->supervision >= 0 && text[0] == '\0';
 }
 
+bool vmlock_is_free(int home)
+{
+	int fd = safefile_open(home, "vm.lock", O_RDONLY);
+	bool is_free =
+		fd >= 0 ? !lock_is_held(fd, HOLDER_BYTE) && !lock_is_held(fd, SUPERVISOR_BYTE)
+			: errno == ENOENT;
+
+	if (fd >= 0)
+		close(fd);
+	return is_free;
+}
+
 static bool is_of_definition(int fd)
 {
 	char text[HOLDER_LINE + 1];

@@ -41,6 +41,10 @@ bool vmlock_is_blank(const struct rundir *dir);
  */
 void vmlock_claim(const struct rundir *dir, pid_t pid);
 
+/* Whether nobody holds anything of the vm.lock in that directory: neither QEMU, nor a supervisor or
+ * a vmconf. */
+bool vmlock_is_free(int home);
+
 /* Whether that VM, which has or had a definition, runs: its vm.lock is held. It only looks. */
 bool vmlock_runs(const char *name);
 

@@ -16,6 +16,7 @@
 #include "outcome.h"
 #include "printable.h"
 #include "reach.h"
+#include "runstate.h"
 #include "safefile.h"
 
 #define JSON_MAX (1024 * 1024)
@@ -23,9 +24,9 @@
 const char *vm_state_word(enum vm_state state)
 {
 	static const char *const words[] = {
-		[VM_STOPPED] = "stopped",     [VM_STARTING] = "starting", [VM_RUNNING] = "running",
-		[VM_PAUSED] = "paused",	      [VM_STOPPING] = "stopping", [VM_CRASHED] = "crashed",
-		[VM_UNMANAGED] = "unmanaged", [VM_UNKNOWN] = "unknown",
+		[VM_STOPPED] = "stopped", [VM_STARTING] = "starting",	[VM_RUNNING] = "running",
+		[VM_PAUSED] = "paused",	  [VM_STOPPING] = "stopping",	[VM_CRASHED] = "crashed",
+		[VM_CUT_OFF] = "cut-off", [VM_UNMANAGED] = "unmanaged", [VM_UNKNOWN] = "unknown",
 	};
 	_Static_assert(sizeof(words) / sizeof(words[0]) == VM_STATE_COUNT, "a word for each");
 
@@ -34,7 +35,8 @@ const char *vm_state_word(enum vm_state state)
 
 bool vm_state_is_up(enum vm_state state)
 {
-	return state != VM_STOPPED && state != VM_CRASHED && state != VM_UNKNOWN;
+	return state != VM_STOPPED && state != VM_CUT_OFF && state != VM_CRASHED &&
+	       state != VM_UNKNOWN;
 }
 
 /* ---- locks ---- */
@@ -124,16 +126,40 @@ static json_t *read_json(const char *path)
 	return value;
 }
 
-static enum vm_state state_of_phase(json_t *state)
+static enum vm_state state_of_phase(json_t *state, const char *run_state)
 {
 	const char *phase = json_string_value(json_object_get(state, "phase"));
-	const char *run_state = json_string_value(json_object_get(state, "run-state"));
 
 	if (phase && strcmp(phase, "stopping") == 0)
 		return VM_STOPPING;
 	if (!phase || strcmp(phase, "running") != 0)
 		return VM_STARTING;
-	return run_state && strcmp(run_state, "paused") == 0 ? VM_PAUSED : VM_RUNNING;
+	switch (runstate_kind(run_state)) {
+	case RUNSTATE_RUNS:
+	case RUNSTATE_BEFORE:
+	case RUNSTATE_OTHER:
+		break;
+	case RUNSTATE_PASSES:
+	case RUNSTATE_STOPPED:
+	case RUNSTATE_FAILED:
+		return VM_PAUSED;
+	}
+	return VM_RUNNING;
+}
+
+/* Where the run state says more than the state does. */
+static void read_run_state(json_t *state, struct vm_status *status)
+{
+	const char *why = json_string_value(json_object_get(state, "why"));
+	enum runstate_kind kind;
+
+	copy(status->run_state, sizeof(status->run_state), json_object_get(state, "run-state"));
+	status->state = state_of_phase(state, status->run_state);
+	kind = runstate_kind(status->run_state);
+	if (kind != RUNSTATE_RUNS && strcmp(status->run_state, "paused") != 0 &&
+	    (status->state != VM_STOPPING || kind == RUNSTATE_FAILED))
+		runstate_text(status->reason, sizeof(status->reason), status->run_state, why);
+	printable(status->reason);
 }
 
 /* A supervisor lives. A state.json of another one is left over from a power cut. */
@@ -146,7 +172,7 @@ static void read_supervised(const struct store *store, const char *name, struct 
 	state = read_json(path);
 	status->state = VM_STARTING;
 	if (json_integer_value(json_object_get(state, "supervisor")) == status->supervisor) {
-		status->state = state_of_phase(state);
+		read_run_state(state, status);
 		status->pid = pid_from(json_integer_value(json_object_get(state, "pid")));
 		status->started = MAX(json_integer_value(json_object_get(state, "started")), 0);
 		status->memory = MAX(json_integer_value(json_object_get(state, "memory")), 0);
@@ -176,10 +202,20 @@ out:
 	json_decref(value);
 }
 
-static bool is_crash(int status)
+/* An end that was asked for is no crash, however hard it was. */
+static enum vm_state state_of_end(int status)
 {
-	return (status >= EXIT_NOT_SHUT_DOWN && status <= EXIT_DIED) ||
-	       status == EXIT_RESET_WHILE_STOPPING;
+	switch (status) {
+	case EXIT_NOT_SHUT_DOWN:
+	case EXIT_KILLED:
+	case EXIT_RESET_WHILE_STOPPING:
+		return VM_CUT_OFF;
+	case EXIT_PANICKED:
+	case EXIT_DIED:
+		return VM_CRASHED;
+	default:
+		return VM_STOPPED;
+	}
 }
 
 /* Nobody is there. A vm.lock with a pid in it was not removed by a supervisor at the VM's end. */
@@ -193,7 +229,7 @@ static void read_ended(const struct lock_file *vm_lock, struct vm_status *status
 		snprintf(status->reason, sizeof(status->reason),
 			 "nobody saw its end (killed with its supervisor, or the power failed)");
 	} else if (end->known && end->status != 0) {
-		status->state = is_crash(end->status) ? VM_CRASHED : VM_STOPPED;
+		status->state = state_of_end(end->status);
 		snprintf(status->reason, sizeof(status->reason), "%s", end->words);
 	}
 }

@@ -13,9 +13,10 @@ enum vm_state {
 	VM_STOPPED,
 	VM_STARTING,
 	VM_RUNNING,
-	VM_PAUSED,
+	VM_PAUSED, /* the guest stands still: see reason */
 	VM_STOPPING,
-	VM_CRASHED,   /* it is not there, and was not shut down: see reason */
+	VM_CUT_OFF,   /* it is not there: somebody has ended it, and not its guest; see reason */
+	VM_CRASHED,   /* it is not there, and nobody has ended it; see reason */
 	VM_UNMANAGED, /* QEMU runs and has no supervisor */
 	VM_UNKNOWN,   /* we may not look: see reason */
 	VM_STATE_COUNT
@@ -25,7 +26,7 @@ enum vm_state {
 struct vm_end {
 	bool known;
 	int status;		 /* its exit status */
-	char words[160];	 /* how it ended */
+	char words[512];	 /* how it ended */
 	time_t when;		 /* CLOCK_REALTIME */
 	struct timespec written; /* differs between two ends */
 };
@@ -37,11 +38,13 @@ struct vm_status {
 	time_t started;	  /* CLOCK_REALTIME; 0: not known */
 	int64_t memory;	  /* MiB, as it was started with; 0: not known */
 	bool ready;
-	bool changing;	  /* it is down, and a vmconf has its files in hand */
-	bool unseen;	  /* it is down, and nobody saw its end */
-	bool failing;	  /* it is down, and the init system tries again: set by who asks that */
-	char doing[32];	  /* the action of the ladder in progress, or "" */
-	char reason[160]; /* of VM_CRASHED, VM_UNKNOWN, a start that failed, a lost directory */
+	bool changing;	    /* it is down, and a vmconf has its files in hand */
+	bool unseen;	    /* it is down, and nobody saw its end */
+	bool failing;	    /* it is down, and the init system tries again: set by who asks that */
+	char doing[32];	    /* the action of the ladder in progress, or "" */
+	char run_state[32]; /* as QEMU has told its supervisor, or "" */
+	/* Of VM_PAUSED, VM_CUT_OFF, VM_CRASHED, VM_UNKNOWN, a start that failed, ...; or "" */
+	char reason[512];
 	struct vm_end end;
 };
 

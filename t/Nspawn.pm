@@ -5,11 +5,14 @@ package Nspawn;
 
 use strict;
 use warnings;
+use File::Basename qw(basename);
+use File::Find qw(finddepth);
 use File::Path qw(make_path);
 use JSON::PP ();
 use T;
 
 my @packages = qw(systemd systemd-sysv dbus libpam-systemd);
+my @hosts;
 my %place = (
 	'/etc/qemu-supervise' => 'config', '/var/lib/qemu-supervise' => 'state', '/etc/systemd/system' => 'units',
 	'/var/log/journal' => 'journal', '/srv' => 'srv'
@@ -28,19 +31,28 @@ sub need_host {
 sub new {
 	my ($class, @binds) = @_;
 	my $h = bless { root => "$top/build/systemd", name => "qs-$$", guest => guest_files(), boots => 0, binds => \@binds }, $class;
+	push @hosts, $h;
 	system("$top/t/host-root", $h->{root}, @packages) == 0 or die "t/host-root failed\n";
 	make_path(map { "$work/$_" } values %place);
 	delete local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
 	my ($status, $out, $err) = run_command('make', '-C', $top, '-o', 'all', 'install', "DESTDIR=$work/installed");
 	die "make install: $err" if $status != 0;
 	if ($ENV{T_SUPERVISE}) {
-		system('cp', $ENV{T_SUPERVISE}, "$work/installed/usr/local/sbin/qemu-supervise") == 0 or die "cp failed\n";
+		system('cp', $ENV{T_SUPERVISE}, "$work/installed/usr/local/bin/qemu-supervise") == 0 or die "cp failed\n";
 	}
 	# A unit inherits nothing; and the sandbox denies LeakSanitizer its ptrace.
 	make_path("$work/units/qemu-supervise\@.service.d");
 	spew("$work/units/qemu-supervise\@.service.d/sanitizer.conf", "[Service]\nEnvironment=ASAN_OPTIONS=$ENV{ASAN_OPTIONS}:detect_leaks=0\n")
 		if $ENV{ASAN_OPTIONS};
 	return $h;
+}
+
+# Where control groups of ours can be. systemd-nspawn makes none with --keep-unit: hosts beside each other would be in one.
+sub own_cgroup {
+	my ($unified) = grep { -e "$_/cgroup.controllers" } '/sys/fs/cgroup', '/sys/fs/cgroup/unified';
+	my ($mount, $mine) = $unified ? ($unified, qr/^0::(.*)/m) : ('/sys/fs/cgroup/systemd', qr/:name=systemd:(.*)/);
+	my ($path) = slurp('/proc/self/cgroup') =~ $mine;
+	return $mount . ($path // '') =~ s{/$}{}r;
 }
 
 # Boots it and waits until it is up.
@@ -53,11 +65,13 @@ sub boot {
 		'--boot', '--register=no', '--keep-unit', '--private-network', '--console=pipe', '--bind-ro=/usr',
 		"--bind-ro=$work/installed/usr/local:/usr/local", @binds, "--bind-ro=$h->{guest}:/guest", map { "--bind=$_" } @{ $h->{binds} }
 	);
+	make_path($h->{cgroup} = own_cgroup() . "/" . basename($work));
 	$h->{pid} = fork // die "fork: $!";
 	if ($h->{pid} == 0) {
 		open(STDIN, '<', '/dev/null');
 		open(STDOUT, '>', $log);
 		open(STDERR, '>&', \*STDOUT);
+		spew("$h->{cgroup}/cgroup.procs", $$);
 		{ no warnings 'exec'; exec { $command[0] } @command; }
 		POSIX::_exit(127);
 	}
@@ -72,10 +86,11 @@ sub boot {
 	return $h;
 }
 
-# Runs a command on it: status, output, errors.
+# Runs a command on it: status, output, errors. systemd 257 wants to know nothing of processes outside of its control groups.
 sub does {
 	my ($h, @command) = @_;
-	return run_command('nsenter', '-t', $h->{init}, '-m', '-u', '-i', '-n', '-p', 'env', '-i',
+	return run_command('sh', '-c', '{ echo $$ >"$1"; } 2>/dev/null; shift; exec "$@"', 'sh',
+		"$h->{cgroup}/payload/init.scope/cgroup.procs", 'nsenter', '-t', $h->{init}, '-m', '-u', '-i', '-n', '-p', 'env', '-i',
 		'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin', 'TMPDIR=/tmp', 'LANG=C.UTF-8', @command);
 }
 
@@ -151,6 +166,13 @@ sub poweroff {
 	$h->does('systemctl', 'poweroff');
 	wait_until(sub { "the host being down\n" . $h->journal }, sub { waitpid($h->{pid}, POSIX::WNOHANG()) == $h->{pid} });
 	return time - $began;
+}
+
+# Its control groups, when nothing is in them any more.
+END {
+	for my $cgroup (grep { defined } map { $_->{cgroup} } @hosts) {
+		finddepth({ wanted => sub { rmdir }, no_chdir => 1 }, $cgroup) if -d $cgroup;
+	}
 }
 
 1;

@@ -170,9 +170,19 @@ sub state_of {
 
 # ---- guests ----
 
+# What QEMU calls t/guest's architectures: emulator, machine, console, MiB.
+my %arch = (
+	amd64 => ['qemu-system-x86_64', 'q35', 'ttyS0', 128],
+	arm64 => ['qemu-system-aarch64', 'virt', 'ttyAMA0', 256, '-cpu', 'cortex-a57'],
+	ppc64el => ['qemu-system-ppc64', 'pseries', 'hvc0', 512],
+	s390x => ['qemu-system-s390x', 's390-ccw-virtio', 'ttysclp0', 256],
+);
+
 sub guest_files {
+	my ($arch) = @_;
 	my $dir = $ENV{T_GUEST} || "$top/build/guest";
-	system("$top/t/guest", $dir) == 0 or die "t/guest failed\n";
+	$dir .= "/$arch" if $arch;
+	system("$top/t/guest", $dir, $arch || ()) == 0 or die "t/guest failed\n";
 	return $dir;
 }
 
@@ -202,19 +212,20 @@ sub disk_is_clean {
 # The kernel's command line for a guest in a mode of t/guest-init.
 sub guest_append {
 	my ($mode, %o) = @_;
-	return "console=ttyS0 quiet panic=" . ($o{panic} // -1)
+	return "console=$arch{$o{arch} || 'amd64'}[2] quiet panic=" . ($o{panic} // -1)
 		. " cryptomgr.notests noreplace-smp nokaslr no_timer_check tsc=reliable guest=$mode delay="
 		. ($o{delay} // 0) . ($o{gate} ? ' gate=ttyS1' : '') . ($o{agent} ? " agent=$o{agent}" : '') . ($o{append} ? " $o{append}" : '');
 }
 
-# QEMU's command line for such a guest. Options: delay, machine, disk (undef: none), console, append, gate (a FIFO:
+# QEMU's command line for such a guest. Options: arch (of t/guest), delay, machine, disk (undef: none), console, append, gate (a FIFO:
 # what a line opens the guest waits for), args (at the end).
 sub guest_command {
 	my ($mode, %o) = @_;
-	my $dir = guest_files();
+	my $dir = guest_files($o{arch});
 	my $append = guest_append($mode, %o);
+	my ($emulator, $machine, undef, $memory, @more) = @{ $arch{ $o{arch} || 'amd64' } };
 	return (
-		'qemu-system-x86_64', '-machine', $o{machine} || 'q35', '-accel', 'tcg', '-m', 128,
+		$emulator, '-machine', $o{machine} || $machine, '-accel', 'tcg', '-m', $memory, @more,
 		'-nodefaults', '-no-user-config', '-display', 'none', '-kernel', "$dir/vmlinuz",
 		'-initrd', "$dir/initrd", '-append', $append, '-serial', "file:$o{console}",
 		($o{gate} ? ('-serial', "pipe:$o{gate}") : ()),

@@ -35,7 +35,7 @@ sub talk {
 }
 
 # These take their time.
-my $lazy = vm(['agent=lazy'], options => ['-v']);
+my $lazy = vm(['agent=lazy'], options => ['-v', '-o', 'TERM=agent-shutdown 1h, quit 100ms, kill']);	# until the last test
 ok(talk($lazy), 'an idle VM leaves the socket to others');
 $lazy->signal('TERM');
 $lazy->wait_log(qr/guest agent was asked/);

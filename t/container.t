@@ -9,7 +9,7 @@ use lib $FindBin::Bin;
 use JSON::PP ();
 use T;
 
-need('qemu-system-x86_64', 'mke2fs', 'dumpe2fs', 'unshare', 'tini', 'catatonit', 'apt-get', 'python3');
+need('qemu-system-x86_64', 'mke2fs', 'dumpe2fs', 'unshare', 'tini', 'catatonit', 'apt-get', 'python3', 'curl');
 need_that('unshare --pid works (root)', sub { (run_command('unshare', '--pid', '--fork', '--mount-proc', 'true'))[0] == 0 });
 
 my @container = ('unshare', '--pid', '--fork', '--mount-proc', '--kill-child');
@@ -166,7 +166,7 @@ mkdir "$work/bundle/rootfs/$_" for qw(usr etc proc sys dev run tmp vm srv guest)
 symlink("usr/$_", "$work/bundle/rootfs/$_") for qw(bin sbin lib lib64);
 delete local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
 is((run_command('make', '-C', $top, '-o', 'all', 'install', "DESTDIR=$work/image"))[0], 0, 'make install');
-for (grep { $_->[0] } [$ENV{T_SUPERVISE}, 'sbin/qemu-supervise'], [$ENV{T_VMCONF}, 'sbin/vmconf'], ["$examples/vm", 'bin/vm']) {
+for (grep { $_->[0] } [$ENV{T_SUPERVISE}, 'bin/qemu-supervise'], [$ENV{T_VMCONF}, 'bin/vmconf'], ["$examples/vm", 'bin/vm']) {
 	mkdir "$work/image/usr/local/bin";
 	is((run_command('cp', $_->[0], "$work/image/usr/local/$_->[1]"))[0], 0, $_->[1]);
 }

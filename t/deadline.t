@@ -34,7 +34,7 @@ subtest 'it begins TERM\'s ladder' => sub {
 };
 
 subtest 'it tightens what is in progress' => sub {
-	my $s = stopping(fake => \@deaf);
+	my $s = stopping(fake => \@deaf, options => ['--press-interval', 0]);
 	$s->deadline(30);
 	$s->wait_log(qr/all over in 30s/);
 	wait_until('state.json', sub { $s->state->{ladder}{deadline} });

@@ -23,6 +23,8 @@ my @make = ('make', '-C', $top, '-o', 'all', '--no-print-directory', "DESTDIR=$w
 my ($status, undef, $errors) = run_command(@make, 'install');
 is($status, 0, 'make install') or diag($errors);
 is_deeply([files("$work/root")], [map { "/opt/qs/$_" } qw(
+	bin/qemu-supervise
+	bin/vmconf
 	etc/needrestart/conf.d/qemu-supervise.conf
 	lib/systemd/system/qemu-supervise-boot.service
 	lib/systemd/system/qemu-supervise-guests.service
@@ -48,8 +50,6 @@ is_deeply([files("$work/root")], [map { "/opt/qs/$_" } qw(
 	libexec/qemu-supervise/init/s6
 	libexec/qemu-supervise/init/services
 	libexec/qemu-supervise/init/systemd
-	sbin/qemu-supervise
-	sbin/vmconf
 	share/bash-completion/completions/qemu-supervise
 	share/bash-completion/completions/vmconf
 	share/doc/qemu-supervise/examples/container/Containerfile
@@ -80,14 +80,14 @@ is_deeply([files("$work/root")], [map { "/opt/qs/$_" } qw(
 	share/man/man8/vmconf.8
 	share/qemu-supervise/vm.schema.json
 )], 'every file, and no other');
-for my $program (qw(sbin/qemu-supervise sbin/vmconf libexec/qemu-supervise/init/none libexec/qemu-supervise/init/systemd)) {
+for my $program (qw(bin/qemu-supervise bin/vmconf libexec/qemu-supervise/init/none libexec/qemu-supervise/init/systemd)) {
 	ok(-x "$work/root/opt/qs/$program", "$program can be executed");
 }
-my ($ran, $version) = run_command("$work/root/opt/qs/sbin/vmconf", '--version');
+my ($ran, $version) = run_command("$work/root/opt/qs/bin/vmconf", '--version');
 {
 	local $ENV{QEMU_SUPERVISE_INIT} = 'none';
 	T::define('web', {});
-	is((run_command("$work/root/opt/qs/sbin/vmconf", 'log', 'web'))[0], 0, 'and finds its adapter, for whatever PREFIX it was built');
+	is((run_command("$work/root/opt/qs/bin/vmconf", 'log', 'web'))[0], 0, 'and finds its adapter, for whatever PREFIX it was built');
 }
 my $define = "$work/root/opt/qs/libexec/qemu-supervise/examples/s6-rc/define";
 is((run_command($define, 'web', "$work/s6-rc"))[0], 0, 'a definition for s6-rc is made of the service for s6');
@@ -95,15 +95,31 @@ is_deeply([files("$work/s6-rc")], [map { "/vm-web/$_" } qw(finish notification-f
 is(slurp("$work/s6-rc/vm-web/type"), "longrun\n", 'which it says');
 is((run_command($define, 'web', "$work/s6-rc"))[0], 1, 'one that is there is left alone');
 like($version, qr/^vmconf \d/, 'what was installed runs');
-spew("$work/root/opt/qs/sbin/theirs", '');
+spew("$work/root/opt/qs/bin/theirs", '');
 is((run_command(@make, 'uninstall'))[0], 0, 'make uninstall');
-is_deeply([files("$work/root")], ['/opt/qs/sbin/theirs'], 'takes away what is ours');
+is_deeply([files("$work/root")], ['/opt/qs/bin/theirs'], 'takes away what is ours');
 ok(!-e "$work/root/opt/qs/$_", "and our directory $_") for qw(share/qemu-supervise share/doc/qemu-supervise libexec/qemu-supervise);
+
+# ---- what 0.1.0 has left ----
+mkdir "$work/root/opt/qs/sbin";
+spew("$work/root/opt/qs/sbin/$_", 'old') for qw(qemu-supervise vmconf theirs);
+run_command(@make, 'install');
+is(readlink("$work/root/opt/qs/sbin/$_"), "/opt/qs/bin/$_", "sbin/$_ of an earlier version leads to the new one") for qw(qemu-supervise vmconf);
+is((run_command(@make, 'install'))[0], 0, 'again');
+run_command(@make, 'uninstall');
+is_deeply([files("$work/root")], ['/opt/qs/bin/theirs', '/opt/qs/sbin/theirs'], 'and goes with it');
+unlink("$work/root/opt/qs/sbin/theirs");
+rmdir("$work/root/opt/qs/sbin");
+symlink('bin', "$work/root/opt/qs/sbin") or die;
+run_command(@make, 'install');
+ok(-f "$work/root/opt/qs/bin/vmconf" && !-l "$work/root/opt/qs/bin/vmconf", 'where sbin is bin, a program does not lead to itself');
+run_command(@make, 'uninstall');
+unlink("$work/root/opt/qs/sbin");
 
 my $pause = '/opt/qs/lib/systemd/system/qemu-supervise@.service.d/restart-pause.conf';
 run_command(@make, 'install', 'RESTART_PAUSE=yes');
 ok(-e "$work/root$pause", 'where systemd lets the pause between two starts grow, it does');
 run_command(@make, 'uninstall', 'RESTART_PAUSE=yes');
-is_deeply([files("$work/root")], ['/opt/qs/sbin/theirs'], 'and that is ours, too');
+is_deeply([files("$work/root")], ['/opt/qs/bin/theirs'], 'and that is ours, too');
 
 done_testing;

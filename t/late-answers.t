@@ -109,8 +109,11 @@ subtest 'a reset' => sub {
 	$public->wait_event('RESET');
 	ok(1, 'the next supervisor resets');
 	wait_until('set-action', sub { $next->state->{'set-action'}{reboot} eq 'shutdown' });
-	my ($last) = reverse grep { $_->{execute} eq 'set-action' } $next->sent;
-	is($last->{arguments}{reboot}, 'shutdown', 'and puts back what the user has set');
+	wait_until('what the user has set is put back', sub {	# state.json is written before QEMU has read it
+		my ($last) = reverse grep { $_->{execute} eq 'set-action' } $next->sent;
+		return $last->{arguments}{reboot} eq 'shutdown';
+	});
+	ok(1, 'and puts back what the user has set');
 	is(scalar($next->sent(qr/system_reset/)), 2, 'once');
 	$next->signal('TERM');
 	$next->ends_with(0, $off, 'reset');
@@ -167,7 +170,8 @@ subtest 'after its 10 seconds' => sub {
 	my $next = $late_stop->taken_over;
 	goes_on($next);
 	wait_until('paused', sub { ($next->state->{'run-state'} // '') eq 'paused' });
-	is(scalar($next->sent(qr/^stop$/)), 2, 'stop is kept for the next supervisor');
+	wait_until('a second stop', sub { $next->sent(qr/^stop$/) == 2 });	# the first one was enough to pause it
+	ok(1, 'stop is kept for the next supervisor');
 	$next->signal('TERM');
 	$next->ends_with(0, $off, 'late-stop');
 };

@@ -51,9 +51,8 @@ my ($times) = $help =~ /^TIME is (.*)\.$/m;
 my ($page_times) = $section{DESCRIPTION} =~ /^\.Ar time\nis\n(.*?)\.\n/ms;
 is($page_times =~ s/^\.Ql //mgr =~ s/ ,\n/, /gr =~ s/\n(?=or)/ /r =~ s/\n/ /gr =~ s/ $//r, $times, 'forms of TIME');
 
-# Run states, as guest.c knows them.
-my $guest = slurp("$top/guest.c");
-my @in_source = sort($guest =~ /^\t\{"([-a-z]+)", NEEDS_[A-Z]+,/mg);
+# Run states, as runstate.c knows them.
+my @in_source = sort(slurp("$top/runstate.c") =~ /^\t\{"([-a-z]+)", RUNSTATE_[A-Z]+,/mg);
 my @states = map { split /, / } $section{'THE POWER BUTTON'} =~ /^\.It ([-a-z, ]+) Ta /mg;
 is_deeply([sort @states], \@in_source, 'run states');
 

@@ -23,9 +23,9 @@ chmod(0600, "$work/monitrc");
 my $vmconf = $ENV{T_VMCONF} || "$top/vmconf";
 # monit does not reap what is not its own child: process 1 does.
 my $h = boot('monit', <<"EOT");
-mkdir -p /usr/local/libexec/qemu-supervise /usr/local/sbin /var/lib/monit /etc/monit
+mkdir -p /usr/local/libexec/qemu-supervise /usr/local/bin /var/lib/monit /etc/monit
 cp $top/examples/monit/again /usr/local/libexec/qemu-supervise/
-ln -s $vmconf /usr/local/sbin/vmconf
+ln -s $vmconf /usr/local/bin/vmconf
 cp $work/monitrc /etc/monitrc
 chmod 600 /etc/monitrc
 exec perl -e 'fork or exec \@ARGV; 1 while wait > 0' monit -I -c /etc/monitrc

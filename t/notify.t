@@ -41,7 +41,7 @@ my $stopping = "STOPPING=1\nEXTEND_TIMEOUT_USEC=30000000";
 
 subtest 'from the start to the end' => sub {
 	my $n = listener();
-	my $s = running(fake => ['flushes', 'presses=2'], env => { NOTIFY_SOCKET => $n->{path} }, options => ['--press-interval', '60s']);
+	my $s = running(fake => ['flushes', 'presses=2'], env => { NOTIFY_SOCKET => $n->{path} }, options => ['--press-interval', 0]);
 	wait_got($n, 'READY=1');
 	wait_got($n, 'STATUS=Guest: running');
 	is($n->{got}[0], 'STATUS=Starting', 'its first word');

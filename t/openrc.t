@@ -27,6 +27,7 @@ like(($h->run('sh', '-c', "mkdir -p /etc/init.d; cp $top/examples/openrc/qemu-su
 $h->vmconf_does('enable', 'web');
 is(($h->run($openrc, 'status', 'web'))[0], 3, 'enable does not start it');
 is(($h->run($openrc, 'is-enabled', 'web'))[0], 0, 'it is enabled');
+like($h->vmconf_does('list'), qr/^web .* 0$/m, 'and list tells that the host starts it');
 $h->does('openrc', 'default');
 $h->wait_up($web); # as at boot
 $h->vmconf_does('disable', 'web');

@@ -29,6 +29,10 @@ sub wait_reads {
 	wait_until('looks', sub { reads($s) >= $until });
 }
 
+# For the end: one that has long been up when it is stopped.
+my $up = running(fake => ['presses=2', 'sts-stuck'], options => ['--press-interval', '1h', '--boot-timeout', '1s']);
+my $up_since = time;
+
 subtest 'a guest that listens late' => sub {
 	my $s = stopping(['en=0x0020']);
 	$s->wait_log(qr/powerdown: the guest does not listen to its power button yet; waiting for it, (119|120)s at most\n/);
@@ -137,6 +141,20 @@ subtest 'again' => sub {
 	my $s = stopping(['presses=3'], @often);
 	$s->ends_with(0, qr/powered itself off/, 'three presses');
 	is(presses($s), 3, 'not one more');
+	$s = stopping(['presses=9'], @often);
+	$s->ends_with(0, qr/powered itself off/, 'nine presses');
+	is(join('|', $s->log =~ /power button pressed(.*)\n/g), '| again| again, 4 times in all| again, 8 times in all', 'not a line for each');
+
+	$s = stopping(['presses=3'], '--press-interval', '1h');
+	$s->ends_with(0, qr/powered itself off/, 'a guest that boots: every second');
+	$s = running(fake => ['presses=3'], options => ['--press-interval', '1h', '--ready', 'listening']);
+	$s->wait_log(qr/the guest listens/);
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, 'one that was seen listening, too');
+	$s = stopping(['presses=3', 'en=0x0020'], '--press-interval', '1h');
+	$s->wait_log(qr/waiting for it/);
+	$s->fake(set => { en => '0x0120' });
+	$s->ends_with(0, qr/powered itself off/, 'and one that begins to listen');
 
 	for my $never ('0', 'forever') {
 		$s = stopping(['presses=2'], '--press-interval', $never);
@@ -177,6 +195,18 @@ subtest 'an idle VM is never polled' => sub {
 	is_deeply([reads($s)], [], 'no register was read');
 	$s->signal('TERM');
 	$s->ends_with(0, qr/powered itself off/, 'idle');
+};
+
+subtest 'again, of a guest that is long up' => sub {
+	wait_until('30 seconds', sub { time > $up_since + 31 });
+	$up->signal('TERM');
+	$up->wait_log(qr/a second after the press/);
+	my $looks = $up->sent(qr/^qom-get$/);
+	$up->fake(event => 'RESUME');
+	wait_until('a look', sub { $up->sent(qr/^qom-get$/) > $looks });
+	is(presses($up), 1, 'not every second');
+	$up->signal('QUIT');
+	$up->ends_with(80, qr/not shut down: quit/, 'long up');
 };
 
 done_testing;

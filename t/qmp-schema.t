@@ -41,7 +41,7 @@ sub all_known {
 }
 
 all_known('events', { table_of('trigger.c', 'events') }, map { $_->{name} } grep { $_->{'meta-type'} eq 'event' } @$schema);
-all_known('run states', { table_of('guest.c', 'run_states') },
+all_known('run states', { table_of('runstate.c', 'runstates') },
 	values_of(member_type($type{'query-status'}{'ret-type'}, 'status')));
 # Resets alone have the others.
 all_known('reasons of SHUTDOWN', { table_of('outcome.c', 'causes') },

@@ -91,7 +91,7 @@ subtest 'TERM just after a reset' => sub {
 };
 
 subtest 'TERM in the middle of a reboot' => sub {
-	my $s = running(fake => ['presses=2', '-no-reboot'], options => ['-o', 'HUP=reboot', '--press-interval', '60s']);
+	my $s = running(fake => ['presses=2', '-no-reboot'], options => ['-o', 'HUP=reboot', '--press-interval', 0]);
 	$s->signal('HUP');
 	$s->wait_log(qr/reboot: power button pressed/);
 	stop($s, 'the guest powers off and QEMU ends');

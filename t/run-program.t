@@ -104,6 +104,25 @@ subtest 'dropped by a stop' => sub {
 	like($s->log, qr{run:\Q$slow\E: killed, its rung is over}, 'said');
 };
 
+subtest 'its supervisor dies' => sub {
+	my $slow = program("echo \$\$ >> $work/orphan; sleep 1000 & echo \$! >> $work/orphan; wait\n");
+	my $last = program("echo begun > $work/begun; read -r go < $work/gate; echo done > $work/late\n");
+	T::make_fifo("$work/gate");
+	my $s = running(fake => [], options => ['-o', "HUP=run:$slow 2s", '-o', "USR1=run:$last 600s"]);
+	$s->signal('HUP');
+	$s->signal('USR1');
+	my @pids = @{ wait_until('the program', sub { my @p = split ' ', slurp("$work/orphan"); @p == 2 && \@p }) };
+	wait_until('the other one', sub { -s "$work/begun" });
+	$s->lost;
+	wait_until('the end of its time', sub { !grep { slurp("/proc/$_/stat") =~ /\) [^Z] / } @pids });
+	pass('its programs have their time, and no more');
+	spew("$work/gate", "go\n");
+	is(wait_until('the other one\'s end', sub { slurp("$work/late") }), "done\n", 'what has time left goes on');
+	my $next = $s->successor;
+	$next->wait_log(qr/taking over QEMU/);
+	stop($next, 'and the next one stops the VM');
+};
+
 subtest 'the last word of a program' => sub {
 	my $hook = program("sleep 0.3; echo done > $work/last\n");
 	my $s = running(fake => [], options => ['-o', "SHUTDOWN=run:$hook 60s"]);

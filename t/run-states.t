@@ -103,7 +103,7 @@ my @rows = (
 	{ state => 'suspended', guest => 's3', machine => 'pc', status => 0, last => $off, clean => 1,
 	  log => qr/run state suspended: system_wakeup\n.*button pressed\n/s },
 	{ state => 'io-error', failing_disk('on'), status => 0, last => $off, clean => 1,
-	  log => qr/run state io-error: cont\n.*button pressed\n/ },
+	  log => qr/QEMU has stopped the guest: io-error: virtio0: no space left on device; .*\n(?s:.*)run state io-error: cont\n.*button pressed\n/ },
 	{ state => 'io-error', what => 'io-error for good', failing_disk('off'), options => \@impatient,
 	  status => 80, last => qr/quit \(status 80\); TERM: powerdown/, clean => 0,
 	  log => qr/(run state io-error: cont\n.*){2}powerdown 3s is over/s },

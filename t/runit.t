@@ -19,7 +19,7 @@ for v in CONFIG STATE RUNTIME; do
 done >>/etc/runit/rc.shutdown
 cat "$top/examples/runit/rc.shutdown" >>/etc/runit/rc.shutdown
 chmod 755 /etc/runit/rc.shutdown
-ln -s "$vmconf" /usr/local/sbin/vmconf
+ln -s "$vmconf" /usr/local/bin/vmconf
 exec runit
 EOT
 my $runit = "$top/init/runit";
@@ -36,6 +36,7 @@ is(($h->run('env', 'QEMU_SUPERVISE_SCAN_DIR=/tmp', $runit, 'detect'))[0], 1, 'de
 $h->vmconf_does('check');
 $h->vmconf_does('enable', 'web');
 ok(is_off($web)->(), 'enable does not start it');
+like($h->vmconf_does('list'), qr/^web .* 0$/m, 'and list tells that the host starts it');
 $h->does('sv', 'exit', 'vm-web');
 $h->wait_up($web); # as at boot
 is(($h->run($runit, 'is-enabled', 'web'))[0], 0, 'it is enabled');

@@ -28,6 +28,7 @@ like(($h->run('env', 'QEMU_SUPERVISE_SCAN_DIR=/tmp', $s6, 'enable', 'web'))[2], 
 # ---- enable, disable ----
 $h->vmconf_does('enable', 'web');
 ok(is_off($web)->(), 'enable does not start it');
+like($h->vmconf_does('list'), qr/^web .* 0$/m, 'and list tells that the host starts it');
 $h->does('s6-svc', '-x', '/etc/service/vm-web');
 $h->wait_up($web); # as at boot
 is(($h->run($s6, 'is-enabled', 'web'))[0], 0, 'it is enabled');

@@ -21,7 +21,7 @@ subtest 'who sent it' => sub {
 };
 
 subtest '5,000 signals in a row' => sub {
-	my $s = running(fake => ['ignore=system_powerdown']);
+	my $s = running(fake => ['ignore=system_powerdown'], options => ['--press-interval', 0]);
 	for my $i (1 .. 5000) {
 		$s->signal(('USR1', 'HUP', 'WINCH', 'ALRM', 'CHLD', 'USR2', 'IO', 'PIPE')[$i % 8]);
 	}

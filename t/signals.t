@@ -14,7 +14,7 @@ my %vm = (
 	group => supervise(guest => 'normal'),
 	straight => supervise(guest => 'normal'),
 	many => supervise(guest => 'normal'),
-	stop => supervise(guest => 'two-presses', options => ['--press-interval', '3s']),
+	stop => supervise(guest => 'slow-stop', delay => 3),
 	together => supervise(guest => 'normal'),
 	deadline => supervise(guest => 'normal', options => ['--on', 'TERM=quit forever']),
 	tightened => supervise(guest => 'ignore'),
@@ -99,7 +99,7 @@ went_down($vm{group}, 'TERM to the whole process group');
 	$vm->deadline(6);
 	$vm->ends_with(80, qr/quit \(status 80\); TERM: powerdown \d\S+, agent-shutdown 0\.0s, quit/,
 		'a deadline tightens a stop in progress');
-	is(scalar(() = $vm->log =~ /button pressed/g), 1, 'a deadline: in place, the ladder does not begin again');
+	is(scalar(() = $vm->log =~ /button pressed\n/g), 1, 'a deadline: in place, the ladder does not begin again');
 }
 
 done_testing;

@@ -51,6 +51,9 @@ is($h->ok_does('vmconf', 'enable', 'web', 'mail'), "web: enabled\nmail: enabled\
 is($h->ok_does('vmconf', 'disable', 'mail'), "mail: disabled\n", 'vmconf disable');
 is_deeply([map { (split m{/})[-1] } glob "$work/units/multi-user.target.wants/*"], ['qemu-supervise@web.service'], 'which systemd knows');
 is($h->ok_does('vmconf', 'enable', 'web'), "web is enabled already\n", 'a hint');
+my $list = $h->ok_does('vmconf', 'list');
+like($list, qr/^web .* 2$/m, 'list tells that the host starts it');
+like($list, qr/^mail .* -$/m, 'and that it does not start the other');
 
 # ---- one is stopped, one loses its supervisor ----
 $h->ok_does('systemctl', 'stop', 'qemu-supervise@mail');
@@ -113,6 +116,9 @@ $h->vm('fails', 'normal', keys => { cpu => 'nonsense' });
 is($cannot, 69, 'it cannot start');
 like($why, qr/^vmconf: fails: the init system tries again and again; "vmconf stop fails" ends that\n\z/m, 'which is said');
 $h->wait_unit('fails', 'NRestarts', '[2-9]');
+my ($version) = $h->ok_does('systemctl', '--version') =~ /^systemd (\d+)/;
+my $pause = $h->unit('fails', 'RestartUSecNext');	# unknown to earlier ones
+like($pause, $version < 254 ? qr/^$/ : qr/^([3-9]|[1-3]\d|2\.\d+)(\.\d+)?s/, "systemd $version: the pause between two starts grows where it can");
 sub noted { return (($h->does("vmconf", "list"))[1] =~ /^fails (.*)$/m)[0] }
 wait_until('list to say so', sub { noted() =~ /\S; the init system tries again and again$/ });
 $h->ok_does('vmconf', 'stop', 'fails');

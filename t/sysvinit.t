@@ -18,12 +18,12 @@ cd /etc/init.d
 find . -type f ! -name rc ! -name sendsigs -delete
 rm -f /etc/rc?.d/*
 cp $top/examples/sysvinit/qemu-supervise .
-mkdir -p /etc/default /usr/local/sbin
+mkdir -p /etc/default /usr/local/bin
 echo >/etc/fstab
 for v in CONFIG STATE RUNTIME; do
 	eval "echo export QEMU_SUPERVISE_\${v}_DIR=$work/\$(echo \$v | tr A-Z a-z | sed s/runtime/run/)"
 done >/etc/default/qemu-supervise
-ln -s $vmconf /usr/local/sbin/vmconf
+ln -s $vmconf /usr/local/bin/vmconf
 insserv qemu-supervise sendsigs
 cat >/etc/inittab <<'EOI'
 id:2:initdefault:

@@ -20,7 +20,7 @@ static void numbers(void **state)
 
 	(void)state;
 	assert_int_equal(json_integer_value(json_object_get(value, "id")), 7);
-	assert_true(json_real_value(json_array_get(list, 0)) == 18446744073709551615.0);
+	assert_true(json_real_value(json_array_get(list, 0)) == (double)18446744073709551615.0);
 	assert_true(json_real_value(json_array_get(list, 1)) == -9223372036854775808.0);
 	assert_string_equal(json_string_value(json_object_get(value, "s")), "18446744073709551615");
 	json_decref(value);

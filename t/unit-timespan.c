@@ -1,6 +1,7 @@
 /* TIME, the nearest word, and the names of triggers. */
 #include "unit.h"
 
+#include <event2/event.h>
 #include <signal.h>
 #include <string.h>
 
@@ -121,17 +122,37 @@ static void triggers(void **state)
 	assert_string_equal(hint, "; did you mean \"TERM\"?");
 	trigger_parse("GUEST_PANICKD", &name, &hint);
 	assert_string_equal(hint, "; did you mean \"GUEST_PANICKED\"?");
-	assert_int_equal(trigger_signal("RTMIN+3"), SIGRTMIN + 3);
-	assert_string_equal(trigger_of_signal(SIGRTMIN + 3).s, "RTMIN+3");
+	assert_int_equal(trigger_signal("RTMIN+3"), DEADLINE_SIGNAL + 3);
+	assert_string_equal(trigger_of_signal(DEADLINE_SIGNAL + 3).s, "RTMIN+3");
+}
+
+static void note(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	*(int64_t *)arg = monotonic_ms();
+}
+
+/* libevent must have been built with our size of time_t: else one of 80 ms is over at once. */
+static void timer(void **state)
+{
+	struct event_base *base = event_base_new();
+	int64_t over = 0, began = monotonic_ms();
+	struct event *event = evtimer_new(base, note, &over);
+
+	(void)state;
+	timespan_arm(event, 80);
+	event_base_dispatch(base);
+	assert_true(over - began >= 79);
+	event_free(event);
+	event_base_free(base);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(times),
-		cmocka_unit_test(distances),
-		cmocka_unit_test(nearest),
-		cmocka_unit_test(triggers),
+		cmocka_unit_test(times),    cmocka_unit_test(distances), cmocka_unit_test(nearest),
+		cmocka_unit_test(triggers), cmocka_unit_test(timer),
 	};
 
 	return RUN(tests);

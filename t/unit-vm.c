@@ -152,7 +152,8 @@ static void every_key(void **state)
 
 static void disks_and_nics(void **state)
 {
-	struct vm *vm = good("{\"disks\": [{\"path\": \"a\", \"format\": \"raw\", \"discard\": "
+	struct vm *vm = good("{\"emulator\": \"qemu-system-x86_64\","
+			     "\"disks\": [{\"path\": \"a\", \"format\": \"raw\", \"discard\": "
 			     "\"unmap\"}, {\"format\": \"null-co\", \"device\": \"nvme\"}],"
 			     "\"nics\": [{\"type\": \"bridge\", \"br\": \"br0\", \"mac\": "
 			     "\"52:54:00:00:00:01\"}]}");

@@ -51,7 +51,7 @@ sub made_small {
 	@$vm{'kernel', 'initrd'} = map { guest_files() . "/$_" } 'vmlinuz', 'initrd' if $vm->{kernel};
 	for my $nic (@{ $vm->{nics} }) {
 		$nic = { type => 'user' } if $nic->{type} eq 'bridge';
-		$_->{str} =~ s/:2222-/:0-/ for @{ $nic->{hostfwd} || [] };	# the port may be somebody else's
+		$nic->{hostfwd} =~ s/:2222-/:0-/ if $nic->{hostfwd};	# the port may be somebody else's
 	}
 	$vm->{display} = 'none' if ($vm->{display} || '') eq 'gtk';
 	return encode_json({ %$vm, accel => 'tcg', memory => '128M', ready => 'started' });

@@ -40,11 +40,18 @@ ok(!exists $vm->{cpus}, 'KEY= removes a key');
 my $before = slurp("$config/web1.json");
 vmconf_fails(78, qr/web1\.json: cpus: found "many".*\n.*web1 was not changed/, 'set', 'web1', 'cpus=many');
 vmconf_fails(78, qr/web1\.json: .*memroy/, 'set', 'web1', 'memory=1G', 'memroy=2G');
-vmconf_fails(64, qr/nics\.7=\{\}: there is no such place/, 'set', 'web1', 'nics.7={}');
-vmconf_fails(64, qr/description\.x=1: there is no such place/, 'set', 'web1', 'description.x=1');
-vmconf_fails(64, qr/nothing=: there is no such key/, 'set', 'web1', 'nothing=');
+vmconf_fails(64, qr/nics\.7=\{\}: found "7" in a list of 1, expected a number from 0 to 1, which adds one$/m, 'set', 'web1', 'nics.7={}');
+vmconf_fails(64, qr/: not UTF-8$/m, 'set', 'web1', "description=\xff");
+vmconf_fails(64, qr/description\.x=1: there is no place for "x" in what is neither a list nor an object$/m, 'set', 'web1', 'description.x=1');
 vmconf_fails(64, qr/not of the form KEY=VALUE/, 'set', 'web1', '=x');
 is(slurp("$config/web1.json"), $before, 'what is refused changes nothing');
+for my $none ('cdrom=', 'disks.7=', 'on.TERM.x=', 'nics.0.properties.mq=') {
+	is_deeply([vmconf('set', 'web1', $none)], [0, '', "vmconf: $none: there is nothing to remove\n"], "$none of what is not there is a success");
+}
+is(slurp("$config/web1.json"), $before, 'which changes nothing');
+vmconf_does('set', 'web1', 'cdrom=', 'description=and the rest');
+is(definition('web1')->{description}, 'and the rest', 'nor does it keep what else is set from being done');
+spew("$config/web1.json", $before);
 
 # ---- edit ----
 editor('sed -i "s/a web server/another one/" "$1"');

@@ -96,6 +96,20 @@ subtest 'what is in the state directory' => sub {
 	is(slurp("$state/l/seed.iso"), 'this is seed.iso', 'and what is only read is copied');
 };
 
+# In whatever order the files of a tree were found: this one names only what is furthest down.
+subtest 'directories within directories' => sub {
+	vmconf_does('create', 'n', quick('--disk', '1M'));
+	mkdir("$state/n/$_") for qw(seed seed/deep seed/deep/down);
+	spew("$state/n/seed/deep/down/x", 'x');
+	my $definition = definition('n');
+	push @{ $definition->{disks} }, { format => 'vvfat', dir => "$state/n/seed", 'read-only' => JSON::PP::true };
+	spew("$config/n.json", JSON::PP::encode_json($definition));
+	vmconf_does('clone', 'n', 'm');
+	is(slurp("$state/m/seed/deep/down/x"), 'x', 'copied');
+	vmconf_does('delete', 'm');
+	ok(!-e "$state/m", 'nothing is left');
+};
+
 subtest 'snapshots and bitmaps' => sub {
 	vmconf_does('create', 'c', quick('--disk', '1M'));
 	full_image("$state/c/root.qcow2");

@@ -65,15 +65,54 @@ is($nics->{description}, 'a, "b" = c', '--set takes a string with anything in it
 is($nics->{order}, 7, '--set takes JSON');
 is($nics->{on}{TERM}, 'quit 10s, kill', '--set takes a path');
 
+# --set applies to what the other options make, wherever it stands among them.
+vmconf_does('create', 'second', '--set', 'disks.0.discard=unmap', '--set', 'disks.1={"path": "data.raw", "format": "raw"}', '--disk', '10M',
+	'--set', 'nics.0.hostfwd=tcp:127.0.0.1:0-:22', '--set', 'nics.0.hostfwd=tcp:127.0.0.1:0-:80', '--set', 'memory=256M', '--memory', '2g');
+my $second = definition('second');
+is_deeply($second->{disks}, [{ path => 'root.qcow2', format => 'qcow2', discard => 'unmap' }, { path => 'data.raw', format => 'raw' }],
+	'disks.0 is the disk that is made, disks.1 one more');
+is($second->{nics}[0]{type}, 'user', 'nics.0 is the nic that is made');
+is_deeply($second->{nics}[0]{hostfwd}, ['tcp:127.0.0.1:0-:22', 'tcp:127.0.0.1:0-:80'], 'twice the key: both');
+is(@{ $second->{nics} }, 1, 'and the only one');
+is($second->{memory}, '256M', '--set counts more than an option after it');
+vmconf_does('create', 'named', '--disk', '1.5M', '--set', 'disks.0.path=disks/system.raw', '--set', 'disks.0.format=raw');
+is(-s "$state/named/disks/system.raw", 3 << 19, 'the disk is made where --set says, and as what');
+ok(!-e "$state/named/root.qcow2", 'and nowhere else');
+vmconf_does('delete', 'named');
+ok(!-e "$state/named", 'delete knows it');
+vmconf_does('create', 'lower', '--disk', '2m');
+is(info("$state/lower/root.qcow2")->{'virtual-size'}, 2 << 20, 'a unit may be a small letter');
+vmconf_does('create', 'other', '--set', 'nics=[{"type": "bridge", "br": "br0"}]');
+is_deeply([map { $_->{type} } @{ definition('other')->{nics} }], ['bridge'], '--set nics= replaces them all');
+
 # What is refused leaves nothing.
 my $before = files();
 vmconf_fails(1, qr/^vmconf: there is a VM empty already$/m, 'create', 'empty', '--disk', '1G');
-for my $size (qw(20GB 20GiB G -1G 0 1.5 abc 1e9 99999999999999999G), '') {
-	vmconf_fails(64, qr/--disk .*: not a size: .*20G/, 'create', 'bad', '--disk', $size);
+for my $size (qw(20GB 20GiB G -1G 0 1.5 abc 1e9 99999999999999999G 0G 20 8192P), '') {
+	vmconf_fails(64, qr/^vmconf: --disk \Q$size\E: not a size: .*20G/m, 'create', 'bad', '--disk', $size);
 }
-vmconf_fails(64, qr/bad\.json: memory: /, 'create', 'bad', '--memory', 'plenty');
-vmconf_fails(64, qr/bad\.json: .*mem/, 'create', 'bad', '--set', 'memori=2G');
+vmconf_fails(64, qr/--disk 20: .*; 20 has no unit: is 20G meant\?$/m, 'create', 'bad', '--disk', 20);
+vmconf_fails(64, qr/--disk 20GiB: .*; is 20G meant\?$/m, 'create', 'bad', '--disk', '20GiB');
+for my $memory (2, '0.5', 63) {
+	vmconf_fails(64, qr/^vmconf: --memory \Q$memory: memory: found $memory, \E.*; \Q$memory\E has no unit: is \Q$memory\EG meant\?$/m,
+		'create', 'bad', '--memory', $memory);
+}
+vmconf_fails(64, qr/^vmconf: --memory $_: memory: found "$_", /m, 'create', 'bad', '--memory', $_) for 'plenty', '1.3G', '2GB', '';
+vmconf_fails(64, qr/^vmconf: --cpus 0: cpus: found 0, /m, 'create', 'bad', '--cpus', 0);
+vmconf_fails(64, qr/^vmconf: --nic br0: nics\[0\]\.type: found "br0", .*; write bridge,br=br0 for it/m, 'create', 'bad', '--nic', 'br0');
+vmconf_fails(64, qr/^vmconf: --nic user,x: x: not of the form KEY=VALUE$/m, 'create', 'bad', '--nic', 'user,x');
+vmconf_fails(64, qr/^vmconf: --nic \{.*: not valid JSON: duplicate object key/m, 'create', 'bad', '--nic', '{"type": "user", "net": "a", "net": "b"}');
+vmconf_fails(64, qr/^vmconf: --$_: not UTF-8$/m, 'create', 'bad', "--$_", "\xff") for 'memory', 'nic';
+vmconf_fails(64, qr/^vmconf: --set: .*mem/m, 'create', 'bad', '--set', 'memori=2G');
 vmconf_fails(64, qr/not of the form KEY=VALUE/, 'create', 'bad', '--set', 'cpus');
+vmconf_fails(64, qr/^vmconf: --set: disks\.0 is the disk that --disk makes, .*disks\.1=\{\.\.\.\} adds one$/m, 'create', 'bad', '--disk', '10M', '--set', $_)
+	for 'disks.0={"path": "a", "format": "raw"}', 'disks=[]', 'disks=';
+vmconf_fails(64, qr/^vmconf: --set: disks\.0\.path: found "\Q$_\E", expected a path in the VM's state directory: --disk/m, 'create', 'bad', '--disk', '10M',
+	'--set', "disks.0.path=$_") for '/dev/null', '../x', 'a/../../x';
+vmconf_fails(64, qr/^vmconf: --set: disks\.0\.format: found "$_->[0]", expected "qcow2"/m, 'create', 'bad', @$_[1 .. 2], '--set', "disks.0.format=$_->[0]")
+	for ['vmdk', '--disk', '10M'], ['raw', '--image', 'base'];
+vmconf_fails(64, qr/^vmconf: --set disks\.2=\{\}: found "2" in a list of 1, expected a number from 0 to 1, which adds one$/m,
+	'create', 'bad', '--disk', '10M', '--set', 'disks.2={}');
 vmconf_fails(64, qr/there is no option --dsik; did you mean "disk"\?/, 'create', 'bad', '--dsik', '1G');
 vmconf_fails(64, qr/needs a value/, 'create', 'bad', '--disk');
 vmconf_fails(1, qr/a disk of 1\.5G is smaller than the base image \S+base\.$_->[0], which has $_->[1] bytes/, 'create', 'bad', '--image', $_->[2], '--disk', '1.5G')
@@ -120,6 +159,14 @@ vmconf_does('create', 'elsewhere', '--nic', 'bridge,br=br-elsewhere', '--set', '
 vmconf_fails(78, $_, 'check', 'elsewhere') for qr/nics\[0\]: there is no bridge br-elsewhere$/m, qr/emulator: qemu-elsewhere is not there$/m,
 	qr/firmware: \/nofw is not there$/m, ($> == 0 ? qr/run-as: there is no user elsewhere$/m : ());
 vmconf_does('delete', 'elsewhere');
+
+# A socket's path has an end.
+{
+	local $ENV{QEMU_SUPERVISE_RUNTIME_DIR} = '/run/' . 'x' x (107 - length '/run//empty/control');
+	is(vmconf_does('check', 'empty'), '', 'a runtime directory that sockets just fit into');
+	$ENV{QEMU_SUPERVISE_RUNTIME_DIR} .= 'x';
+	vmconf_fails(78, qr{empty\.json: the path of its runtime directory, /run/x+/empty, is too long for sockets in it; choose a shorter one}, 'check', 'empty');
+}
 
 # Eight at once.
 my @pids = map {

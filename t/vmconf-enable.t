@@ -22,6 +22,7 @@ case \$1 in
 enable) : >"$work/enabled.\$2" ;;
 disable) rm -f "$work/enabled.\$2" ;;
 is-enabled) [ -e "$work/enabled.\$2" ] || exit 3 ;;
+list-enabled) cd "$work" && for f in enabled.*; do [ ! -e "\$f" ] || echo "\${f#enabled.}"; done ;;
 *) exec "$none" "\$@" ;;
 esac
 SH
@@ -52,6 +53,53 @@ spew("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/bad.json", '{ "cpus": "many" }');
 vmconf_fails(78, qr/bad\.json: cpus: /, 'enable', 'bad');
 is(vmconf_does('disable', 'bad'), "bad is not enabled\n", 'a broken one can be disabled');
 unlink "$ENV{QEMU_SUPERVISE_CONFIG_DIR}/bad.json";
+
+# ---- which are ----
+sub is_told {
+	my ($enabled, $order, $boot, $what) = @_;
+	my $status = JSON::PP::decode_json(vmconf_does('status', 'web1', '--json'));
+	for ([list => state_of('web1')], [status => $status]) {
+		my ($of, $vm) = @$_;
+		is_deeply([@$vm{qw(enabled order)}], [$enabled, $order], "$what: $of --json tells");
+	}
+	like(vmconf_does('list'), qr/^NAME .* BOOT\n(?:.*\n)*web1 .* \Q$boot\E$/m, "$what: list, too");
+}
+
+my ($yes, $no) = (JSON::PP::true(), JSON::PP::false());
+vmconf_does('set', 'web1', 'order=-7');
+is_told($yes, -7, '-7', 'enabled');
+like(vmconf_does('status', 'web1'), qr/^boot +started by the host, order -7$/m, 'and status');
+unlink "$work/asked";
+vmconf_does('list');
+is(asked(), 'init list-enabled', 'the adapter is asked once for all');
+is(vmconf_does('is-enabled', 'web1'), "web1: enabled\n", 'is-enabled');
+is_deeply([(vmconf('is-enabled', 'web1', 'web2'))[0, 1]], [3, "web1: enabled\nweb2: not enabled\n"], 'of which one is not');
+vmconf_fails(1, qr/there is no VM web7/, 'is-enabled', 'web7');
+vmconf_does('disable', 'web1');
+is_told($no, -7, '-', 'disabled');
+like(vmconf_does('status', 'web1'), qr/^boot +not started by the host, order -7$/m, 'and status');
+adapter("$work/init", 'case $1 in *-enabled) exit 64 ;; esac');
+is_told(undef, -7, '?', 'an adapter that cannot tell');
+unlike(vmconf_does('status', 'web1'), qr/^boot/m, 'status leaves it out');
+vmconf_fails(64, qr/web1: the init adapter cannot tell whether it is enabled \(status 64\)/, 'is-enabled', 'web1');
+adapter("$work/init", '');
+vmconf_does('enable', 'web1');
+spew("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/bad.json", '{ "cpus": "many" }');
+is(state_of('bad')->{order}, undef, 'a broken definition has no order');
+unlink "$ENV{QEMU_SUPERVISE_CONFIG_DIR}/bad.json";
+{
+	local $ENV{QEMU_SUPERVISE_CONFIG_DIR} = "$work/empty";
+	is_deeply([vmconf('list')], [0, '', "vmconf: there is no VM in $work/empty\n"], 'where there is none, list says where it looked');
+	is((vmconf('list', '--json'))[2], '', 'not to a program');
+}
+SKIP: {
+	skip('to be another user takes root', 1) if $> != 0;
+	my @user = ('setpriv', '--reuid', '65534', '--clear-groups', 'env', '-u', 'QEMU_SUPERVISE_CONFIG_DIR', '-u', 'XDG_CONFIG_HOME', 'HOME=/nonexistent');
+	system('cp', $vmconf, "$work/theirs") == 0 or die "cp failed\n";
+	chmod 0755, $work, "$work/theirs";
+	is((run_command(@user, "$work/theirs", 'list'))[2],
+		"vmconf: there is no VM in /nonexistent/.config/qemu-supervise; root's are in /etc/qemu-supervise\n", 'as another user, where else there may be some');
+}
 
 # ---- with create, rename, delete ----
 is(vmconf_does('create', 'web3', quick('--enable', '--start')) =~ s/\(.*\)/(...)/r, "web3: enabled\nweb3: running (...)\n", 'create --enable --start');
@@ -90,6 +138,19 @@ vmconf_fails(1, qr/^none: web1 cannot be started at boot: no init system that is
 is(vmconf_does('disable', 'web1'), "web1 is not enabled\n", 'none disable');
 is((run_command($none, 'disable', 'web1'))[0], 0, 'which is a success of the adapter, too');
 is((run_command($none, 'detect'))[0], 0, 'none detect');
+is_deeply([(run_command($none, 'list-enabled'))[0, 1]], [0, ''], 'none has none');
+
+# ---- those that keep it in directories ----
+for my $suite (qw(runit s6)) {
+	local $ENV{QEMU_SUPERVISE_SERVICE_DIR} = "$work/$suite";
+	local $ENV{QEMU_SUPERVISE_SCAN_DIR} = "$work/$suite-scan";
+	mkdir $_ for "$work/$suite", "$work/$suite-scan", map { "$work/$suite/vm-$_" } qw(on off theirs);
+	mkdir "$work/$suite-scan/vm-theirs";
+	spew("$work/$suite/vm-off/down", '');
+	spew("$work/$suite-scan/vm-theirs/down", '');
+	is_deeply([(run_command("$top/init/$suite", 'list-enabled'))[0, 1]], [0, "on\n"], "$suite list-enabled, as is-enabled has it");
+	is((run_command("$top/init/$suite", 'is-enabled', $_->[0]))[0], $_->[1], "$suite is-enabled $_->[0]") for ['on', 0], ['off', 3], ['theirs', 3];
+}
 
 # ---- which one is asked ----
 mkdir $_ for "$work/bin", "$work/bin/init";

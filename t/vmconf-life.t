@@ -91,7 +91,7 @@ isnt(modes($console->{pty}), $console->{before}, 'the terminal is raw');
 waitpid($start, 0);
 is($? >> 8, 0, 'start waits until the guest is ready');
 like(slurp("$work/start"), qr/^web1: running \(pid \d+, \d+\S*\)$/, 'and says so');
-like(vmconf_does('list'), qr/^web1 +running +\d+ +\dm\d\ds +128M$/m, 'list');
+like(vmconf_does('list'), qr/^web1 +running +\d+ +\dm\d\ds +128M +-$/m, 'list');
 vmconf_fails(1, qr/the console of web1 is in use by another vmconf console/, 'console', 'web1');
 syswrite($console->{pty}, "hello");
 ok(see($console, qr/hello/), 'what is typed reaches the guest, which echoes it');

@@ -81,6 +81,8 @@ vmconf_fails(64, qr/there is no option --jsn; did you mean "json"\?/, 'list', '-
 vmconf_fails(64, qr/--parallel 0: not a number from 1/, 'stop', '--all', '--parallel', '0');
 vmconf_fails(64, qr/--within soon: not a time/, 'stop', '--all', '--within', 'soon');
 vmconf_fails(64, qr/usage: vmconf stop/, 'stop', '--all', 'web1');
+vmconf_fails(64, qr/--delay is for start/, 'stop', '--all', '--delay', '1s');
+vmconf_fails(64, qr/--delay soon: not a time/, 'start', '--all', '--delay', 'soon');
 vmconf_fails(64, qr/--kill is for stop/, 'start', '--kill', 'web1');
 vmconf_fails(64, qr/are a JSON object, not \[1\]/, 'qmp', 'web1', 'query-status', '[1]');
 

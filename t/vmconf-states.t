@@ -64,8 +64,18 @@ is_state('web1', 'paused', 'list does not ask QEMU');
 ($status, $out, $err) = vmconf('status', 'web1');
 is($status, 0, 'status of a QEMU that hangs');
 like($out, qr/^state +paused$/m, 'status tells what is known');
-like($err, qr/web1: QEMU was not asked: no greeting in time/, 'and that it did not answer');
+like($err, qr/web1: QEMU was not asked: no greeting in time: QEMU hangs, or is stopped$/m, 'and that it hangs');
+vmconf_fails(1, qr/^vmconf: web1: no greeting in time: QEMU hangs, or is stopped$/m, 'qmp', 'web1', 'query-status');
 kill('CONT', $vm->{pid});
+
+# Somebody else talks to it.
+{
+	my $other = qmp_connect("$ENV{QEMU_SUPERVISE_RUNTIME_DIR}/web1/qmp");
+	my $words = qr/no greeting in time: somebody else is connected to its socket "qmp", which serves one client at a time$/m;
+	like((vmconf('status', 'web1'))[2], qr/web1: QEMU was not asked: $words/, 'status of one that talks to somebody else');
+	vmconf_fails(1, qr/^vmconf: web1: $words/m, 'qmp', 'web1', 'query-status');
+}
+like(vmconf_does('qmp', 'web1', 'query-status'), qr/"status": "paused"/, 'and when that one has gone');
 
 # ---- stopping ----
 vmconf_does('qmp', 'web1', 'cont');
@@ -121,6 +131,12 @@ wait_until('unmanaged', sub { state_of('web1')->{state} eq 'unmanaged' });
 }
 vmconf_does('stop', '--kill', 'web1');
 ok(!kill(0, $qemu) || slurp("/proc/$qemu/stat") =~ /\) Z /, 'stop --kill kills it');
+$vm = is_state('web1', 'cut-off', 'vmconf saw its end');
+is($vm->{reason}, 'QEMU was killed by vmconf', 'and that is the reason');
+vmconf_does('start', 'web1');
+($supervisor, $qemu) = pids('web1');
+kill('KILL', $supervisor, $qemu);
+wait_until('the end of both', sub { state_of('web1')->{state} eq 'crashed' });
 $vm = is_state('web1', 'crashed', 'nobody saw its end');
 like($vm->{reason}, qr/nobody saw its end/, 'and that is the reason');
 system('rm', '-rf', $run);
@@ -231,7 +247,7 @@ like($list, qr/^long-x{59} /m, 'a name is whole where no person reads it');
 unlike($list, qr/\e/, 'and has no colours');
 my $json = JSON::PP::decode_json(vmconf_does('list', '--json'));
 is($json->{version}, 1, 'the shape has a version');
-is_deeply([sort keys %{ $json->{vms}[0] }], [qw(broken failing last-status memory moved name pid ready reason state supervisor uptime)], 'the keys of list --json');
+is_deeply([sort keys %{ $json->{vms}[0] }], [qw(broken enabled failing last-status memory moved name order pid ready reason run-state state supervisor uptime)], 'the keys of list --json');
 
 sub on_terminal {
 	my (%env) = @_;
@@ -261,7 +277,7 @@ unlike(on_terminal(TERM => 'dumb'), qr/\e/, 'a dumb terminal');
 # ---- many ----
 delete_all();
 for my $n (1 .. 1201) {
-	spew("$config/vm$n.json", $n == 600 ? '{' : qq({ "memory": $n }));
+	spew("$config/vm$n.json", $n == 600 ? '{' : qq({ "memory": "${n}M" }));
 	chmod(0600, "$config/vm$n.json");
 }
 my @many = @{ JSON::PP::decode_json(vmconf_does('list', '--json'))->{vms} };

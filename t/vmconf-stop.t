@@ -12,10 +12,10 @@ need_that("perl has IO::Pty", sub { eval { require IO::Pty } });
 
 my $vmconf = $ENV{T_VMCONF} || "$top/vmconf";
 
-# An adapter that writes down what it is asked for, and then does what the script says.
+# An adapter that writes down what it is asked for, but for lists, and then does what the script says.
 sub adapter {
 	my ($script) = @_;
-	spew("$work/adapter", qq(#!/bin/sh\necho "\$1 \$2" >>"$work/asked"\n$script\n));
+	spew("$work/adapter", qq(#!/bin/sh\n[ "\$1" = list-enabled ] || echo "\$1 \$2" >>"$work/asked"\n$script\n));
 	chmod 0755, "$work/adapter";
 	unlink "$work/asked";
 	$ENV{QEMU_SUPERVISE_INIT} = "$work/adapter";
@@ -60,7 +60,7 @@ vmconf_fails(80, qr/web([12]) is down, but was not shut down: .*quit.*\n.*web(?!
 	'stop', '--all', '--within', '3s');
 is(join(', ', sort split /, /, asked()), 'stop web1, stop web1, stop web2, stop web2',
 	'each was asked through the adapter, too, and once more when it had been cut off');
-is(states('web1', 'web2'), 'crashed crashed', 'and that is what list says');
+is(states('web1', 'web2'), 'cut-off cut-off', 'and that is what list says');
 
 # ---- a deadline and an order ----
 sub log_of { return slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/$_[0]/log") }
@@ -79,10 +79,10 @@ like(log_of('db'), qr/no guest is running.*\z/s, 'and its guest was asked');
 is(states('db'), 'stopped', 'and it is not cut off');
 
 vmconf_does('start', '--all', '--from-order', 3);
-is(states(@all), 'stopped crashed stopped running', 'start --all --from-order 3');
+is(states(@all), 'stopped cut-off stopped running', 'start --all --from-order 3');
 vmconf_does('start', 'db');
 vmconf_does('stop', '--all', '--from-order', 2);
-is(states(@all), 'running crashed stopped stopped', 'stop --all --from-order 2');
+is(states(@all), 'running cut-off stopped stopped', 'stop --all --from-order 2');
 vmconf_fails(64, qr/--from-order goes with --all/, 'stop', 'db', '--from-order', 2);
 vmconf_does('stop', '--all');
 
@@ -170,6 +170,21 @@ is($ladder->{reserve}, 1080, 'for quit and kill that much is kept, and some more
 kill('QUIT', state_of('proxy')->{supervisor});
 waitpid($stop, 0);
 
+# ---- starts that keep their distance ----
+adapter(qq(exec "$top/init/none" "\$@"));
+vmconf_does('stop', '--all', '--kill');
+adapter(qq(exec "$top/init/none" "\$@"));
+my ($start, $started) = in_background('start', 'web1', 'web2', '--delay', 'forever');
+wait_until('the first one', sub { slurp($started) =~ /^web1: running/ });
+is(asked(), 'start web1', '--delay: the next one has to wait');
+kill('TERM', $start);
+waitpid($start, 0);
+vmconf_does('stop', '--kill', 'web1');
+adapter(qq(exec "$top/init/none" "\$@"));
+is(join(' ', sort map { /^(\w+: running)/ } split(/\n/, vmconf_does('start', 'web1', 'web2', '--delay', '50ms'))),
+	'web1: running web2: running', 'and comes when its time has come');
+vmconf_does('stop', '--kill', 'web1', 'web2');
+
 # ---- what an init system starts again and again ----
 adapter(qq(exec "$top/init/none" "\$@"));
 vmconf_does('set', 'db', 'args=["-device", "nonsense"]');
@@ -209,7 +224,7 @@ vmconf_does('set', 'web1', "emulator=$work/none/qemu-system-x86_64");
 vmconf_fails(127, qr/web1 did not start: cannot execute \S+: No such file or directory \(status 127\); "vmconf log web1" has more/, 'start', 'web1');
 is(states('web1'), 'stopped', 'one that did not start is stopped');
 vmconf_does('set', 'web1', 'emulator=', 'args=["-no-such-option"]');
-vmconf_fails(69, qr/web1 did not start: .*\(status 69\)/, 'start', 'web1');
+vmconf_fails(69, qr/web1 did not start: QEMU ended with status 1: -no-such-option: invalid option \(status 69\)/, 'start', 'web1');
 like(vmconf_does('log', 'web1'), qr/-no-such-option: invalid option/, 'QEMU\'s own words are in the log');
 vmconf_fails(69, qr/web1 did not start/, 'start', 'web1', 'db');
 is(states('db'), 'running', 'the other one has');

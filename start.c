@@ -1,0 +1,138 @@
+/* How vmconf starts a VM. */
+#include "vmjob.h"
+
+#include <stdlib.h>
+#include <sysexits.h>
+
+#include "log.h"
+#include "moved.h"
+#include "printable.h"
+#include "vmconf.h"
+#include "xalloc.h"
+
+/* The guest goes back to what its definition names. */
+static void discard(const struct vm *vm)
+{
+	json_t *record = moved_read(vm->home), *nothing = xcheck(json_object());
+	struct moved_disk disk;
+	size_t next = 0;
+
+	while (moved_find(vm, record, &next, &disk))
+		log_notice("%s: what the guest wrote to %s is given up", vm->name, disk.file);
+	moved_write(vm->home, MOVED_BY_VMCONF, nothing);
+	json_decref(record);
+	json_decref(nothing);
+}
+
+static void start_anew(struct lifecycle *l, struct job *job)
+{
+	struct vm *vm = load_or_tell(job->name);
+
+	if (!l->users_known) {
+		l->users = users_read(l->store, NULL);
+		users_tell_doubts(&l->users);
+	}
+	l->users_known = true;
+	if (vm && l->discard)
+		discard(vm);
+	if (!vm || moved_refuses(vm))
+		job_over(l, job, EX_CONFIG);
+	else if (!users_let_start(&l->users, vm))
+		job_over(l, job, EXIT_FAILURE);
+	else
+		job_ask_adapter(l, job, "start");
+	vm_free(vm);
+}
+
+static void begin_start(struct lifecycle *l, struct job *job)
+{
+	const char *why = job->now.state == VM_PAUSED ? job->now.reason : "";
+
+	switch (job->now.state) {
+	case VM_STOPPED:
+	case VM_CUT_OFF:
+	case VM_CRASHED:
+		start_anew(l, job);
+		break;
+	case VM_STARTING:
+		job->phase = PHASE_ASKED;
+		job->asked = monotonic_ms();
+		break;
+	case VM_RUNNING:
+	case VM_PAUSED:
+		job_over(l, job, 0);
+		say("%s is %s already (pid %d)%s%s", job->name, vm_state_word(job->now.state),
+		    job->now.pid, *why ? ": " : "", why);
+		break;
+	case VM_STOPPING:
+		job_over(l, job, EXIT_FAILURE);
+		log_error("%s is stopping; start it when it is down, or use vmconf restart",
+			  job->name);
+		break;
+	case VM_UNMANAGED:
+		job_begin_adoption(l, job);
+		break;
+	case VM_UNKNOWN:
+		job_over(l, job, EXIT_FAILURE);
+		tell_down(job->name, &job->now);
+		break;
+	case VM_STATE_COUNT:
+		break;
+	}
+}
+
+/* It is down: it has failed, or was over before we saw it ready, or has not come yet. */
+static void look_absent(struct lifecycle *l, struct job *job)
+{
+	const struct vm_end *end = &job->now.end;
+
+	if (job_adapter_hangs(l, job))
+		job_end_hung_adapter(l, job);
+	if (job_has_ended(job)) {
+		job_over(l, job, end->status ? end->status : EXIT_FAILURE);
+		log_error("%s did not start: %s (status %d); \"vmconf log %s\" has more", job->name,
+			  end->words, end->status, job->name);
+		if (comes_back(l->store, job->name, &job->now))
+			log_notice("%s: the init system tries again and again; \"vmconf stop %s\" "
+				   "ends that",
+				   job->name, job->name);
+	} else if (job->adapter == 0 && job->adapter_status != 0) {
+		job_over(l, job, job->adapter_status);
+		log_error("%s: the init adapter could not start it (status %d)", job->name,
+			  job->adapter_status);
+	} else if (job->adapter == 0 && monotonic_ms() > job->adapter_ended + JOB_TRACELESS_MS) {
+		job_over(l, job, EXIT_FAILURE);
+		log_error("%s did not start, and left no trace; \"vmconf log %s\" may have one",
+			  job->name, job->name);
+	}
+}
+
+/* One whose QEMU has never answered counts as started for the init system, not for us. */
+static bool is_ready(const struct vm_status *now)
+{
+	return now->ready && now->state != VM_STARTING && now->state != VM_STOPPING;
+}
+
+static void look_start(struct lifecycle *l, struct job *job)
+{
+	int64_t now = monotonic_ms(), within = jobs_patience(l);
+
+	if (!vm_state_is_up(job->now.state)) {
+		look_absent(l, job);
+	} else if (is_ready(&job->now)) {
+		job_over(l, job, 0);
+		say("%s: %s (pid %d, %s)", job->name, vm_state_word(job->now.state), job->now.pid,
+		    job_took(job->asked).s);
+	} else if (job->now.state == VM_UNMANAGED && job->adopting) {
+		job_look_adoption(l, job);
+	} else if (job->now.state == VM_UNMANAGED) {
+		job_over(l, job, EXIT_FAILURE);
+		job_tell_unmanaged(job);
+	} else if (within != FOREVER && now > job->asked + within) {
+		job_over(l, job, EXIT_FAILURE);
+		log_error("%s runs, but is not ready after %s; it goes on", job->name,
+			  timespan_about(within).s);
+	}
+}
+
+const struct verb start_verb = {"starting", false, begin_start, look_start};
