@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* One on each line, until the end of it. */
+/* One on each line of a file, which it closes. */
 static struct names read_names(int fd)
 {
 	struct names names = {0};
@@ -47,29 +48,29 @@ static struct names read_names(int fd)
 	return names;
 }
 
+/* Into a file and not a pipe: what a hung adapter has started may keep that open for ever. */
 struct names enabled_names(const struct store *store, bool *known)
 {
 	struct names names = {0};
-	int ends[2], status = -1;
+	int status = -1, out = memfd_create("enabled", MFD_CLOEXEC);
 	pid_t pid;
 
 	*known = false;
-	if (pipe2(ends, O_CLOEXEC) < 0)
+	if (out < 0)
 		return names;
 	pid = fork();
 	if (pid == 0) {
 		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
-		dup2(ends[1], STDOUT_FILENO);
+		dup2(out, STDOUT_FILENO);
 		dup2(null, STDERR_FILENO);
 		_exit(adapter_run(store, "list-enabled", NULL, NULL));
 	}
-	close(ends[1]);
-	names = read_names(ends[0]);
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	*known = pid > 0 && status == 0;
-	return names;
+	lseek(out, 0, SEEK_SET);
+	return read_names(out);
 }
 
 static int change(const struct store *store, const char *name, const char *verb)

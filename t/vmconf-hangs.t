@@ -85,6 +85,11 @@ ok(!definition('web4'), 'and deleted');
 ($status, $out, $err) = vmconf('check', 'web1');
 like($err, qr/the init adapter hangs: "check web1" was killed/, 'check');
 
+# What it has started keeps its standard output.
+spew("$work/adapter", qq(#!/bin/sh\n[ "\$1" = list-enabled ] || exec "$top/init/none" "\$@"\nsleep infinity &\necho \$! >"$work/hung"\nwait\n));
+like(vmconf_does('list'), qr/^web1 .* \?$/m, 'list does without');
+kill('KILL', slurp("$work/hung") =~ s/\n//r);
+
 hangs_at('log');
 vmconf_fails(71, qr/the init adapter hangs: "log web1" was killed/, 'log', 'web1');
 
