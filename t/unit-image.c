@@ -198,12 +198,38 @@ static void test_what_is_opened(void **state)
 	rmdir(dir);
 }
 
+/* Without _FILE_OFFSET_BITS a 32-bit program cannot even look at a disk of more than 2 GiB:
+ * EOVERFLOW. */
+static void test_over_2_gib(void **state)
+{
+	const off_t at = (off_t)3 << 30;
+	char path[] = "/tmp/unit-image-XXXXXX";
+	int made = mkstemp(path), fd;
+	struct image_refs refs;
+	struct stat st;
+
+	(void)state;
+	begin();
+	assert_int_equal(pwrite(made, image, sizeof(image), at), sizeof(image));
+	close(made);
+	assert_true(image_look(path, &st));
+	assert_true(st.st_size == at + (off_t)sizeof(image));
+	fd = image_open(path, &st);
+	unlink(path);
+	assert_true(fd >= 0);
+	refs = image_read_refs(fd, at, "qcow2");
+	close(fd);
+	assert_int_equal(refs.count, 1);
+	assert_string_equal(refs.v[0].name, NAME);
+	image_refs_free(&refs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_base),	       cmocka_unit_test(test_data_file),
 		cmocka_unit_test(test_damaged),	       cmocka_unit_test(test_vmdk),
-		cmocka_unit_test(test_what_is_opened),
+		cmocka_unit_test(test_what_is_opened), cmocka_unit_test(test_over_2_gib),
 	};
 
 	return RUN(tests);
