@@ -12,19 +12,20 @@ PKG_CONFIG ?= pkg-config
 # Much of a test is waiting.
 PROVE ?= prove -j$$((2 * $$(nproc)))
 CFLAGS ?= -O2 -g
-# Those of them that CC takes together with CFLAGS; HARDENING= for none. A compiler is asked at the first use.
-WANTED = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fPIE -pie \
-	-Wl,-z,relro -Wl,-z,now
+# Those of them that CC takes before CPPFLAGS and CFLAGS, which override them; HARDENING= for none. A compiler is asked at the
+# first use. One that defines _FORTIFY_SOURCE itself needs -U with our -D, and would be left with nothing by -U alone.
+FORTIFY = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+WANTED = -fstack-protector-strong -fstack-clash-protection -fPIE -pie -Wl,-z,relro -Wl,-z,now
 TAKEN = $(shell printf '\043include <stdio.h>\nint main(void) { return 0; }\n' | \
-	$(CC) -Werror $(CPPFLAGS) $(CFLAGS) $(1) -x c -o /dev/null - 2>/dev/null && echo "$(1)")
-HARDENING = $(eval HARDENING := $(foreach flag,$(WANTED),$(call TAKEN,$(flag))))$(HARDENING)
+	$(CC) -Werror $(1) $(CPPFLAGS) $(CFLAGS) -x c -o /dev/null - 2>/dev/null && echo "$(1)")
+HARDENING = $(eval HARDENING := $(call TAKEN,$(FORTIFY)) $(foreach flag,$(WANTED),$(call TAKEN,$(flag))))$(HARDENING)
 LIBS = libevent_core jansson
 
 # pkg-config is asked in the recipes: check, demo, lint and bench install it first where it is missing.
 # Not _TIME_BITS: time_t is what libevent was built with, the compiler's default, or its timers are wrong on 32 bit.
 REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -MMD -MP $$($(PKG_CONFIG) --cflags $(LIBS))
-COMPILE = $(CC) $(REQUIRED_CFLAGS) $(CPPFLAGS) $(filter-out -pie -Wl%,$(HARDENING)) $(CFLAGS)
+COMPILE = $(CC) $(REQUIRED_CFLAGS) $(filter-out -pie -Wl%,$(HARDENING)) $(CPPFLAGS) $(CFLAGS)
 LINKED = $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
 
 OBJS = agent.o agentport.o atwork.o awake.o basedon.o below.o blocknode.o channel.o child.o emulator.o files.o firmware.o \
