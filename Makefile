@@ -117,6 +117,11 @@ cross:
 	t/setup suite
 	t/suite trixie t/cross
 
+# The newest gcc and clang that there are.
+compilers:
+	t/setup suite
+	t/suite sid t/compilers
+
 # What takes longer than one wants to wait for at each change.
 soak: all
 	T_SOAK=300 T_SUPERVISE="$(CURDIR)/qemu-supervise" prove t/faults.t t/soak.t
@@ -263,6 +268,6 @@ clean:
 		qemu-supervise-*.tar.gz
 	rm -rf build/fuzz
 
-.PHONY: all check check-hosts check-qemu check-sanitizers check-systemd cross units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: all check check-hosts check-qemu check-sanitizers check-systemd compilers cross units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
 
 -include $(wildcard *.d bench/*.d fuzz/*.d t/*.d)
