@@ -193,15 +193,14 @@ void handover_resume(json_t *state, struct climber *c)
 
 /* ---- all of it ---- */
 
-void handover_write(json_t *state, const struct handover *h, const struct climber *c)
+void handover_write(json_t *state, const struct holder *qemu, const struct handover *h,
+		    const struct climber *c)
 {
-	char boot[BOOT_ID];
-	json_t *more;
-
-	boot_id(boot);
-	more = xcheck(json_pack(
-		"{s:s, s:b, s:I, s:o, s:o, s:{s:s, s:s}, s:b, s:b, s:b, s:I, s:b, s:o, s:o, s:o}",
-		"boot", boot, "ready", h->ready, "memory", (json_int_t)h->memory, "run-state",
+	json_t *more = xcheck(json_pack(
+		"{s:i, s:I, s:s, s:b, s:I, s:o, s:o, s:{s:s, s:s}, s:b, s:b, s:b, s:I, s:b, s:o, "
+		"s:o, s:o}",
+		"pid", (int)qemu->pid, "start", (json_int_t)qemu->start, "boot", qemu->boot,
+		"ready", h->ready, "memory", (json_int_t)h->memory, "run-state",
 		words_to_json(h->run_state), "why", words_to_json(h->why), "set-action", "reboot",
 		h->actions.reboot, "shutdown", h->actions.shutdown, "rebooting", h->rebooting,
 		"going-round", h->owes_cont, "ending", h->ending, "presses", (json_int_t)h->presses,
@@ -212,15 +211,24 @@ void handover_write(json_t *state, const struct handover *h, const struct climbe
 	json_decref(more);
 }
 
-static bool is_of(json_t *state, const char *name, pid_t pid)
+/* 0.1.0 wrote no start. */
+static bool is_of_process(json_t *state, const struct holder *qemu)
+{
+	json_t *start = json_object_get(state, "start");
+	const char *boot = json_string_value(json_object_get(state, "boot"));
+
+	if (json_integer_value(json_object_get(state, "pid")) != qemu->pid)
+		return false;
+	if (start)
+		return json_integer_value(start) == (json_int_t)qemu->start;
+	return boot && strcmp(boot, qemu->boot) == 0;
+}
+
+static bool is_of(json_t *state, const char *name, const struct holder *qemu)
 {
 	const char *its_name = json_string_value(json_object_get(state, "name"));
-	const char *its_boot = json_string_value(json_object_get(state, "boot"));
-	char boot[BOOT_ID];
 
-	boot_id(boot);
-	return its_name && strcmp(its_name, name) == 0 && its_boot && strcmp(its_boot, boot) == 0 &&
-	       json_integer_value(json_object_get(state, "pid")) == pid &&
+	return its_name && strcmp(its_name, name) == 0 && is_of_process(state, qemu) &&
 	       json_integer_value(json_object_get(state, "version")) == 1;
 }
 
@@ -238,7 +246,7 @@ static bool read_action(json_t *value, const char *one, const char *other, const
 	return true;
 }
 
-bool handover_read(json_t *state, const char *name, pid_t pid, struct handover *h)
+bool handover_read(json_t *state, const char *name, const struct holder *qemu, struct handover *h)
 {
 	json_t *actions = json_object_get(state, "set-action");
 	json_t *outcome = json_object_get(state, "outcome");
@@ -254,7 +262,7 @@ bool handover_read(json_t *state, const char *name, pid_t pid, struct handover *
 
 	copy(read.run_state, sizeof(read.run_state), json_object_get(state, "run-state"));
 	copy(read.why, sizeof(read.why), json_object_get(state, "why"));
-	if (!is_of(state, name, pid) || !json_is_object(outcome) ||
+	if (!is_of(state, name, qemu) || !json_is_object(outcome) ||
 	    !read_action(json_object_get(actions, "reboot"), "reset", "shutdown",
 			 &read.actions.reboot) ||
 	    !read_action(json_object_get(actions, "shutdown"), "poweroff", "pause",

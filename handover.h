@@ -7,8 +7,8 @@
 
 #include <jansson.h>
 #include <stdbool.h>
-#include <sys/types.h>
 
+#include "holder.h"
 #include "ladder.h"
 #include "options.h"
 #include "outcome.h"
@@ -27,14 +27,16 @@ struct handover {
 	struct outcome outcome;
 };
 
-/* Adds all of it, and the ladders in progress, to state (borrowed), an object. */
-void handover_write(json_t *state, const struct handover *h, const struct climber *climber);
+/* Adds all of it, which QEMU that is, and the ladders in progress, to state (borrowed), an object.
+ */
+void handover_write(json_t *state, const struct holder *qemu, const struct handover *h,
+		    const struct climber *climber);
 
 /*
  * Reads it. False: state (borrowed, or NULL) is not of that QEMU, or is damaged; then *h is left
  * alone.
  */
-bool handover_read(json_t *state, const char *name, pid_t pid, struct handover *h);
+bool handover_read(json_t *state, const char *name, const struct holder *qemu, struct handover *h);
 
 /* Goes on with the ladders of a state that handover_read() has taken. */
 void handover_resume(json_t *state, struct climber *climber);

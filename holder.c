@@ -85,12 +85,10 @@ bool holder_parse(struct holder *holder, const char *text)
 int holder_pidfd(const struct holder *holder)
 {
 	int fd = holder->pid > 0 ? (int)syscall(SYS_pidfd_open, holder->pid, 0) : -1;
-	struct holder now;
 
 	if (fd < 0)
 		return -1;
-	now = holder_of(holder->pid);
-	if (!holder->start || (now.start == holder->start && strcmp(now.boot, holder->boot) == 0))
+	if (!holder->start || start_time(holder->pid) == holder->start)
 		return fd;
 	close(fd);
 	return -1;

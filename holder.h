@@ -31,7 +31,11 @@ struct holder holder_of(pid_t pid);
 bool holder_parse(struct holder *holder, const char *text);
 int holder_format(const struct holder *holder, char line[HOLDER_LINE]);
 
-/* A pidfd of that very process, or of that pid if start is 0; -1: it is not there. Close-on-exec.
+/*
+ * A pidfd of the process that started then, or of that pid if start is 0; -1: it is not there.
+ * Close-on-exec. The boot is not looked at: who asks has seen that the lock is held, and so in this
+ * boot, and a container may have shown another id to who wrote it (systemd-nspawn 257 mounts one
+ * over the host's, which ProtectKernelTunables= takes away).
  */
 int holder_pidfd(const struct holder *holder);
 

@@ -177,6 +177,8 @@ int lock_holder(int fd, enum lock_byte byte, struct holder *holder)
 	struct pollfd process;
 	enum proof proof;
 
+	if (!lock_is_held(fd, byte))
+		return -1;
 	lock_read(fd, byte, text);
 	if (!holder_parse(holder, text))
 		holder->pid = (pid_t)strtol(text, NULL, 10);

@@ -681,9 +681,10 @@ static void take_handover(struct supervisor *s, json_t *state, const struct hand
 static void take_state(struct supervisor *s)
 {
 	json_t *state = rundir_read_state(&s->dir);
+	struct holder qemu = holder_of(s->qemu);
 	struct handover handover;
 
-	if (handover_read(state, s->options.name, s->qemu, &handover)) {
+	if (handover_read(state, s->options.name, &qemu, &handover)) {
 		take_handover(s, state, &handover);
 		diskwatch_resume(s->diskwatch, json_object_get(state, "disks"));
 	} else {

@@ -44,14 +44,15 @@ void report_write_state(struct supervisor *s)
 				    .presses = s->presses,
 				    .agent_asked = s->agent_asked,
 				    .outcome = s->outcome};
-	json_t *state = xcheck(json_pack("{s:i, s:s, s:i, s:i, s:s, s:I, s:o}", "version", 1,
-					 "name", s->options.name, "supervisor", (int)getpid(),
-					 "pid", (int)s->qemu, "phase", phase(s), "started",
-					 (json_int_t)s->started, "agent", agent_state(s)));
+	struct holder qemu = holder_of(s->qemu);
+	json_t *state =
+		xcheck(json_pack("{s:i, s:s, s:i, s:s, s:I, s:o}", "version", 1, "name",
+				 s->options.name, "supervisor", (int)getpid(), "phase", phase(s),
+				 "started", (json_int_t)s->started, "agent", agent_state(s)));
 
 	snprintf(handover.run_state, sizeof(handover.run_state), "%s", s->run_state);
 	snprintf(handover.why, sizeof(handover.why), "%s", s->why);
-	handover_write(state, &handover, &s->climber);
+	handover_write(state, &qemu, &handover, &s->climber);
 	json_object_set(state, "disks", diskwatch_origins(s->diskwatch));
 	if (rundir_write_state(&s->dir, state))
 		evtimer_del(s->state_timer);

@@ -327,6 +327,35 @@ subtest 'state.json that lies' => sub {
 	$s->ends_with(80, qr/quit/, 'lies');
 };
 
+# A container may show a boot id to one process and another one to the next: who holds the lock is who was started then.
+subtest 'whose state.json, and whose vm.lock' => sub {
+	my ($boot) = slurp('/proc/sys/kernel/random/boot_id') =~ /(\S+)/;
+	my $other = '00000000-0000-0000-0000-000000000000';
+	my $goes_on = qr/TERM: going on at powerdown/;
+	my $unknown = qr/state\.json is missing, damaged or of another QEMU/;
+	for (
+		['another boot id', { boot => $other }, $goes_on, $other],
+		['of 0.1.0', { start => undef }, $goes_on],
+		['of 0.1.0, and another boot', { start => undef, boot => $other }, $unknown],
+		['started at another time', { start => 1 }, $unknown],
+		['another pid', { pid => 1 }, $unknown]
+	) {
+		my ($what, $change, $expected, $record) = @$_;
+		my $s = running(fake => ['ignore=system_powerdown'], name => 'boot', options => ['-o', 'TERM=powerdown forever']);
+		$s->signal('TERM');
+		wait_until('state.json', sub { $s->state->{presses} == 1 });
+		$s->lost;
+		my $state = { %{ $s->state }, %$change };
+		delete @$state{grep { !defined $state->{$_} && exists $change->{$_} } keys %$state};
+		spew($s->dir . '/state.json', JSON::PP::encode_json($state));
+		spew("$work/state/boot/vm.lock", slurp("$work/state/boot/vm.lock") =~ s/\Q$boot\E/$record/gr) if $record;
+		my $next = $s->successor;
+		ok($next->wait_log($expected), $what);
+		$next->signal('QUIT');
+		$next->ends_with(80, qr/quit/, $what);
+	}
+};
+
 subtest 'the policy was changed meanwhile' => sub {
 	my $s = running(fake => ['ignore=system_powerdown'], name => 'policy', options => ['-o', 'TERM=quit 0, powerdown forever']);
 	my @command = @{ $s->{command} };
@@ -397,7 +426,8 @@ sub held_lock {
 subtest 'a vm.lock that is held by another process than it names' => sub {
 	my $boot = slurp('/proc/sys/kernel/random/boot_id');
 	my ($start) = slurp("/proc/$$/stat") =~ /.*\)(?: \S+){19} (\d+)/;
-	for ("$$ 1 $boot", "$$ $start 00000000-0000-0000-0000-000000000000\n", 'nonsense', '') {
+	my $other = $$ == 1 ? 2 : 1;
+	for ("$$ 1 $boot", "$other $start $boot", 'nonsense', '') {
 		my $fh = held_lock('reused', $_);
 		my $s = supervise(fake => [], name => 'reused');
 		is($s->end, 75, 'refused');
