@@ -23,22 +23,20 @@ LIBS = libevent_core jansson
 
 # pkg-config is asked in the recipes: check, demo, lint and bench install it first where it is missing.
 # Not _TIME_BITS: time_t is what libevent was built with, the compiler's default, or its timers are wrong on 32 bit.
-REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
+REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. -Ilib -Ivm -Isupervise -Icommands \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -MMD -MP $$($(PKG_CONFIG) --cflags $(LIBS))
 COMPILE = $(CC) $(REQUIRED_CFLAGS) $(filter-out -pie -Wl%,$(HARDENING)) $(CPPFLAGS) $(CFLAGS)
 LINKED = $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
 
-OBJS = agent.o agentport.o atwork.o awake.o basedon.o below.o blocknode.o channel.o child.o emulator.o files.o firmware.o \
-	guest.o handover.o holder.o image.o jobs.o journal.o jsontext.o ladder.o lastend.o lockfile.o log.o logfile.o \
-	made.o moved.o netdev.o notify.o nvram.o options.o otherkeys.o outcome.o paths.o printable.o probe.o program.o qmp.o \
-	quote.o reach.o reexec.o run.o rundir.o runstate.o safefile.o sandbox.o sigmask.o signals.o size.o statefile.o \
-	step.o store.o timespan.o trigger.o users.o vm.o vmcommand.o vmfile.o vmlock.o vmneeds.o vmstate.o \
-	words.o xalloc.o
-SUPERVISE_OBJS = actions.o diskwatch.o events.o guard.o lastwords.o report.o standstill.o
-VMCONF_OBJS = adapter.o ask.o change.o clonefiles.o cloneplan.o connected.o console.o copywait.o create.o delete.o disk.o diskcopy.o \
-	diskmoves.o enable.o hold.o judge.o lifecycle.o newvm.o qapi.o setkey.o show.o start.o stop.o stuck.o vmjob.o
+# The rooms (CONTRIBUTING.md). Of an archive each program gets what it needs, and no more.
+SHARED = $(wildcard lib/*.c vm/*.c) qmp.c agent.c
+SUPERVISE = $(wildcard supervise/*.c)
+COMMANDS = $(wildcard commands/*.c)
+SOURCES = qemu-supervise.c vmconf.c $(SUPERVISE) $(COMMANDS) $(SHARED)
+# Where all that is built goes, but for the two programs.
+O = build
+ROOMS = $(addprefix $(O)/,supervise.a commands.a shared.a)
 UNITS = $(basename $(wildcard t/unit-*.c))
-FUZZ_OBJS = $(OBJS)
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
 SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-order.t systemd-verify.t)
@@ -50,22 +48,28 @@ TESTS ?= $(LONG) $(filter-out $(LONG) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
 
 all: qemu-supervise vmconf
 
-vmconf: vmconf.o $(VMCONF_OBJS) $(OBJS)
-	$(COMPILE) -o $@ $^ $(LINKED)
+vmconf: $(O)/vmconf.o $(O)/commands.a $(O)/supervise.a $(O)/shared.a
+	$(COMPILE) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LINKED)
 
-qemu-supervise: qemu-supervise.o $(SUPERVISE_OBJS) $(OBJS)
-	$(COMPILE) -o $@ $^ $(LINKED)
+qemu-supervise: $(O)/qemu-supervise.o $(O)/supervise.a $(O)/commands.a $(O)/shared.a
+	$(COMPILE) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LINKED)
 
-.c.o:
+$(O)/%.o: %.c Makefile
+	@mkdir -p $(@D)
 	$(COMPILE) -c -o $@ $<
 
-qemu-supervise.o vmconf.o $(SUPERVISE_OBJS) $(VMCONF_OBJS) $(OBJS): Makefile
+$(O)/supervise.a: $(SUPERVISE:%.c=$(O)/%.o)
+$(O)/commands.a: $(COMMANDS:%.c=$(O)/%.o)
+$(O)/shared.a: $(SHARED:%.c=$(O)/%.o)
+$(ROOMS):
+	@rm -f $@
+	$(AR) rcs $@ $^
 
-t/unit-%: t/unit-%.c $(OBJS)
-	$(COMPILE) -o $@ $< $(OBJS) $(LINKED) $$($(PKG_CONFIG) --libs cmocka)
+t/unit-%: t/unit-%.c $(ROOMS)
+	$(COMPILE) -o $@ $< -Wl,--start-group $(ROOMS) -Wl,--end-group $(LINKED) $$($(PKG_CONFIG) --libs cmocka)
 
-fuzz/replay-%: fuzz/replay.c fuzz/fuzz-%.c $(FUZZ_OBJS)
-	$(COMPILE) -o $@ fuzz/replay.c fuzz/fuzz-$*.c $(FUZZ_OBJS) $(LINKED)
+fuzz/replay-%: fuzz/replay.c fuzz/fuzz-%.c $(ROOMS)
+	$(COMPILE) -o $@ fuzz/replay.c fuzz/fuzz-$*.c -Wl,--start-group $(ROOMS) -Wl,--end-group $(LINKED)
 
 bench/%: bench/%.c
 	$(COMPILE) -o $@ $< $(LINKED)
@@ -140,12 +144,14 @@ bench:
 # build/fuzz/ladder-corpus; fuzz-merge keeps what is worth it.
 FUZZ ?= vm
 FUZZ_SECONDS ?= 600
-FUZZ_SOURCES = $(FUZZ_OBJS:.o=.c)
+FUZZ_FLAGS = -O1 -g -fno-sanitize-recover=all
 
-build/fuzz/%: fuzz/fuzz-%.c $(FUZZ_SOURCES) Makefile
-	mkdir -p build/fuzz/$*-corpus fuzz/corpus-$*
-	clang $(REQUIRED_CFLAGS) -MF build/fuzz/$*.d -O1 -g -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=all -o $@ fuzz/fuzz-$*.c $(FUZZ_SOURCES) $(LINKED)
+build/fuzz/%: fuzz/fuzz-%.c FORCE
+	@mkdir -p build/fuzz/$*-corpus fuzz/corpus-$*
+	$(MAKE) O=build/fuzz CC=clang CFLAGS="$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link,address,undefined" \
+		$(addprefix build/fuzz/,supervise.a commands.a shared.a)
+	clang $(REQUIRED_CFLAGS) -MF $@.d $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< \
+		$(addprefix build/fuzz/,supervise.a commands.a shared.a) $(LINKED)
 
 fuzz:
 	@t/setup fuzz
@@ -163,9 +169,9 @@ PERL = $(shell grep -lE '^\#!/usr/bin/(env )?perl' bench/* t/* 2>/dev/null) $(wi
 
 lint:
 	@t/setup lint
-	@clang-format --dry-run -Werror *.[ch] $(wildcard bench/*.c fuzz/*.[ch] t/*.[ch])
-	@printf '%s\n' $(wildcard *.c bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
-	@printf '%s\n' *.c | xargs -n 1 -P $$(nproc) gcc $(TIDY_CFLAGS) -O1 -fanalyzer -c -o /dev/null
+	@clang-format --dry-run -Werror $(SOURCES) $(wildcard *.h */*.h bench/*.c fuzz/*.c t/*.c)
+	@printf '%s\n' $(SOURCES) $(wildcard bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
+	@printf '%s\n' $(SOURCES) | xargs -n 1 -P $$(nproc) gcc $(TIDY_CFLAGS) -O1 -fanalyzer -c -o /dev/null
 	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
 	@shellcheck -s bash completion/*
@@ -264,10 +270,12 @@ dist:
 
 # build/guest, build/inits and build/systemd stay: what they are made of was downloaded.
 clean:
-	rm -f qemu-supervise vmconf bench/empty $(REPLAYS) $(UNITS) *.[od] bench/*.d fuzz/*.d t/*.d \
+	rm -f qemu-supervise vmconf bench/empty $(REPLAYS) $(UNITS) bench/*.d fuzz/*.d t/*.d $(O)/*.[aod] \
 		qemu-supervise-*.tar.gz
-	rm -rf build/fuzz
+	rm -rf $(addprefix $(O)/,lib vm supervise commands) build/fuzz
 
-.PHONY: all check check-hosts check-qemu check-sanitizers check-systemd compilers cross units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
+FORCE:
 
--include $(wildcard *.d bench/*.d fuzz/*.d t/*.d)
+.PHONY: FORCE all check check-hosts check-qemu check-sanitizers check-systemd compilers cross units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
+
+-include $(wildcard $(O)/*.d $(O)/*/*.d bench/*.d fuzz/*.d t/*.d)

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../agent.h"
-#include "../log.h"
+#include "agent.h"
+#include "lib/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

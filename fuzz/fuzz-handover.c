@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../handover.h"
-#include "../holder.h"
-#include "../log.h"
-#include "../timespan.h"
-#include "../xalloc.h"
+#include "supervise/handover.h"
+#include "vm/holder.h"
+#include "lib/log.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 #define NAME  "vm"
 #define TICKS 1000

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../image.h"
+#include "vm/image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

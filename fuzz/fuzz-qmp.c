@@ -7,8 +7,8 @@
 
 #include <unistd.h>
 
-#include "../log.h"
-#include "../qmp.h"
+#include "lib/log.h"
+#include "qmp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

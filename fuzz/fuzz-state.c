@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../lastend.h"
-#include "../vmstate.h"
+#include "vm/lastend.h"
+#include "commands/vmstate.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

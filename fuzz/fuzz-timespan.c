@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../timespan.h"
+#include "lib/timespan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../xalloc.h"
+#include "lib/xalloc.h"
 
 #define SIZE_MAX_READ (2 * 1024 * 1024)
 

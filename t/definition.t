@@ -65,7 +65,7 @@ subtest 'bad ones' => sub {
 
 # What is offered instead is a definition itself.
 subtest 'keys of other programs' => sub {
-	my @keys = slurp("$top/otherkeys.c") =~ /^\t\{"([-a-z]+)", /mg;
+	my @keys = slurp("$top/vm/otherkeys.c") =~ /^\t\{"([-a-z]+)", /mg;
 	my %known = map { $_ => 1 } @keys;
 	is_deeply([grep { !$known{$_} } qw(shares tpm boot vga usb hugepages panic watchdog snapshot ports)], [], 'there are hints');
 	for my $key (@keys) {

@@ -52,14 +52,14 @@ my ($page_times) = $section{DESCRIPTION} =~ /^\.Ar time\nis\n(.*?)\.\n/ms;
 is($page_times =~ s/^\.Ql //mgr =~ s/ ,\n/, /gr =~ s/\n(?=or)/ /r =~ s/\n/ /gr =~ s/ $//r, $times, 'forms of TIME');
 
 # Run states, as runstate.c knows them.
-my @in_source = sort(slurp("$top/runstate.c") =~ /^\t\{"([-a-z]+)", RUNSTATE_[A-Z]+,/mg);
+my @in_source = sort(slurp("$top/vm/runstate.c") =~ /^\t\{"([-a-z]+)", RUNSTATE_[A-Z]+,/mg);
 my @states = map { split /, / } $section{'THE POWER BUTTON'} =~ /^\.It ([-a-z, ]+) Ta /mg;
 is_deeply([sort @states], \@in_source, 'run states');
 
 # Exit statuses: those of outcome.h and the EX_ ones that some source uses.
 my %sysexits = slurp('/usr/include/sysexits.h') =~ /^#define (EX_[A-Z]+)\s+(\d+)/mg;
-my $sources = join '', map { slurp($_) } glob "$top/*.c";
-my %statuses = map { $_ => 1 } 0, slurp("$top/outcome.h") =~ /^\tEXIT_[A-Z_]+ = (\d+),$/mg;
+my $sources = join '', map { slurp($_) } glob "$top/*.c $top/*/*.c";
+my %statuses = map { $_ => 1 } 0, slurp("$top/vm/outcome.h") =~ /^\tEXIT_[A-Z_]+ = (\d+),$/mg;
 $statuses{ $sysexits{$_} } = 1 for $sources =~ /\b(EX_[A-Z]+)\b/g;
 my @documented = $section{'EXIT STATUS'} =~ /^\.It (\d+)$/mg;
 is_deeply(\@documented, [sort { $a <=> $b } keys %statuses], 'exit statuses');

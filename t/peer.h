@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../agent.h"
-#include "../qmp.h"
+#include "agent.h"
+#include "qmp.h"
 
 struct peer {
 	struct event_base *base;

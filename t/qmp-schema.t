@@ -40,11 +40,11 @@ sub all_known {
 	is("@new", '', "each of QEMU's $what is known");
 }
 
-all_known('events', { table_of('trigger.c', 'events') }, map { $_->{name} } grep { $_->{'meta-type'} eq 'event' } @$schema);
-all_known('run states', { table_of('runstate.c', 'runstates') },
+all_known('events', { table_of('vm/trigger.c', 'events') }, map { $_->{name} } grep { $_->{'meta-type'} eq 'event' } @$schema);
+all_known('run states', { table_of('vm/runstate.c', 'runstates') },
 	values_of(member_type($type{'query-status'}{'ret-type'}, 'status')));
 # Resets alone have the others.
-all_known('reasons of SHUTDOWN', { table_of('outcome.c', 'causes') },
+all_known('reasons of SHUTDOWN', { table_of('vm/outcome.c', 'causes') },
 	grep { !/^(?:none|subsystem-reset|snapshot-load)$/ }
 		values_of(member_type($type{SHUTDOWN}{'arg-type'}, 'reason')));
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../image.h"
+#include "vm/image.h"
 
 #define NAME	 "/base.raw"
 #define NAME_AT	 1024

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../jsontext.h"
+#include "lib/jsontext.h"
 
 static json_t *parsed(const char *text)
 {

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../ladder.h"
-#include "../log.h"
-#include "../timespan.h"
+#include "vm/ladder.h"
+#include "lib/log.h"
+#include "lib/timespan.h"
 
 #define DEFAULT_TERM "powerdown 180s, agent-shutdown 30s, quit 10s, kill"
 

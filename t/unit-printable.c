@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../printable.h"
+#include "lib/printable.h"
 
 static const struct {
 	const char *text, *printed;

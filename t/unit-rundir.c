@@ -13,9 +13,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "../child.h"
-#include "../log.h"
-#include "../rundir.h"
+#include "supervise/child.h"
+#include "lib/log.h"
+#include "vm/rundir.h"
 
 #define NAME "web"
 

@@ -5,9 +5,9 @@
 #include <signal.h>
 #include <string.h>
 
-#include "../timespan.h"
-#include "../trigger.h"
-#include "../words.h"
+#include "lib/timespan.h"
+#include "vm/trigger.h"
+#include "lib/words.h"
 
 static void times(void **state)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../vm.h"
+#include "vm/vm.h"
 
 static struct vm *good(const char *text)
 {
