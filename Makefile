@@ -23,7 +23,7 @@ LIBS = libevent_core jansson
 
 # pkg-config is asked in the recipes: check, demo, lint and bench install it first where it is missing.
 # Not _TIME_BITS: time_t is what libevent was built with, the compiler's default, or its timers are wrong on 32 bit.
-REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. -Ilib -Ivm -Isupervise -Icommands \
+REQUIRED_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' -I. \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -MMD -MP $$($(PKG_CONFIG) --cflags $(LIBS))
 COMPILE = $(CC) $(REQUIRED_CFLAGS) $(filter-out -pie -Wl%,$(HARDENING)) $(CPPFLAGS) $(CFLAGS)
 LINKED = $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $$($(PKG_CONFIG) --libs $(LIBS))
@@ -162,7 +162,7 @@ fuzz:
 fuzz-merge: build/fuzz/$(FUZZ)
 	build/fuzz/$(FUZZ) -merge=1 fuzz/corpus-$(FUZZ) build/fuzz/$(FUZZ)-corpus
 
-TIDY_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION=\"\" -DLIBEXECDIR=\"\" $$($(PKG_CONFIG) --cflags $(LIBS))
+TIDY_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION=\"\" -DLIBEXECDIR=\"\" -I. $$($(PKG_CONFIG) --cflags $(LIBS))
 SCRIPTS = $(shell for f in .ci/* bench/* examples/*/* examples/*/*/* init/* t/*; do \
 	[ -f $$f ] && head -n 1 $$f | grep -qE '^\#!/bin/(ba)?sh' && echo $$f; done) init/services
 PERL = $(shell grep -lE '^\#!/usr/bin/(env )?perl' bench/* t/* 2>/dev/null) $(wildcard t/*.pm)

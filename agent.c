@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel.h"
-#include "jsontext.h"
-#include "timespan.h"
-#include "xalloc.h"
+#include "lib/channel.h"
+#include "lib/jsontext.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 /* A byte that is in no JSON text: the agent forgets what half of a command it has read before. */
 #define SENTINEL '\xff'

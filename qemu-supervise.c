@@ -1,5 +1,5 @@
 /* qemu-supervise: runs one VM for an init system. main(), signals, the start and the end. */
-#include "supervisor.h"
+#include "supervise/supervisor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,26 +15,26 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "child.h"
-#include "guard.h"
-#include "handover.h"
-#include "ladder.h"
-#include "lastend.h"
-#include "lastwords.h"
-#include "log.h"
-#include "moved.h"
-#include "notify.h"
-#include "options.h"
-#include "outcome.h"
+#include "supervise/child.h"
+#include "supervise/guard.h"
+#include "supervise/handover.h"
+#include "vm/ladder.h"
+#include "vm/lastend.h"
+#include "supervise/lastwords.h"
+#include "lib/log.h"
+#include "vm/moved.h"
+#include "supervise/notify.h"
+#include "supervise/options.h"
+#include "vm/outcome.h"
 #include "qmp.h"
-#include "reach.h"
-#include "reexec.h"
-#include "run.h"
-#include "rundir.h"
-#include "signals.h"
-#include "timespan.h"
-#include "vmlock.h"
-#include "xalloc.h"
+#include "vm/reach.h"
+#include "supervise/reexec.h"
+#include "supervise/run.h"
+#include "vm/rundir.h"
+#include "supervise/signals.h"
+#include "lib/timespan.h"
+#include "vm/vmlock.h"
+#include "lib/xalloc.h"
 
 #define HINT_MS	      10000 /* without an answer, after which a wrapper is suspected */
 #define DRAIN_MS      1000  /* for QEMU's last words, after its end */

@@ -4,11 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "channel.h"
-#include "jsontext.h"
-#include "log.h"
-#include "timespan.h"
-#include "xalloc.h"
+#include "lib/channel.h"
+#include "lib/jsontext.h"
+#include "lib/log.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 struct command {
 	struct command *next;

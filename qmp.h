@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "channel.h"
+#include "lib/channel.h"
 
 /* A longer line, or more commands that QEMU did not read yet, end the connection. */
 #define QMP_LINE_MAX   CHANNEL_LINE_MAX

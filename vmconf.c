@@ -1,5 +1,5 @@
 /* vmconf: works on the directory of VM definitions. main() and the table of commands. */
-#include "vmconf.h"
+#include "commands/vmconf.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,15 +7,15 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "adapter.h"
-#include "journal.h"
-#include "log.h"
-#include "paths.h"
-#include "signals.h"
-#include "timespan.h"
-#include "vmstate.h"
-#include "words.h"
-#include "xalloc.h"
+#include "commands/adapter.h"
+#include "commands/journal.h"
+#include "lib/log.h"
+#include "vm/paths.h"
+#include "supervise/signals.h"
+#include "lib/timespan.h"
+#include "commands/vmstate.h"
+#include "lib/words.h"
+#include "lib/xalloc.h"
 
 #define OPT_HELP    'h'
 #define OPTIONS_MAX 16

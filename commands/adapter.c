@@ -1,4 +1,4 @@
-#include "adapter.h"
+#include "commands/adapter.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,10 +13,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "program.h"
-#include "timespan.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "lib/program.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 #define CHOSEN	    "QEMU_SUPERVISE_INIT"
 #define PATIENCE    "QEMU_SUPERVISE_PATIENCE"

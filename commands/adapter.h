@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "store.h"
+#include "vm/store.h"
 
 /*
  * How many ms an adapter may take, or a supervisor to take note of a signal, until we do without:

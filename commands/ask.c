@@ -1,4 +1,4 @@
-#include "ask.h"
+#include "commands/ask.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include "agent.h"
-#include "connected.h"
-#include "rundir.h"
-#include "timespan.h"
-#include "xalloc.h"
+#include "lib/connected.h"
+#include "vm/rundir.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 struct ask {
 	struct event_base *base;

@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 #include "qmp.h"
-#include "store.h"
+#include "vm/store.h"
 
 struct ask;
 

@@ -1,4 +1,4 @@
-#include "atwork.h"
+#include "commands/atwork.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "holder.h"
-#include "log.h"
-#include "safefile.h"
-#include "xalloc.h"
+#include "vm/holder.h"
+#include "lib/log.h"
+#include "lib/safefile.h"
+#include "lib/xalloc.h"
 
 static bool lock_with(int fd, int how, short type)
 {

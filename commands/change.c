@@ -1,5 +1,5 @@
 /* vmconf set, vmconf edit, vmconf rename. */
-#include "vmconf.h"
+#include "commands/vmconf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,17 +11,17 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "enable.h"
-#include "hold.h"
-#include "journal.h"
-#include "judge.h"
-#include "step.h"
-#include "log.h"
-#include "made.h"
-#include "setkey.h"
-#include "users.h"
-#include "vmstate.h"
-#include "xalloc.h"
+#include "commands/enable.h"
+#include "commands/hold.h"
+#include "commands/journal.h"
+#include "commands/judge.h"
+#include "commands/step.h"
+#include "lib/log.h"
+#include "vm/made.h"
+#include "commands/setkey.h"
+#include "vm/users.h"
+#include "commands/vmstate.h"
+#include "lib/xalloc.h"
 
 /* A VM that is down says it when it is started; this one may be started by nobody, at a boot. */
 static void tell_refused(const char *name)

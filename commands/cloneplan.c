@@ -1,14 +1,14 @@
-#include "cloneplan.h"
+#include "commands/cloneplan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "clonefiles.h"
-#include "log.h"
-#include "newvm.h"
-#include "xalloc.h"
+#include "commands/clonefiles.h"
+#include "lib/log.h"
+#include "commands/newvm.h"
+#include "lib/xalloc.h"
 
 #define OVERLAY_FORMAT "qcow2"
 

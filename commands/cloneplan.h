@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "diskcopy.h"
-#include "vm.h"
+#include "commands/diskcopy.h"
+#include "vm/vm.h"
 
 /* A file of the VM that is cloned, and where the clone has it. */
 struct copied {

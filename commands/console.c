@@ -12,11 +12,11 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "rundir.h"
-#include "vmconf.h"
-#include "vmstate.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "vm/rundir.h"
+#include "commands/vmconf.h"
+#include "commands/vmstate.h"
+#include "lib/xalloc.h"
 
 #define ESCAPE 0x1d /* Ctrl-] */
 

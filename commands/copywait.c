@@ -1,4 +1,4 @@
-#include "copywait.h"
+#include "commands/copywait.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,10 +11,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "disk.h"
-#include "log.h"
-#include "printable.h"
-#include "xalloc.h"
+#include "commands/disk.h"
+#include "lib/log.h"
+#include "lib/printable.h"
+#include "lib/xalloc.h"
 
 #define LOOK_MS 500
 #define GIB	(1024.0 * 1024 * 1024)

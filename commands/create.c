@@ -1,5 +1,5 @@
 /* vmconf create, vmconf clone. */
-#include "vmconf.h"
+#include "commands/vmconf.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,23 +9,23 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "atwork.h"
-#include "basedon.h"
-#include "cloneplan.h"
-#include "copywait.h"
-#include "disk.h"
-#include "diskcopy.h"
-#include "enable.h"
-#include "hold.h"
-#include "journal.h"
-#include "lifecycle.h"
-#include "log.h"
-#include "moved.h"
-#include "newvm.h"
-#include "setkey.h"
-#include "size.h"
-#include "vmstate.h"
-#include "xalloc.h"
+#include "commands/atwork.h"
+#include "vm/basedon.h"
+#include "commands/cloneplan.h"
+#include "commands/copywait.h"
+#include "commands/disk.h"
+#include "commands/diskcopy.h"
+#include "commands/enable.h"
+#include "commands/hold.h"
+#include "commands/journal.h"
+#include "commands/lifecycle.h"
+#include "lib/log.h"
+#include "vm/moved.h"
+#include "commands/newvm.h"
+#include "commands/setkey.h"
+#include "lib/size.h"
+#include "commands/vmstate.h"
+#include "lib/xalloc.h"
 
 #define DISK	    "root.qcow2"
 #define DISK_FORMAT "qcow2"

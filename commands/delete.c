@@ -1,5 +1,5 @@
 /* vmconf delete. */
-#include "vmconf.h"
+#include "commands/vmconf.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,22 +11,22 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "below.h"
-#include "enable.h"
-#include "hold.h"
-#include "image.h"
-#include "journal.h"
-#include "step.h"
-#include "lastend.h"
-#include "lifecycle.h"
-#include "log.h"
-#include "logfile.h"
-#include "made.h"
-#include "moved.h"
-#include "rundir.h"
-#include "users.h"
-#include "vmstate.h"
-#include "xalloc.h"
+#include "lib/below.h"
+#include "commands/enable.h"
+#include "commands/hold.h"
+#include "vm/image.h"
+#include "commands/journal.h"
+#include "commands/step.h"
+#include "vm/lastend.h"
+#include "commands/lifecycle.h"
+#include "lib/log.h"
+#include "lib/logfile.h"
+#include "vm/made.h"
+#include "vm/moved.h"
+#include "vm/rundir.h"
+#include "vm/users.h"
+#include "commands/vmstate.h"
+#include "lib/xalloc.h"
 
 struct deleted {
 	const char *name;

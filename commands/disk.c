@@ -1,4 +1,4 @@
-#include "disk.h"
+#include "commands/disk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,11 +12,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "image.h"
-#include "log.h"
-#include "printable.h"
-#include "program.h"
-#include "xalloc.h"
+#include "vm/image.h"
+#include "lib/log.h"
+#include "lib/printable.h"
+#include "lib/program.h"
+#include "lib/xalloc.h"
 
 /* By extension, and by what the file begins with. */
 static const struct image_format {

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "store.h"
+#include "vm/store.h"
 
 struct disk_base {
 	char *path; /* absolute, malloc'd */

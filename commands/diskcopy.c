@@ -1,4 +1,4 @@
-#include "diskcopy.h"
+#include "commands/diskcopy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "copywait.h"
-#include "disk.h"
-#include "log.h"
-#include "xalloc.h"
+#include "commands/copywait.h"
+#include "commands/disk.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
 
 /* ---- what is in an image ---- */
 

@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "store.h"
+#include "vm/store.h"
 
 /* How a disk is copied. */
 enum disk_way {

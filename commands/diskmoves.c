@@ -1,8 +1,8 @@
-#include "diskmoves.h"
+#include "commands/diskmoves.h"
 
-#include "log.h"
-#include "moved.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "vm/moved.h"
+#include "lib/xalloc.h"
 
 #define LOOK_MS 5000
 #define LOOKS	10

@@ -4,8 +4,8 @@
 
 #include <jansson.h>
 
-#include "ask.h"
-#include "vm.h"
+#include "commands/ask.h"
+#include "vm/vm.h"
 
 /*
  * The disks of a definition that the guest has left, as --json has them: a list of objects, which

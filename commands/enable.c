@@ -1,5 +1,5 @@
 /* vmconf enable, vmconf disable. */
-#include "enable.h"
+#include "commands/enable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,10 +11,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "adapter.h"
-#include "log.h"
-#include "users.h"
-#include "vmconf.h"
+#include "commands/adapter.h"
+#include "lib/log.h"
+#include "vm/users.h"
+#include "commands/vmconf.h"
 
 bool is_enabled(const struct store *store, const char *name)
 {

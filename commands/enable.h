@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "store.h"
+#include "vm/store.h"
 
 /* Each says what it has done, or that it was so already; the exit status. */
 int enable_one(const struct store *store, const char *name);

@@ -1,4 +1,4 @@
-#include "hold.h"
+#include "commands/hold.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,10 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lockfile.h"
-#include "log.h"
-#include "safefile.h"
-#include "vmstate.h"
+#include "vm/lockfile.h"
+#include "lib/log.h"
+#include "lib/safefile.h"
+#include "commands/vmstate.h"
 
 #define NOT_HELD (-1)
 

@@ -2,7 +2,7 @@
 #ifndef HOLD_H
 #define HOLD_H
 
-#include "store.h"
+#include "vm/store.h"
 
 /*
  * Takes vm.lock, without which no supervisor starts QEMU. Returns its descriptor, -1 if the VM is

@@ -1,4 +1,4 @@
-#include "journal.h"
+#include "commands/journal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -9,15 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "atwork.h"
-#include "log.h"
-#include "made.h"
-#include "paths.h"
-#include "safefile.h"
-#include "step.h"
-#include "vmfile.h"
-#include "vmstate.h"
-#include "xalloc.h"
+#include "commands/atwork.h"
+#include "lib/log.h"
+#include "vm/made.h"
+#include "vm/paths.h"
+#include "lib/safefile.h"
+#include "commands/step.h"
+#include "vm/vmfile.h"
+#include "commands/vmstate.h"
+#include "lib/xalloc.h"
 
 #define JOURNAL	   ".journal.json" /* of the change in progress */
 #define UNFINISHED ".journal.%s.json"

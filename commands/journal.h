@@ -13,7 +13,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "store.h"
+#include "vm/store.h"
 
 /*
  * Writes the journal. The change counts as committed once there is a definition of name, which

@@ -1,4 +1,4 @@
-#include "judge.h"
+#include "commands/judge.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -11,12 +11,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ask.h"
-#include "log.h"
-#include "program.h"
-#include "qapi.h"
-#include "words.h"
-#include "xalloc.h"
+#include "commands/ask.h"
+#include "lib/log.h"
+#include "lib/program.h"
+#include "commands/qapi.h"
+#include "lib/words.h"
+#include "lib/xalloc.h"
 
 #define JUDGE_MS 5000 /* for one answer; without one, there are no more questions */
 

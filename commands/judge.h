@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "vm.h"
+#include "vm/vm.h"
 
 struct ask;
 

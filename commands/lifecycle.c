@@ -1,5 +1,5 @@
 /* vmconf start, vmconf stop, vmconf restart. */
-#include "lifecycle.h"
+#include "commands/lifecycle.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -11,13 +11,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "adapter.h"
-#include "log.h"
-#include "options.h"
-#include "outcome.h"
-#include "vmconf.h"
-#include "vmjob.h"
-#include "xalloc.h"
+#include "commands/adapter.h"
+#include "lib/log.h"
+#include "supervise/options.h"
+#include "vm/outcome.h"
+#include "commands/vmconf.h"
+#include "commands/vmjob.h"
+#include "lib/xalloc.h"
 
 /* ---- all of them ---- */
 

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "store.h"
+#include "vm/store.h"
 
 /* Starts a VM and waits until it is ready; the exit status. */
 int start_one(struct store *store, const char *name);

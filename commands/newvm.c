@@ -1,4 +1,4 @@
-#include "newvm.h"
+#include "commands/newvm.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,12 +11,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "journal.h"
-#include "step.h"
-#include "log.h"
-#include "made.h"
-#include "vmfile.h"
-#include "xalloc.h"
+#include "commands/journal.h"
+#include "commands/step.h"
+#include "lib/log.h"
+#include "vm/made.h"
+#include "vm/vmfile.h"
+#include "lib/xalloc.h"
 
 /* ---- what must be nobody else's ---- */
 

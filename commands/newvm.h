@@ -9,7 +9,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "store.h"
+#include "vm/store.h"
 
 struct newvm {
 	struct store *store;

@@ -1,11 +1,11 @@
-#include "qapi.h"
+#include "commands/qapi.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "words.h"
-#include "xalloc.h"
+#include "lib/words.h"
+#include "lib/xalloc.h"
 
 struct check {
 	json_t *types;

@@ -1,11 +1,11 @@
-#include "setkey.h"
+#include "commands/setkey.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
-#include "netdev.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "vm/netdev.h"
+#include "lib/xalloc.h"
 
 json_t *set_value(const char *text)
 {

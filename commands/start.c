@@ -1,14 +1,14 @@
 /* How vmconf starts a VM. */
-#include "vmjob.h"
+#include "commands/vmjob.h"
 
 #include <stdlib.h>
 #include <sysexits.h>
 
-#include "log.h"
-#include "moved.h"
-#include "printable.h"
-#include "vmconf.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "vm/moved.h"
+#include "lib/printable.h"
+#include "commands/vmconf.h"
+#include "lib/xalloc.h"
 
 /* The guest goes back to what its definition names. */
 static void discard(const struct vm *vm)

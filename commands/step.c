@@ -1,4 +1,4 @@
-#include "step.h"
+#include "commands/step.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -8,10 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "below.h"
-#include "log.h"
-#include "made.h"
-#include "xalloc.h"
+#include "lib/below.h"
+#include "lib/log.h"
+#include "vm/made.h"
+#include "lib/xalloc.h"
 
 void step_remove(json_t *steps, const char *name)
 {

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-#include "store.h"
+#include "vm/store.h"
 
 /* Each adds a step, whose names are copied. */
 void step_remove(json_t *steps, const char *name); /* a file that may be missing */

@@ -1,5 +1,5 @@
 /* How vmconf stops a VM: through the init system, its supervisor, or by itself. */
-#include "vmjob.h"
+#include "commands/vmjob.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -7,14 +7,14 @@
 #include <sys/param.h>
 #include <unistd.h>
 
-#include "adapter.h"
-#include "hold.h"
-#include "lastend.h"
-#include "log.h"
-#include "printable.h"
-#include "outcome.h"
-#include "reach.h"
-#include "vmconf.h"
+#include "commands/adapter.h"
+#include "commands/hold.h"
+#include "vm/lastend.h"
+#include "lib/log.h"
+#include "lib/printable.h"
+#include "vm/outcome.h"
+#include "vm/reach.h"
+#include "commands/vmconf.h"
 
 #define AGAIN_MS  2000 /* between two questions to an adapter */
 #define ADOPTIONS 3    /* of one VM, whose supervisors die */

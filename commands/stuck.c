@@ -1,11 +1,11 @@
-#include "stuck.h"
+#include "commands/stuck.h"
 
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "reach.h"
-#include "timespan.h"
+#include "vm/reach.h"
+#include "lib/timespan.h"
 
 #define LOOK_MS 1000
 

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "store.h"
+#include "vm/store.h"
 
 /* What is known of it; zero-initialised. */
 struct stuck {

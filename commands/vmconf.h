@@ -5,8 +5,8 @@
 #include <getopt.h>
 #include <stdbool.h>
 
-#include "store.h"
-#include "vm.h"
+#include "vm/store.h"
+#include "vm/vm.h"
 
 struct command;
 struct vm_status;

@@ -1,4 +1,4 @@
-#include "vmjob.h"
+#include "commands/vmjob.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -12,11 +12,11 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "adapter.h"
-#include "log.h"
-#include "options.h"
-#include "outcome.h"
-#include "reach.h"
+#include "commands/adapter.h"
+#include "lib/log.h"
+#include "supervise/options.h"
+#include "vm/outcome.h"
+#include "vm/reach.h"
 
 #define PROGRESS_MS 100
 #define READY_MS    180000 /* for a VM to be ready, unless --within says otherwise */

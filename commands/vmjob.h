@@ -10,11 +10,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "store.h"
-#include "stuck.h"
-#include "timespan.h"
-#include "users.h"
-#include "vmstate.h"
+#include "vm/store.h"
+#include "commands/stuck.h"
+#include "lib/timespan.h"
+#include "vm/users.h"
+#include "commands/vmstate.h"
 
 #define JOB_LOOK_MS	 10
 #define JOB_TRACELESS_MS 10000 /* for a supervisor to show up, once the adapter is done */

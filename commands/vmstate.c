@@ -1,4 +1,4 @@
-#include "vmstate.h"
+#include "commands/vmstate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,13 +11,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "lastend.h"
-#include "lockfile.h"
-#include "outcome.h"
-#include "printable.h"
-#include "reach.h"
-#include "runstate.h"
-#include "safefile.h"
+#include "vm/lastend.h"
+#include "vm/lockfile.h"
+#include "vm/outcome.h"
+#include "lib/printable.h"
+#include "vm/reach.h"
+#include "vm/runstate.h"
+#include "lib/safefile.h"
 
 #define JSON_MAX (1024 * 1024)
 

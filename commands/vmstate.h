@@ -7,7 +7,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-#include "store.h"
+#include "vm/store.h"
 
 enum vm_state {
 	VM_STOPPED,

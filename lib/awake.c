@@ -1,4 +1,4 @@
-#include "awake.h"
+#include "lib/awake.h"
 
 #define GAP_MS (2 * AWAKE_BEAT_MS) /* a busy host is not a frozen one */
 

@@ -1,4 +1,4 @@
-#include "below.h"
+#include "lib/below.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "channel.h"
+#include "lib/channel.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 struct channel {
 	struct bufferevent *bev;

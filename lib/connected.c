@@ -1,4 +1,4 @@
-#include "connected.h"
+#include "lib/connected.h"
 
 #include <stdio.h>
 #include <stdlib.h>

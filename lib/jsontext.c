@@ -1,4 +1,4 @@
-#include "jsontext.h"
+#include "lib/jsontext.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/param.h>
 
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 #define DEEP	   1000 /* jansson gives up at 2048 */
 #define MANY	   18	/* digits that always fit into json_int_t */

@@ -1,4 +1,4 @@
-#include "log.h"
+#include "lib/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "logfile.h"
-#include "printable.h"
+#include "lib/logfile.h"
+#include "lib/printable.h"
 
 #define REPEAT_SECONDS 1
 #define RECENT	       16

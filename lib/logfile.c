@@ -1,4 +1,4 @@
-#include "logfile.h"
+#include "lib/logfile.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "safefile.h"
+#include "lib/safefile.h"
 
 static struct {
 	const char *path;

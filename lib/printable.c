@@ -1,4 +1,4 @@
-#include "printable.h"
+#include "lib/printable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 /* The bytes of the UTF-8 character at text; 0: it is not one. */
 static size_t decode(const char *text, size_t left, uint32_t *c)

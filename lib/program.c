@@ -1,4 +1,4 @@
-#include "program.h"
+#include "lib/program.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,8 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
 
 #define LINKS_MAX 40 /* as in the kernel */
 

@@ -1,10 +1,10 @@
-#include "quote.h"
+#include "lib/quote.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 char *quote_word(const char *word)
 {

@@ -1,4 +1,4 @@
-#include "sigmask.h"
+#include "lib/sigmask.h"
 
 #include <string.h>
 #include <sys/syscall.h>

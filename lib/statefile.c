@@ -1,4 +1,4 @@
-#include "statefile.h"
+#include "lib/statefile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 #define ROOM 4096 /* for all of it, written compactly */
 

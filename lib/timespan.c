@@ -1,4 +1,4 @@
-#include "timespan.h"
+#include "lib/timespan.h"
 
 #include <event2/event.h>
 #include <inttypes.h>

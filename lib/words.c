@@ -1,4 +1,4 @@
-#include "words.h"
+#include "lib/words.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 #include <malloc.h>
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "log.h"
+#include "lib/log.h"
 
 void xalloc_be_frugal(void)
 {

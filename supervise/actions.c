@@ -1,4 +1,4 @@
-#include "supervisor.h"
+#include "supervise/supervisor.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -7,10 +7,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "notify.h"
-#include "timespan.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "supervise/notify.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 #define STILL_THERE_MS	     60000 /* between two complaints about a QEMU that outlives SIGKILL */
 #define FIRMWARE_MS	     3000  /* after a reset, for the firmware's own one */

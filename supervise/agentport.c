@@ -1,4 +1,4 @@
-#include "agentport.h"
+#include "supervise/agentport.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "agent.h"
-#include "log.h"
-#include "runstate.h"
-#include "timespan.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "vm/runstate.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 #define LOOK_MS	   3000	 /* for QEMU to answer; then the agent is asked all the same */
 #define SYNC_MS	   3000	 /* for the agent to answer at first, and for a busy socket */

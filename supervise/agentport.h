@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "qmp.h"
-#include "rundir.h"
+#include "vm/rundir.h"
 
 struct agentport;
 

@@ -1,4 +1,4 @@
-#include "child.h"
+#include "supervise/child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,12 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "logfile.h"
-#include "program.h"
-#include "sandbox.h"
-#include "sigmask.h"
-#include "vmlock.h"
-#include "xalloc.h"
+#include "lib/logfile.h"
+#include "lib/program.h"
+#include "supervise/sandbox.h"
+#include "lib/sigmask.h"
+#include "vm/vmlock.h"
+#include "lib/xalloc.h"
 
 #define COMMAND_LINE_MAX (256 * 1024)
 

@@ -1,12 +1,12 @@
-#include "diskwatch.h"
+#include "supervise/diskwatch.h"
 
 #include <stdlib.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "moved.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "vm/moved.h"
+#include "lib/xalloc.h"
 
 #define ASK_MS 10000
 #define SPARED 16 /* instances of inotify that are left to others */

@@ -11,8 +11,8 @@
 #include <jansson.h>
 
 #include "qmp.h"
-#include "rundir.h"
-#include "vm.h"
+#include "vm/rundir.h"
+#include "vm/vm.h"
 
 struct diskwatch;
 

@@ -1,11 +1,11 @@
-#include "supervisor.h"
+#include "supervise/supervisor.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "log.h"
-#include "notify.h"
-#include "timespan.h"
+#include "lib/log.h"
+#include "supervise/notify.h"
+#include "lib/timespan.h"
 
 #define RECONNECT_MS 500
 #define GREETING_MS  5000 /* on a connection that replaces a lost one */

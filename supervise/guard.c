@@ -1,4 +1,4 @@
-#include "guard.h"
+#include "supervise/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,11 +13,11 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "basedon.h"
-#include "log.h"
-#include "paths.h"
-#include "users.h"
-#include "xalloc.h"
+#include "vm/basedon.h"
+#include "lib/log.h"
+#include "vm/paths.h"
+#include "vm/users.h"
+#include "lib/xalloc.h"
 
 #define GUARD_MS 10000
 

@@ -2,7 +2,7 @@
 #ifndef GUARD_H
 #define GUARD_H
 
-#include "options.h"
+#include "supervise/options.h"
 
 /*
  * For a supervisor that holds vm.lock: no clone is being made of its disks. Others' files are

@@ -1,15 +1,15 @@
-#include "guest.h"
+#include "supervise/guest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/param.h>
 
-#include "log.h"
-#include "probe.h"
-#include "runstate.h"
-#include "timespan.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "supervise/probe.h"
+#include "vm/runstate.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 #define LOOK_MS	       250
 #define STS_CHECK_MS   1000

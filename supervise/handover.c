@@ -1,12 +1,12 @@
-#include "handover.h"
+#include "supervise/handover.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "holder.h"
-#include "log.h"
-#include "timespan.h"
-#include "xalloc.h"
+#include "vm/holder.h"
+#include "lib/log.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 /* ---- times ---- */
 

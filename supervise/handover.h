@@ -8,10 +8,10 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "holder.h"
-#include "ladder.h"
-#include "options.h"
-#include "outcome.h"
+#include "vm/holder.h"
+#include "vm/ladder.h"
+#include "supervise/options.h"
+#include "vm/outcome.h"
 
 struct handover {
 	bool ready;	/* it was reported */

@@ -1,10 +1,10 @@
-#include "jobs.h"
+#include "supervise/jobs.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
 
 static struct job *find(const struct jobs *jobs, const char *id)
 {

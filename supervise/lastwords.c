@@ -1,4 +1,4 @@
-#include "lastwords.h"
+#include "supervise/lastwords.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "printable.h"
-#include "timespan.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "lib/printable.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 #define KEPT	  1024
 #define DRAIN_MAX 32 /* reads: what QEMU has started may write for ever */

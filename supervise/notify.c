@@ -1,4 +1,4 @@
-#include "notify.h"
+#include "supervise/notify.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,8 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "printable.h"
+#include "lib/log.h"
+#include "lib/printable.h"
 
 static struct {
 	int socket;

@@ -1,4 +1,4 @@
-#include "options.h"
+#include "supervise/options.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,14 +10,14 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "lastend.h"
-#include "logfile.h"
-#include "paths.h"
-#include "quote.h"
-#include "timespan.h"
-#include "vmlock.h"
-#include "words.h"
-#include "xalloc.h"
+#include "vm/lastend.h"
+#include "lib/logfile.h"
+#include "vm/paths.h"
+#include "lib/quote.h"
+#include "lib/timespan.h"
+#include "vm/vmlock.h"
+#include "lib/words.h"
+#include "lib/xalloc.h"
 
 enum { OPT_NOTIFY_FD = 256, OPT_PRESS_INTERVAL, OPT_BOOT_TIMEOUT, OPT_SIGNAL, OPT_LOG };
 

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "ladder.h"
-#include "log.h"
-#include "vm.h"
+#include "vm/ladder.h"
+#include "lib/log.h"
+#include "vm/vm.h"
 
 /* An environment variable. */
 #define ONLY_ADOPT "QEMU_SUPERVISE_ONLY_ADOPT"

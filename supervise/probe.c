@@ -1,10 +1,10 @@
-#include "probe.h"
+#include "supervise/probe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 static enum hears read_ioapic(const char *answer);
 static enum hears read_epow(const char *answer);

@@ -1,4 +1,4 @@
-#include "reexec.h"
+#include "supervise/reexec.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,9 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "program.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "lib/program.h"
+#include "lib/xalloc.h"
 
 #define VARIABLE "QEMU_SUPERVISE_REEXEC"
 #define TRY_MS	 5000

@@ -1,4 +1,4 @@
-#include "run.h"
+#include "supervise/run.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,11 +13,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "program.h"
-#include "sigmask.h"
-#include "timespan.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "lib/program.h"
+#include "lib/sigmask.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 struct program {
 	struct program *next;

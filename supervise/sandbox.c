@@ -1,4 +1,4 @@
-#include "sandbox.h"
+#include "supervise/sandbox.h"
 
 #include <endian.h>
 #include <errno.h>

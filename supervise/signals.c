@@ -1,11 +1,11 @@
-#include "signals.h"
+#include "supervise/signals.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "sigmask.h"
+#include "lib/sigmask.h"
 
 void signals_see_children(void)
 {

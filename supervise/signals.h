@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <sys/signalfd.h>
 
-#include "ladder.h"
+#include "vm/ladder.h"
 
 struct signals {
 	sigset_t inherited; /* the mask we were started with */

@@ -1,10 +1,10 @@
 /* A guest whose CPUs QEMU has stopped: why, and that it is said. */
-#include "supervisor.h"
+#include "supervise/supervisor.h"
 
 #include <string.h>
 
-#include "log.h"
-#include "runstate.h"
+#include "lib/log.h"
+#include "vm/runstate.h"
 
 void standstill_text(const struct supervisor *s, char *text, size_t size)
 {

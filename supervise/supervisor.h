@@ -14,19 +14,19 @@
 #include <termios.h>
 #include <time.h>
 
-#include "agentport.h"
-#include "diskwatch.h"
-#include "guest.h"
-#include "jobs.h"
-#include "ladder.h"
-#include "options.h"
-#include "outcome.h"
+#include "supervise/agentport.h"
+#include "supervise/diskwatch.h"
+#include "supervise/guest.h"
+#include "supervise/jobs.h"
+#include "vm/ladder.h"
+#include "supervise/options.h"
+#include "vm/outcome.h"
 #include "qmp.h"
-#include "reexec.h"
-#include "run.h"
-#include "rundir.h"
-#include "runstate.h"
-#include "signals.h"
+#include "supervise/reexec.h"
+#include "supervise/run.h"
+#include "vm/rundir.h"
+#include "vm/runstate.h"
+#include "supervise/signals.h"
 
 #define COMMAND_MS 10000 /* for an answer of QEMU */
 

@@ -1,10 +1,10 @@
-#include "basedon.h"
+#include "vm/basedon.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
 
 static bool is_base(const struct file *file)
 {

@@ -6,8 +6,8 @@
 #ifndef BASEDON_H
 #define BASEDON_H
 
-#include "files.h"
-#include "vm.h"
+#include "vm/files.h"
+#include "vm/vm.h"
 
 /* Whether a file is in the VM's own directory, with all links followed. */
 bool file_is_own(const struct vm *vm, const struct file *file);

@@ -1,4 +1,4 @@
-#include "blocknode.h"
+#include "vm/blocknode.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "image.h"
-#include "xalloc.h"
+#include "vm/image.h"
+#include "lib/xalloc.h"
 
 #define DEPTH_MAX 200  /* of nodes in nodes, and of images on images: more is a circle */
 #define FILES_MAX 1000 /* of one VM: more is an image that multiplies */

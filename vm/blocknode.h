@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "files.h"
+#include "vm/files.h"
 
 /* A walk through the nodes of one disk; depth is 0 where it begins. */
 struct walk {

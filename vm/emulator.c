@@ -1,4 +1,4 @@
-#include "emulator.h"
+#include "vm/emulator.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "timespan.h"
-#include "xalloc.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 #define HELP_MS	 5000
 #define HELP_MAX (1024 * 1024)

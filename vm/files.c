@@ -1,4 +1,4 @@
-#include "files.h"
+#include "vm/files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "blocknode.h"
-#include "image.h"
-#include "xalloc.h"
+#include "vm/blocknode.h"
+#include "vm/image.h"
+#include "lib/xalloc.h"
 
 /* ---- the list ---- */
 

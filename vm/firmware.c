@@ -1,4 +1,4 @@
-#include "firmware.h"
+#include "vm/firmware.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,10 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "nvram.h"
-#include "safefile.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "vm/nvram.h"
+#include "lib/safefile.h"
+#include "lib/xalloc.h"
 
 /* ---- descriptors ---- */
 

@@ -1,4 +1,4 @@
-#include "holder.h"
+#include "vm/holder.h"
 
 #include <fcntl.h>
 #include <stdio.h>

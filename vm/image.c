@@ -1,4 +1,4 @@
-#include "image.h"
+#include "vm/image.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 #define NAME_MAX_LEN 1023	 /* of a backing file, in all these formats */
 #define TEXT_MAX     (64 * 1024) /* of a vmdk's descriptor */

@@ -1,4 +1,4 @@
-#include "ladder.h"
+#include "vm/ladder.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -7,10 +7,10 @@
 #include <string.h>
 #include <sys/param.h>
 
-#include "log.h"
-#include "timespan.h"
-#include "words.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "lib/timespan.h"
+#include "lib/words.h"
+#include "lib/xalloc.h"
 
 #define RESERVE_MS     5000  /* what quit and kill keep of a deadline, at most */
 #define RESERVE_SHARE  4     /* and a part of it, at most */

@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "awake.h"
-#include "trigger.h"
+#include "lib/awake.h"
+#include "vm/trigger.h"
 
 enum action {
 	ACTION_POWERDOWN,

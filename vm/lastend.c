@@ -1,4 +1,4 @@
-#include "lastend.h"
+#include "vm/lastend.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -9,13 +9,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "outcome.h"
-#include "paths.h"
-#include "safefile.h"
-#include "vm.h"
-#include "vmlock.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "vm/outcome.h"
+#include "vm/paths.h"
+#include "lib/safefile.h"
+#include "vm/vm.h"
+#include "vm/vmlock.h"
+#include "lib/xalloc.h"
 
 /* Of the statuses that come without an outcome, where nothing more is known: there was no VM. */
 static const struct {

@@ -1,4 +1,4 @@
-#include "lockfile.h"
+#include "vm/lockfile.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "safefile.h"
+#include "lib/safefile.h"
 
 static struct flock range_of(enum lock_byte byte, short type)
 {

@@ -12,7 +12,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 
-#include "holder.h"
+#include "vm/holder.h"
 
 enum lock_byte { HOLDER_BYTE, SUPERVISOR_BYTE };
 

@@ -1,10 +1,10 @@
-#include "made.h"
+#include "vm/made.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 char *made_file(const char *name)
 {

@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "store.h"
+#include "vm/store.h"
 
 /* Where older ones have the list: in the VM's state directory. */
 #define MADE_BEFORE "made.json"

@@ -1,4 +1,4 @@
-#include "moved.h"
+#include "vm/moved.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,10 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "quote.h"
-#include "safefile.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "lib/quote.h"
+#include "lib/safefile.h"
+#include "lib/xalloc.h"
 
 #define RECORD_MAX (1 << 20) /* bytes */
 

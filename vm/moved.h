@@ -12,7 +12,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "vm.h"
+#include "vm/vm.h"
 
 #define MOVED	  "moved.json"
 #define MOVED_NEW "moved.json.new" /* while the supervisor writes it */

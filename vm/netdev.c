@@ -1,11 +1,11 @@
-#include "netdev.h"
+#include "vm/netdev.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "words.h"
-#include "xalloc.h"
+#include "lib/words.h"
+#include "lib/xalloc.h"
 
 const char *const netdev_types[] = {
 	"user",		"tap",	      "bridge", "passt",	 "stream",     "dgram",	 "socket",

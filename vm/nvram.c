@@ -1,4 +1,4 @@
-#include "nvram.h"
+#include "vm/nvram.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "safefile.h"
-#include "xalloc.h"
+#include "lib/safefile.h"
+#include "lib/xalloc.h"
 
 #define RECORD_MAX 65536 /* bytes */
 

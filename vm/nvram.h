@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "firmware.h"
+#include "vm/firmware.h"
 
 #define NVRAM_RECORD "uefi-vars.json"
 

@@ -1,4 +1,4 @@
-#include "otherkeys.h"
+#include "vm/otherkeys.h"
 
 #include <stddef.h>
 #include <strings.h>

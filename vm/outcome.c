@@ -1,4 +1,4 @@
-#include "outcome.h"
+#include "vm/outcome.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <sysexits.h>
 
-#include "trigger.h"
+#include "vm/trigger.h"
 
 #define NOT_SHUT_DOWN "the guest was not shut down: "
 

@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "runstate.h"
+#include "vm/runstate.h"
 
 /* Exit statuses beside those of <sysexits.h>; the table is in qemu-supervise(8). */
 enum {

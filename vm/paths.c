@@ -1,4 +1,4 @@
-#include "paths.h"
+#include "vm/paths.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 struct place {
 	const char *variable;

@@ -1,4 +1,4 @@
-#include "reach.h"
+#include "vm/reach.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,12 +9,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "lockfile.h"
-#include "log.h"
-#include "outcome.h"
-#include "paths.h"
-#include "safefile.h"
-#include "xalloc.h"
+#include "vm/lockfile.h"
+#include "lib/log.h"
+#include "vm/outcome.h"
+#include "vm/paths.h"
+#include "lib/safefile.h"
+#include "lib/xalloc.h"
 
 static int find_at(const char *base, const char *name, const char *file, enum lock_byte byte,
 		   pid_t *pid)

@@ -1,4 +1,4 @@
-#include "rundir.h"
+#include "vm/rundir.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,13 +14,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "lockfile.h"
-#include "log.h"
-#include "paths.h"
-#include "safefile.h"
-#include "statefile.h"
-#include "vmlock.h"
-#include "xalloc.h"
+#include "vm/lockfile.h"
+#include "lib/log.h"
+#include "vm/paths.h"
+#include "lib/safefile.h"
+#include "lib/statefile.h"
+#include "vm/vmlock.h"
+#include "lib/xalloc.h"
 
 #define BACKLOG	 16
 #define SERVE_MS 2000 /* for one that is just dying to hang up */

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "holder.h"
-#include "options.h"
+#include "vm/holder.h"
+#include "supervise/options.h"
 
 /* What QEMU listens on. */
 enum rundir_socket {

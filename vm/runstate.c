@@ -1,4 +1,4 @@
-#include "runstate.h"
+#include "vm/runstate.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "store.h"
+#include "vm/store.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,12 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "journal.h"
-#include "log.h"
-#include "paths.h"
-#include "safefile.h"
-#include "vmfile.h"
-#include "xalloc.h"
+#include "commands/journal.h"
+#include "lib/log.h"
+#include "vm/paths.h"
+#include "lib/safefile.h"
+#include "vm/vmfile.h"
+#include "lib/xalloc.h"
 
 #define FILE_MAX   (1024 * 1024)
 #define SUFFIX	   ".json"

@@ -1,11 +1,11 @@
-#include "trigger.h"
+#include "vm/trigger.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "sigmask.h"
-#include "words.h"
+#include "lib/sigmask.h"
+#include "lib/words.h"
 
 enum signal_class {
 	FATAL,	     /* ends a process by default, unless it is blocked: may be a trigger */

@@ -1,12 +1,12 @@
-#include "users.h"
+#include "vm/users.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "basedon.h"
-#include "log.h"
-#include "made.h"
-#include "xalloc.h"
+#include "vm/basedon.h"
+#include "lib/log.h"
+#include "vm/made.h"
+#include "lib/xalloc.h"
 
 void names_add(struct names *names, const char *s)
 {

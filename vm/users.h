@@ -4,9 +4,9 @@
 
 #include <stdbool.h>
 
-#include "files.h"
-#include "store.h"
-#include "vm.h"
+#include "vm/files.h"
+#include "vm/store.h"
+#include "vm/vm.h"
 
 /* A VM, and the files that its definition names or that vmconf has made for it. */
 struct user {

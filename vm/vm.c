@@ -1,4 +1,4 @@
-#include "vm.h"
+#include "vm/vm.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -9,16 +9,16 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "netdev.h"
-#include "otherkeys.h"
-#include "paths.h"
-#include "printable.h"
-#include "size.h"
-#include "timespan.h"
-#include "vmfile.h"
-#include "words.h"
-#include "xalloc.h"
+#include "lib/log.h"
+#include "vm/netdev.h"
+#include "vm/otherkeys.h"
+#include "vm/paths.h"
+#include "lib/printable.h"
+#include "lib/size.h"
+#include "lib/timespan.h"
+#include "vm/vmfile.h"
+#include "lib/words.h"
+#include "lib/xalloc.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

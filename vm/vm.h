@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ladder.h"
-#include "vmfile.h"
+#include "vm/ladder.h"
+#include "vm/vmfile.h"
 
 /* What UEFI firmware keeps in the VM's state directory, with its record: a list of file names. */
 #define UEFI_VARIABLES "uefi-vars.fd", "uefi-vars.qcow2", "uefi-vars.json"

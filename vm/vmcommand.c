@@ -9,13 +9,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "emulator.h"
-#include "firmware.h"
-#include "nvram.h"
-#include "sandbox.h"
-#include "vm.h"
-#include "vmneeds.h"
-#include "xalloc.h"
+#include "vm/emulator.h"
+#include "vm/firmware.h"
+#include "vm/nvram.h"
+#include "supervise/sandbox.h"
+#include "vm/vm.h"
+#include "vm/vmneeds.h"
+#include "lib/xalloc.h"
 
 /* ---- words ---- */
 

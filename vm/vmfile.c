@@ -1,4 +1,4 @@
-#include "vmfile.h"
+#include "vm/vmfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 char *vmfile_refuse_writers(const struct stat *st, const char *path, const char *what)
 {

@@ -1,4 +1,4 @@
-#include "vmlock.h"
+#include "vm/vmlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,12 +9,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "lockfile.h"
-#include "log.h"
-#include "paths.h"
-#include "safefile.h"
-#include "timespan.h"
-#include "xalloc.h"
+#include "vm/lockfile.h"
+#include "lib/log.h"
+#include "vm/paths.h"
+#include "lib/safefile.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
 
 #define CLAIM_MS      2000 /* for who is just ending to let go, and a QEMU to name itself */
 #define CLAIM_LOOK_MS 10

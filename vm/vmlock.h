@@ -2,7 +2,7 @@
 #ifndef VMLOCK_H
 #define VMLOCK_H
 
-#include "rundir.h"
+#include "vm/rundir.h"
 
 /* Where vm.lock is: in the state directory if there is one. */
 int vmlock_dir(const struct rundir *dir);

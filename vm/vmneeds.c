@@ -1,9 +1,9 @@
-#include "vmneeds.h"
+#include "vm/vmneeds.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "xalloc.h"
+#include "lib/xalloc.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "vm.h"
+#include "vm/vm.h"
 
 struct vm_needs {
 	bool programs; /* QEMU starts some */
