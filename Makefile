@@ -48,11 +48,11 @@ TESTS ?= $(LONG) $(filter-out $(LONG) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
 
 all: qemu-supervise vmconf
 
-vmconf: $(O)/vmconf.o $(O)/commands.a $(O)/supervise.a $(O)/shared.a
-	$(COMPILE) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LINKED)
+vmconf: $(O)/vmconf.o $(O)/commands.a $(O)/shared.a
+	$(COMPILE) -o $@ $^ $(LINKED)
 
-qemu-supervise: $(O)/qemu-supervise.o $(O)/supervise.a $(O)/commands.a $(O)/shared.a
-	$(COMPILE) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LINKED)
+qemu-supervise: $(O)/qemu-supervise.o $(O)/supervise.a $(O)/shared.a
+	$(COMPILE) -o $@ $^ $(LINKED)
 
 $(O)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -66,10 +66,10 @@ $(ROOMS):
 	$(AR) rcs $@ $^
 
 t/unit-%: t/unit-%.c $(ROOMS)
-	$(COMPILE) -o $@ $< -Wl,--start-group $(ROOMS) -Wl,--end-group $(LINKED) $$($(PKG_CONFIG) --libs cmocka)
+	$(COMPILE) -o $@ $< $(ROOMS) $(LINKED) $$($(PKG_CONFIG) --libs cmocka)
 
 fuzz/replay-%: fuzz/replay.c fuzz/fuzz-%.c $(ROOMS)
-	$(COMPILE) -o $@ fuzz/replay.c fuzz/fuzz-$*.c -Wl,--start-group $(ROOMS) -Wl,--end-group $(LINKED)
+	$(COMPILE) -o $@ fuzz/replay.c fuzz/fuzz-$*.c $(ROOMS) $(LINKED)
 
 bench/%: bench/%.c
 	$(COMPILE) -o $@ $< $(LINKED)
@@ -172,6 +172,7 @@ lint:
 	@clang-format --dry-run -Werror $(SOURCES) $(wildcard *.h */*.h bench/*.c fuzz/*.c t/*.c)
 	@printf '%s\n' $(SOURCES) $(wildcard bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
 	@printf '%s\n' $(SOURCES) | xargs -n 1 -P $$(nproc) gcc $(TIDY_CFLAGS) -O1 -fanalyzer -c -o /dev/null
+	@t/rooms
 	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
 	@shellcheck -s bash completion/*

@@ -1,5 +1,4 @@
 /* qemu-supervise: runs one VM for an init system. main(), signals, the start and the end. */
-#include "supervise/supervisor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,26 +14,27 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/log.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
+#include "qmp.h"
 #include "supervise/child.h"
+#include "supervise/claim.h"
 #include "supervise/guard.h"
 #include "supervise/handover.h"
-#include "vm/ladder.h"
-#include "vm/lastend.h"
 #include "supervise/lastwords.h"
-#include "lib/log.h"
-#include "vm/moved.h"
 #include "supervise/notify.h"
 #include "supervise/options.h"
-#include "vm/outcome.h"
-#include "qmp.h"
-#include "vm/reach.h"
 #include "supervise/reexec.h"
 #include "supervise/run.h"
-#include "vm/rundir.h"
 #include "supervise/signals.h"
-#include "lib/timespan.h"
-#include "vm/vmlock.h"
-#include "lib/xalloc.h"
+#include "supervise/supervisor.h"
+#include "supervise/vmlock.h"
+#include "vm/ladder.h"
+#include "vm/lastend.h"
+#include "vm/moved.h"
+#include "vm/outcome.h"
+#include "vm/reach.h"
 
 #define HINT_MS	      10000 /* without an answer, after which a wrapper is suspected */
 #define DRAIN_MS      1000  /* for QEMU's last words, after its end */
@@ -601,7 +601,8 @@ static int make_ready(const struct options *options)
 static int start(struct supervisor *s)
 {
 	sigset_t mask = signals_qemu_mask(&s->signals);
-	int sock = rundir_connect(&s->dir, SOCKET_CONTROL), readconfig = child_readconfig(&s->dir);
+	int sock = runfiles_connect(s->dir.path, SOCKET_CONTROL),
+	    readconfig = child_readconfig(&s->dir);
 	int report[2], error;
 	char **argv;
 
@@ -828,12 +829,12 @@ static int open_directory(struct supervisor *s)
 	struct rundir before = RUNDIR_NONE;
 
 	if (!s->reexec.done)
-		return rundir_open(&s->dir, &s->options);
+		return claim_vm(&s->dir, &s->options);
 	before.lock = s->reexec.lock;
 	before.supervision = s->reexec.supervision;
 	before.running = s->reexec.running;
 	memcpy(before.names, s->reexec.names, sizeof(before.names));
-	return rundir_open_again(&s->dir, &s->options, &before);
+	return claim_vm_again(&s->dir, &s->options, &before);
 }
 
 static bool is_still_defined(const struct options *options)
@@ -883,7 +884,7 @@ int main(int argc, char **argv)
 		}
 		if (s.options.defined)
 			lastend_write(s.dir.home, status, s.words, flush_time(&s));
-		rundir_remove(&s.dir);
+		claim_end(&s.dir);
 	} else if (s.options.defined) {
 		lastend_write_failed(s.options.name, status, is_still_defined(&s.options));
 	}

@@ -1,5 +1,4 @@
 /* vmconf: works on the directory of VM definitions. main() and the table of commands. */
-#include "commands/vmconf.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,13 +8,14 @@
 
 #include "commands/adapter.h"
 #include "commands/journal.h"
-#include "lib/log.h"
-#include "vm/paths.h"
-#include "supervise/signals.h"
-#include "lib/timespan.h"
+#include "commands/vmconf.h"
 #include "commands/vmstate.h"
+#include "lib/log.h"
+#include "lib/sigmask.h"
+#include "lib/timespan.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"
+#include "vm/paths.h"
 
 #define OPT_HELP    'h'
 #define OPTIONS_MAX 16
@@ -286,7 +286,7 @@ int main(int argc, char **argv)
 	struct call call = {.argc = argc - 1, .argv = argv + 1};
 	int status;
 
-	signals_see_children();
+	sigmask_see_children();
 	log_open("vmconf", LEVEL_INFO);
 	if (argc < 2)
 		fatalx(EX_USAGE, "no command; see vmconf --help");

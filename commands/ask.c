@@ -9,9 +9,9 @@
 
 #include "agent.h"
 #include "lib/connected.h"
-#include "vm/rundir.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "vm/runfiles.h"
 
 struct ask {
 	struct event_base *base;
@@ -95,20 +95,17 @@ struct ask *ask_connect(int fd, int timeout_ms, const char *path, const char **w
 struct ask *ask_open(const struct store *store, const char *name, int timeout_ms, const char **why)
 {
 	static char words[128];
-	struct rundir dir = RUNDIR_NONE;
+	char *dir = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
+	char *path = xasprintf("%s/%s", dir, runfiles_socket(SOCKET_QMP));
+	int fd = runfiles_connect(dir, SOCKET_QMP);
 	struct ask *ask = NULL;
-	char *path;
-	int fd;
 
-	dir.path = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
-	path = xasprintf("%s/%s", dir.path, rundir_socket_name(SOCKET_QMP));
-	fd = rundir_connect(&dir, SOCKET_QMP);
 	snprintf(words, sizeof(words), "cannot connect to %s: %s", path, strerror(errno));
 	*why = words;
 	if (fd >= 0)
 		ask = ask_connect(fd, timeout_ms, path, why);
 	free(path);
-	free(dir.path);
+	free(dir);
 	return ask;
 }
 
@@ -202,13 +199,11 @@ json_t *ask_agent(const struct store *store, const char *name, const char *comma
 {
 	static const struct agent_callbacks agent_callbacks = {.ready = on_agent_ready,
 							       .closed = on_agent_closed};
-	struct rundir dir = RUNDIR_NONE;
 	struct conversation c = {.command = command, .until = monotonic_ms() + timeout_ms};
-	int fd;
+	char *dir = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
+	int fd = runfiles_connect(dir, SOCKET_AGENT);
 
-	dir.path = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
-	fd = rundir_connect(&dir, SOCKET_AGENT);
-	free(dir.path);
+	free(dir);
 	if (fd < 0)
 		return NULL;
 	c.base = xcheck(event_base_new());

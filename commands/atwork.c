@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vm/holder.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
+#include "vm/holder.h"
 
 static bool lock_with(int fd, int how, short type)
 {
@@ -32,8 +32,7 @@ bool atwork_take(int fd)
 	return lock_with(fd, F_OFD_SETLK, F_WRLCK);
 }
 
-/* -1: nobody has the lock. */
-static int open_locked(int dirfd, const char *file)
+int atwork_open(int dirfd, const char *file)
 {
 	int fd = safefile_open(dirfd, file, O_RDONLY);
 
@@ -45,7 +44,7 @@ static int open_locked(int dirfd, const char *file)
 }
 
 /* The lock that we get so is a shared one: nobody takes that for work. */
-static void wait_free(int fd)
+void atwork_wait(int fd)
 {
 	while (!lock_with(fd, F_OFD_SETLKW, F_RDLCK) && errno == EINTR)
 		;
@@ -73,14 +72,14 @@ static bool lives(json_t *journal)
 
 bool atwork_look(int dirfd, const char *file)
 {
-	int fd = open_locked(dirfd, file);
+	int fd = atwork_open(dirfd, file);
 	json_t *journal = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
 	bool alive = lives(journal);
 
 	if (alive)
 		close(fd);
 	else if (fd >= 0)
-		wait_free(fd);
+		atwork_wait(fd);
 	json_decref(journal);
 	return alive;
 }
@@ -101,37 +100,4 @@ bool atwork_reads(json_t *journal, const char *name)
 	const char *source = json_string_value(json_object_get(journal, "source"));
 
 	return source && strcmp(source, name) == 0;
-}
-
-/* The file of a journal of such; NULL: there is none. */
-static const char *find_reader(const struct store *store, const char *name)
-{
-	const char *file;
-	json_t *journal;
-
-	json_object_foreach(store->at_work, file, journal)
-	{
-		if (atwork_reads(journal, name))
-			return file;
-	}
-	return NULL;
-}
-
-/* The lock of a journal is given up when its change is over, however that ended. */
-bool atwork_wait_for_readers(struct store *store, const char *name)
-{
-	const char *file;
-
-	while ((file = find_reader(store, name))) {
-		int fd = open_locked(store->state_fd, file);
-
-		store_unlock(store);
-		if (fd >= 0)
-			log_notice("another vmconf copies the disks of %s: waiting for it", name);
-		if (fd >= 0)
-			wait_free(fd);
-		if (!store_lock(store))
-			return false;
-	}
-	return true;
 }

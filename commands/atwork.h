@@ -27,10 +27,10 @@ bool atwork_add(struct store *store, const char *file);
 /* Whether a change only reads that VM. */
 bool atwork_reads(json_t *journal, const char *name);
 
-/*
- * Waits, with a line, for the changes that read the VM. The store's lock is held, and given up
- * meanwhile. False: it cannot be had again.
- */
-bool atwork_wait_for_readers(struct store *store, const char *name);
+/* A journal that somebody has the lock of, to wait with; -1: nobody has. */
+int atwork_open(int dirfd, const char *file);
+
+/* Waits until that is given up, and closes it. */
+void atwork_wait(int fd);
 
 #endif

@@ -1,5 +1,4 @@
 /* vmconf set, vmconf edit, vmconf rename. */
-#include "commands/vmconf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,13 +14,15 @@
 #include "commands/hold.h"
 #include "commands/journal.h"
 #include "commands/judge.h"
-#include "commands/step.h"
-#include "lib/log.h"
-#include "vm/made.h"
 #include "commands/setkey.h"
-#include "vm/users.h"
+#include "commands/step.h"
+#include "commands/storelock.h"
+#include "commands/vmconf.h"
 #include "commands/vmstate.h"
+#include "lib/log.h"
 #include "lib/xalloc.h"
+#include "vm/made.h"
+#include "vm/users.h"
 
 /* A VM that is down says it when it is started; this one may be started by nobody, at a boot. */
 static void tell_refused(const char *name)

@@ -7,11 +7,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "vm/lastend.h"
 #include "lib/logfile.h"
+#include "lib/xalloc.h"
+#include "vm/lastend.h"
 #include "vm/made.h"
 #include "vm/moved.h"
-#include "lib/xalloc.h"
 
 #define ENDS  "=,:\"" /* of a word in an option */
 #define SPACE " "     /* the same in a ladder; a path may have one */

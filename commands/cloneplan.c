@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "commands/clonefiles.h"
-#include "lib/log.h"
 #include "commands/newvm.h"
+#include "lib/log.h"
 #include "lib/xalloc.h"
 
 #define OVERLAY_FORMAT "qcow2"

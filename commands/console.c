@@ -1,4 +1,5 @@
 /* vmconf console: the VM's serial console on the terminal. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -12,11 +13,11 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "lib/log.h"
-#include "vm/rundir.h"
 #include "commands/vmconf.h"
 #include "commands/vmstate.h"
+#include "lib/log.h"
 #include "lib/xalloc.h"
+#include "vm/runfiles.h"
 
 #define ESCAPE 0x1d /* Ctrl-] */
 
@@ -144,9 +145,9 @@ static int talk(struct console *c)
 /* ---- the connection ---- */
 
 /* QEMU serves one client at a time; a second one would hear nothing. Released at our end. */
-static bool take_turn(const struct rundir *dir, const char *name)
+static bool take_turn(const char *dir, const char *name)
 {
-	int fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return true;
@@ -156,18 +157,18 @@ static bool take_turn(const struct rundir *dir, const char *name)
 
 static int connect_console(const struct store *store, struct console *c)
 {
-	struct rundir dir = RUNDIR_NONE;
 	struct vm_status status;
+	char *dir;
 
 	vm_status_read(store, c->name, &status);
 	if (!vm_state_is_up(status.state)) {
 		tell_down(c->name, &status);
 		return EXIT_FAILURE;
 	}
-	dir.path = xasprintf("%s/%s", store->runtime ? store->runtime : "", c->name);
+	dir = xasprintf("%s/%s", store->runtime ? store->runtime : "", c->name);
 	c->socket = -1;
-	if (access(dir.path, X_OK) < 0 || take_turn(&dir, c->name))
-		c->socket = rundir_connect(&dir, SOCKET_CONSOLE);
+	if (access(dir, X_OK) < 0 || take_turn(dir, c->name))
+		c->socket = runfiles_connect(dir, SOCKET_CONSOLE);
 	else
 		errno = 0;
 	if (c->socket < 0 && errno == ENOENT)
@@ -175,8 +176,8 @@ static int connect_console(const struct store *store, struct console *c)
 			  "else, or it was started with another one",
 			  c->name);
 	else if (c->socket < 0 && errno != 0)
-		log_warn("cannot connect to %s/console", dir.path);
-	free(dir.path);
+		log_warn("cannot connect to %s/console", dir);
+	free(dir);
 	return c->socket < 0 ? EXIT_FAILURE : 0;
 }
 

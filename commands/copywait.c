@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "commands/disk.h"
+#include "commands/storelock.h"
 #include "lib/log.h"
 #include "lib/printable.h"
 #include "lib/xalloc.h"

@@ -1,5 +1,4 @@
 /* vmconf create, vmconf clone. */
-#include "commands/vmconf.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,7 +9,6 @@
 #include <unistd.h>
 
 #include "commands/atwork.h"
-#include "vm/basedon.h"
 #include "commands/cloneplan.h"
 #include "commands/copywait.h"
 #include "commands/disk.h"
@@ -19,13 +17,16 @@
 #include "commands/hold.h"
 #include "commands/journal.h"
 #include "commands/lifecycle.h"
-#include "lib/log.h"
-#include "vm/moved.h"
 #include "commands/newvm.h"
 #include "commands/setkey.h"
-#include "lib/size.h"
+#include "commands/storelock.h"
+#include "commands/vmconf.h"
 #include "commands/vmstate.h"
+#include "lib/log.h"
+#include "lib/size.h"
 #include "lib/xalloc.h"
+#include "vm/basedon.h"
+#include "vm/moved.h"
 
 #define DISK	    "root.qcow2"
 #define DISK_FORMAT "qcow2"
@@ -543,7 +544,7 @@ static int clone(struct clone *c, struct store *store)
 	int held, status = EXIT_FAILURE;
 	char *new_home;
 
-	if (!journal_is_free(store, c->new_name) || !atwork_wait_for_readers(store, c->name))
+	if (!journal_is_free(store, c->new_name) || !store_wait_for_readers(store, c->name))
 		return status;
 	status = name_is_known(store, c->name);
 	if (status != 0)

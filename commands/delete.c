@@ -1,5 +1,4 @@
 /* vmconf delete. */
-#include "commands/vmconf.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,22 +10,24 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "lib/below.h"
 #include "commands/enable.h"
 #include "commands/hold.h"
-#include "vm/image.h"
 #include "commands/journal.h"
-#include "commands/step.h"
-#include "vm/lastend.h"
 #include "commands/lifecycle.h"
+#include "commands/step.h"
+#include "commands/storelock.h"
+#include "commands/vmconf.h"
+#include "commands/vmstate.h"
+#include "lib/below.h"
 #include "lib/log.h"
 #include "lib/logfile.h"
+#include "lib/xalloc.h"
+#include "vm/image.h"
+#include "vm/lastend.h"
 #include "vm/made.h"
 #include "vm/moved.h"
-#include "vm/rundir.h"
+#include "vm/runfiles.h"
 #include "vm/users.h"
-#include "commands/vmstate.h"
-#include "lib/xalloc.h"
 
 struct deleted {
 	const char *name;
@@ -204,7 +205,7 @@ static void remove_runtime(const struct store *store, const char *name)
 	if (!store->runtime)
 		return;
 	path = xasprintf("%s/%s", store->runtime, name);
-	rundir_remove_left(path);
+	runfiles_remove_left(path);
 	free(path);
 }
 

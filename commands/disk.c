@@ -12,11 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "vm/image.h"
+#include "commands/storelock.h"
 #include "lib/log.h"
 #include "lib/printable.h"
 #include "lib/program.h"
 #include "lib/xalloc.h"
+#include "vm/image.h"
 
 /* By extension, and by what the file begins with. */
 static const struct image_format {

@@ -1,8 +1,8 @@
 #include "commands/diskmoves.h"
 
 #include "lib/log.h"
-#include "vm/moved.h"
 #include "lib/xalloc.h"
+#include "vm/moved.h"
 
 #define LOOK_MS 5000
 #define LOOKS	10

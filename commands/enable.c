@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "commands/adapter.h"
+#include "commands/vmconf.h"
 #include "lib/log.h"
 #include "vm/users.h"
-#include "commands/vmconf.h"
 
 bool is_enabled(const struct store *store, const char *name)
 {

@@ -7,10 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vm/lockfile.h"
+#include "commands/vmstate.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
-#include "commands/vmstate.h"
+#include "vm/lockfile.h"
 
 #define NOT_HELD (-1)
 

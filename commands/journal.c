@@ -10,14 +10,14 @@
 #include <unistd.h>
 
 #include "commands/atwork.h"
+#include "commands/step.h"
+#include "commands/vmstate.h"
 #include "lib/log.h"
+#include "lib/safefile.h"
+#include "lib/xalloc.h"
 #include "vm/made.h"
 #include "vm/paths.h"
-#include "lib/safefile.h"
-#include "commands/step.h"
 #include "vm/vmfile.h"
-#include "commands/vmstate.h"
-#include "lib/xalloc.h"
 
 #define JOURNAL	   ".journal.json" /* of the change in progress */
 #define UNFINISHED ".journal.%s.json"

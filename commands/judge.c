@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "commands/ask.h"
+#include "commands/qapi.h"
 #include "lib/log.h"
 #include "lib/program.h"
-#include "commands/qapi.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"
 

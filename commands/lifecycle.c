@@ -12,12 +12,11 @@
 #include <unistd.h>
 
 #include "commands/adapter.h"
-#include "lib/log.h"
-#include "supervise/options.h"
-#include "vm/outcome.h"
 #include "commands/vmconf.h"
 #include "commands/vmjob.h"
+#include "lib/log.h"
 #include "lib/xalloc.h"
+#include "vm/outcome.h"
 
 /* ---- all of them ---- */
 

@@ -13,10 +13,11 @@
 
 #include "commands/journal.h"
 #include "commands/step.h"
+#include "commands/storelock.h"
 #include "lib/log.h"
+#include "lib/xalloc.h"
 #include "vm/made.h"
 #include "vm/vmfile.h"
-#include "lib/xalloc.h"
 
 /* ---- what must be nobody else's ---- */
 

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "vm/netdev.h"
 #include "lib/xalloc.h"
+#include "vm/netdev.h"
 
 json_t *set_value(const char *text)
 {

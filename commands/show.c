@@ -1,4 +1,5 @@
 /* vmconf list, show, check, command, status, qmp, log: what there is, and what it does. */
+
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -22,22 +23,23 @@
 #include "commands/ask.h"
 #include "commands/diskmoves.h"
 #include "commands/enable.h"
-#include "lib/jsontext.h"
 #include "commands/judge.h"
-#include "vm/ladder.h"
+#include "commands/storelock.h"
+#include "commands/vmconf.h"
 #include "commands/vmjob.h"
+#include "commands/vmstate.h"
+#include "lib/jsontext.h"
 #include "lib/log.h"
-#include "vm/moved.h"
-#include "vm/paths.h"
 #include "lib/printable.h"
 #include "lib/program.h"
 #include "lib/quote.h"
-#include "vm/rundir.h"
 #include "lib/timespan.h"
-#include "vm/users.h"
-#include "commands/vmconf.h"
-#include "commands/vmstate.h"
 #include "lib/xalloc.h"
+#include "vm/ladder.h"
+#include "vm/moved.h"
+#include "vm/paths.h"
+#include "vm/runfiles.h"
+#include "vm/users.h"
 
 #define QMP_MS	       2000
 #define AGENT_MS       2000
@@ -664,7 +666,7 @@ static bool check_bases(const struct vm *vm)
 static bool check_runtime(const struct store *store, const struct vm *vm)
 {
 	char *path = store->runtime ? xasprintf("%s/%s", store->runtime, vm->name) : NULL;
-	bool good = !path || rundir_fits(path);
+	bool good = !path || runfiles_fit(path);
 
 	if (!good)
 		log_error(

@@ -1,14 +1,14 @@
 /* How vmconf starts a VM. */
-#include "commands/vmjob.h"
 
 #include <stdlib.h>
 #include <sysexits.h>
 
-#include "lib/log.h"
-#include "vm/moved.h"
-#include "lib/printable.h"
 #include "commands/vmconf.h"
+#include "commands/vmjob.h"
+#include "lib/log.h"
+#include "lib/printable.h"
 #include "lib/xalloc.h"
+#include "vm/moved.h"
 
 /* The guest goes back to what its definition names. */
 static void discard(const struct vm *vm)

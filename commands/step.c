@@ -10,8 +10,8 @@
 
 #include "lib/below.h"
 #include "lib/log.h"
-#include "vm/made.h"
 #include "lib/xalloc.h"
+#include "vm/made.h"
 
 void step_remove(json_t *steps, const char *name)
 {

@@ -1,5 +1,4 @@
 /* How vmconf stops a VM: through the init system, its supervisor, or by itself. */
-#include "commands/vmjob.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -9,12 +8,13 @@
 
 #include "commands/adapter.h"
 #include "commands/hold.h"
-#include "vm/lastend.h"
+#include "commands/vmconf.h"
+#include "commands/vmjob.h"
 #include "lib/log.h"
 #include "lib/printable.h"
+#include "vm/lastend.h"
 #include "vm/outcome.h"
 #include "vm/reach.h"
-#include "commands/vmconf.h"
 
 #define AGAIN_MS  2000 /* between two questions to an adapter */
 #define ADOPTIONS 3    /* of one VM, whose supervisors die */

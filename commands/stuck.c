@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "vm/reach.h"
 #include "lib/timespan.h"
+#include "vm/reach.h"
 
 #define LOOK_MS 1000
 

@@ -14,7 +14,6 @@
 
 #include "commands/adapter.h"
 #include "lib/log.h"
-#include "supervise/options.h"
 #include "vm/outcome.h"
 #include "vm/reach.h"
 

@@ -11,13 +11,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/printable.h"
+#include "lib/safefile.h"
 #include "vm/lastend.h"
 #include "vm/lockfile.h"
 #include "vm/outcome.h"
-#include "lib/printable.h"
 #include "vm/reach.h"
 #include "vm/runstate.h"
-#include "lib/safefile.h"
 
 #define JSON_MAX (1024 * 1024)
 

@@ -16,6 +16,7 @@
 
 #include "lib/logfile.h"
 #include "lib/printable.h"
+#include "lib/xalloc.h"
 
 #define REPEAT_SECONDS 1
 #define RECENT	       16
@@ -55,11 +56,18 @@ static bool stderr_is_journal(void)
 	return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
 }
 
+static void tell_no_memory(void)
+{
+	log_error("out of memory");
+	log_flush();
+}
+
 void log_open(const char *program, enum log_level max)
 {
 	logger.program = program;
 	logger.max = max;
 	logger.journal = stderr_is_journal();
+	xalloc_on_failure(tell_no_memory);
 }
 
 void log_never_wait(void)

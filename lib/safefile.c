@@ -88,3 +88,8 @@ char *safefile_writers(const struct stat *dir)
 				 dir->st_mode & 07777);
 	return NULL;
 }
+
+bool safefile_owner_is_good(const struct stat *dir, bool root_is_good)
+{
+	return dir->st_uid == geteuid() || (root_is_good && dir->st_uid == 0);
+}

@@ -34,4 +34,7 @@ bool safefile_replace(int dirfd, const char *name, const char *new, const char *
  */
 char *safefile_writers(const struct stat *dir);
 
+/* Whether a directory is ours, or may be root's: another owner can exchange our files in it. */
+bool safefile_owner_is_good(const struct stat *dir, bool root_is_good);
+
 #endif

@@ -44,3 +44,13 @@ int sigmask_fd(const sigset_t *set, int flags)
 {
 	return (int)syscall(SYS_signalfd4, -1, set, KERNEL_SIZE, flags);
 }
+
+void sigmask_see_children(void)
+{
+	sigset_t set;
+
+	signal(SIGCHLD, SIG_DFL);
+	sigemptyset(&set);
+	sigmask_add(&set, SIGCHLD);
+	sigmask_change(SIG_UNBLOCK, &set, NULL);
+}

@@ -21,4 +21,10 @@ bool sigmask_has(const sigset_t *set, int signo);
 int sigmask_change(int how, const sigset_t *set, sigset_t *old);
 int sigmask_fd(const sigset_t *set, int flags);
 
+/*
+ * Has us told of the end of our children, whatever we were started with: where SIGCHLD is ignored,
+ * waitpid(2) tells no status. First thing in main(), before there are any.
+ */
+void sigmask_see_children(void);
+
 #endif

@@ -7,7 +7,12 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "lib/log.h"
+static void (*tell_failure)(void);
+
+void xalloc_on_failure(void (*tell)(void))
+{
+	tell_failure = tell;
+}
 
 void xalloc_be_frugal(void)
 {
@@ -19,9 +24,11 @@ void xalloc_be_frugal(void)
 
 void *xcheck(void *p)
 {
-	if (!p)
-		fatalx(EX_OSERR, "out of memory");
-	return p;
+	if (p)
+		return p;
+	if (tell_failure)
+		tell_failure();
+	exit(EX_OSERR);
 }
 
 void *xcalloc(size_t count, size_t size)

@@ -12,6 +12,9 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Gives memory that is not needed any more back to the system early: a supervisor mostly sleeps. */
 void xalloc_be_frugal(void);
 
+/* What says so before that; none at first. */
+void xalloc_on_failure(void (*tell)(void));
+
 /* Returns p; ends the program if it is NULL. For allocations of libraries. */
 void *xcheck(void *p);
 

@@ -1,5 +1,3 @@
-#include "supervise/supervisor.h"
-
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -8,9 +6,10 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "supervise/notify.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "supervise/notify.h"
+#include "supervise/supervisor.h"
 
 #define STILL_THERE_MS	     60000 /* between two complaints about a QEMU that outlives SIGKILL */
 #define FIRMWARE_MS	     3000  /* after a reset, for the firmware's own one */

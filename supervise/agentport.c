@@ -7,9 +7,9 @@
 
 #include "agent.h"
 #include "lib/log.h"
-#include "vm/runstate.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "vm/runstate.h"
 
 #define LOOK_MS	   3000	 /* for QEMU to answer; then the agent is asked all the same */
 #define SYNC_MS	   3000	 /* for the agent to answer at first, and for a busy socket */
@@ -104,7 +104,7 @@ static const struct agent_callbacks agent_callbacks = {.ready = on_agent_ready,
 
 static void talk(struct agentport *p)
 {
-	int fd = rundir_connect(p->dir, SOCKET_AGENT);
+	int fd = runfiles_connect(p->dir->path, SOCKET_AGENT);
 	bool busy = fd < 0 && errno == EAGAIN;
 	char words[160];
 

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "qmp.h"
-#include "vm/rundir.h"
+#include "supervise/rundir.h"
 
 struct agentport;
 

@@ -12,10 +12,10 @@
 
 #include "lib/logfile.h"
 #include "lib/program.h"
-#include "supervise/sandbox.h"
 #include "lib/sigmask.h"
-#include "vm/vmlock.h"
 #include "lib/xalloc.h"
+#include "supervise/vmlock.h"
+#include "vm/sandbox.h"
 
 #define COMMAND_LINE_MAX (256 * 1024)
 
@@ -26,7 +26,7 @@ static bool is_monitor(enum rundir_socket socket)
 
 static bool write_chardev(int config, enum rundir_socket which, int fd)
 {
-	const char *name = rundir_socket_name(which);
+	const char *name = runfiles_socket(which);
 	bool written = dprintf(config,
 			       "[chardev \"qemu-supervise-%s\"]\n"
 			       "  backend = \"socket\"\n"

@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <sys/types.h>
 
-#include "vm/rundir.h"
+#include "supervise/rundir.h"
 
 /*
  * Forks and executes argv (NULL-terminated; searched for in PATH) with the mask, the listening

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "vm/moved.h"
 #include "lib/xalloc.h"
+#include "vm/moved.h"
 
 #define ASK_MS 10000
 #define SPARED 16 /* instances of inotify that are left to others */

@@ -11,7 +11,7 @@
 #include <jansson.h>
 
 #include "qmp.h"
-#include "vm/rundir.h"
+#include "supervise/rundir.h"
 #include "vm/vm.h"
 
 struct diskwatch;

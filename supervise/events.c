@@ -1,11 +1,10 @@
-#include "supervise/supervisor.h"
-
 #include <errno.h>
 #include <string.h>
 
 #include "lib/log.h"
-#include "supervise/notify.h"
 #include "lib/timespan.h"
+#include "supervise/notify.h"
+#include "supervise/supervisor.h"
 
 #define RECONNECT_MS 500
 #define GREETING_MS  5000 /* on a connection that replaces a lost one */
@@ -558,7 +557,8 @@ const struct qmp_callbacks events_qmp = {
 /* control first, then the public socket, in turns. */
 void events_connect_again(struct supervisor *s)
 {
-	int sock = rundir_connect(&s->dir, s->connects++ % 2 == 0 ? SOCKET_CONTROL : SOCKET_QMP);
+	int sock =
+		runfiles_connect(s->dir.path, s->connects++ % 2 == 0 ? SOCKET_CONTROL : SOCKET_QMP);
 
 	if (sock >= 0)
 		s->qmp = qmp_new(s->base, sock, GREETING_MS, &events_qmp, s);

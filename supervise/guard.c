@@ -13,11 +13,11 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "vm/basedon.h"
 #include "lib/log.h"
+#include "lib/xalloc.h"
+#include "vm/basedon.h"
 #include "vm/paths.h"
 #include "vm/users.h"
-#include "lib/xalloc.h"
 
 #define GUARD_MS 10000
 

@@ -6,10 +6,10 @@
 #include <sys/param.h>
 
 #include "lib/log.h"
-#include "supervise/probe.h"
-#include "vm/runstate.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "supervise/probe.h"
+#include "vm/runstate.h"
 
 #define LOOK_MS	       250
 #define STS_CHECK_MS   1000

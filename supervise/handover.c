@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "vm/holder.h"
 #include "lib/log.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "vm/holder.h"
 
 /* ---- times ---- */
 

@@ -10,14 +10,15 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "vm/lastend.h"
 #include "lib/logfile.h"
-#include "vm/paths.h"
 #include "lib/quote.h"
 #include "lib/timespan.h"
-#include "vm/vmlock.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"
+#include "supervise/vmlock.h"
+#include "vm/lastend.h"
+#include "vm/paths.h"
+#include "vm/reach.h"
 
 enum { OPT_NOTIFY_FD = 256, OPT_PRESS_INTERVAL, OPT_BOOT_TIMEOUT, OPT_SIGNAL, OPT_LOG };
 

@@ -9,9 +9,6 @@
 #include "lib/log.h"
 #include "vm/vm.h"
 
-/* An environment variable. */
-#define ONLY_ADOPT "QEMU_SUPERVISE_ONLY_ADOPT"
-
 /* What QEMU does at these, as its command line says; set-action takes and knows the same words. */
 struct qemu_actions {
 	const char *reboot;   /* reset, shutdown */

@@ -8,7 +8,7 @@
 #include <sys/types.h>
 #include <termios.h>
 
-#include "vm/rundir.h"
+#include "supervise/rundir.h"
 
 /* What is passed on, in the environment. Descriptors are -1 where there is none. */
 struct reexec {

@@ -1,13 +1,12 @@
-#include "supervise/supervisor.h"
-
 #include <string.h>
 #include <unistd.h>
 
-#include "supervise/handover.h"
 #include "lib/log.h"
-#include "supervise/notify.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "supervise/handover.h"
+#include "supervise/notify.h"
+#include "supervise/supervisor.h"
 
 #define PULSE_MS       5000 /* between two extensions */
 #define STATE_AGAIN_MS 5000 /* between two tries to write state.json */

@@ -7,16 +7,6 @@
 
 #include "lib/sigmask.h"
 
-void signals_see_children(void)
-{
-	sigset_t set;
-
-	signal(SIGCHLD, SIG_DFL);
-	sigemptyset(&set);
-	sigmask_add(&set, SIGCHLD);
-	sigmask_change(SIG_UNBLOCK, &set, NULL);
-}
-
 void signals_block(struct signals *s)
 {
 	static const int may_be_ignored[] = {SIGHUP, SIGINT, SIGQUIT};

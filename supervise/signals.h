@@ -13,12 +13,6 @@ struct signals {
 	sigset_t ignored;   /* HUP, INT and QUIT that were ignored at the start: they are dropped */
 };
 
-/*
- * Has us told of the end of our children, whatever we were started with: where SIGCHLD is ignored,
- * waitpid(2) tells no status. First thing in main(), before there are any.
- */
-void signals_see_children(void);
-
 /* Blocks all that would end us. First thing in main(). */
 void signals_block(struct signals *s);
 

@@ -1,9 +1,9 @@
 /* A guest whose CPUs QEMU has stopped: why, and that it is said. */
-#include "supervise/supervisor.h"
 
 #include <string.h>
 
 #include "lib/log.h"
+#include "supervise/supervisor.h"
 #include "vm/runstate.h"
 
 void standstill_text(const struct supervisor *s, char *text, size_t size)

@@ -24,7 +24,7 @@
 #include "qmp.h"
 #include "supervise/reexec.h"
 #include "supervise/run.h"
-#include "vm/rundir.h"
+#include "supervise/rundir.h"
 #include "vm/runstate.h"
 #include "supervise/signals.h"
 

@@ -15,7 +15,7 @@
 
 #include "supervise/child.h"
 #include "lib/log.h"
-#include "vm/rundir.h"
+#include "supervise/claim.h"
 
 #define NAME "web"
 
@@ -73,7 +73,7 @@ static const char *readconfig(const struct place *p)
 
 static bool connects(const struct place *p, enum rundir_socket which)
 {
-	int fd = rundir_connect(&p->dir, which);
+	int fd = runfiles_connect(p->dir.path, which);
 
 	if (fd >= 0)
 		close(fd);
@@ -84,14 +84,14 @@ static void two_by_default(void **state)
 {
 	struct place *p = *state;
 
-	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	assert_int_equal(claim_vm(&p->dir, &p->options), 0);
 	assert_true(is_there(p, "control") && is_there(p, "qmp"));
 	assert_false(is_there(p, "console") || is_there(p, "agent"));
 	assert_true(connects(p, SOCKET_CONTROL) && connects(p, SOCKET_QMP));
 	assert_false(connects(p, SOCKET_AGENT));
 	assert_null(strstr(readconfig(p), "qemu-supervise-agent"));
 	assert_null(strstr(readconfig(p), "qemu-supervise-console"));
-	rundir_remove(&p->dir);
+	claim_end(&p->dir);
 }
 
 static void as_the_options_ask(void **state)
@@ -100,23 +100,22 @@ static void as_the_options_ask(void **state)
 	char words[128];
 
 	p->options.console = p->options.agent = true;
-	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	assert_int_equal(claim_vm(&p->dir, &p->options), 0);
 	for (enum rundir_socket i = 0; i < SOCKET_COUNT; i++) {
-		assert_true(is_there(p, rundir_socket_name(i)) && connects(p, i));
+		assert_true(is_there(p, runfiles_socket(i)) && connects(p, i));
 		assert_int_equal(fcntl(p->dir.sockets[i], F_GETFD), FD_CLOEXEC);
 		snprintf(words, sizeof(words),
 			 "[chardev \"qemu-supervise-%s\"]\n  backend = \"socket\"\n"
 			 "  fd = \"%d\"\n  server = \"on\"\n  wait = \"off\"\n",
-			 rundir_socket_name(i), p->dir.sockets[i]);
+			 runfiles_socket(i), p->dir.sockets[i]);
 		assert_non_null(strstr(readconfig(p), words));
-		snprintf(words, sizeof(words), "[mon \"qemu-supervise-%s\"]",
-			 rundir_socket_name(i));
+		snprintf(words, sizeof(words), "[mon \"qemu-supervise-%s\"]", runfiles_socket(i));
 		assert_int_equal(strstr(readconfig(p), words) != NULL,
 				 i == SOCKET_CONTROL || i == SOCKET_QMP);
 	}
 	rundir_handed_over(&p->dir);
 	assert_false(connects(p, SOCKET_AGENT)); /* nobody listens: QEMU would */
-	rundir_remove(&p->dir);
+	claim_end(&p->dir);
 }
 
 /* As a supervisor that is killed. */
@@ -134,15 +133,15 @@ static void left_over(void **state)
 	struct place *p = *state;
 
 	p->options.console = p->options.agent = true;
-	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	assert_int_equal(claim_vm(&p->dir, &p->options), 0);
 	rundir_handed_over(&p->dir);
 	close(p->dir.supervision);
 	close(p->dir.lock);
 	forget(p);
 	p->options.console = p->options.agent = false;
-	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	assert_int_equal(claim_vm(&p->dir, &p->options), 0);
 	assert_false(is_there(p, "console") || is_there(p, "agent"));
-	rundir_remove(&p->dir);
+	claim_end(&p->dir);
 }
 
 /* A command line leaves nothing in the state directory, where its vm.lock was. */
@@ -154,10 +153,10 @@ static void with_a_state_directory(void **state)
 	snprintf(states, sizeof(states), "%s/state", p->base);
 	snprintf(lock, sizeof(lock), "%s/" NAME "/vm.lock", states);
 	setenv("QEMU_SUPERVISE_STATE_DIR", states, 1);
-	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
+	assert_int_equal(claim_vm(&p->dir, &p->options), 0);
 	assert_int_equal(access(lock, F_OK), 0);
 	assert_false(is_there(p, "vm.lock"));
-	rundir_remove(&p->dir);
+	claim_end(&p->dir);
 	assert_int_equal(access(states, F_OK), -1);
 }
 
@@ -168,20 +167,20 @@ static void of_no_vm(void **state)
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s/" NAME, p->base);
-	rundir_remove_left(path); /* it is not there */
-	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
-	rundir_remove_left(path);
+	runfiles_remove_left(path); /* it is not there */
+	assert_int_equal(claim_vm(&p->dir, &p->options), 0);
+	runfiles_remove_left(path);
 	assert_true(is_there(p, "control") && is_there(p, "lock") && is_there(p, "vm.lock"));
 	close(p->dir.lock); /* QEMU holds its lock still, and our part is held */
 	p->dir.lock = -1;
-	rundir_remove_left(path);
+	runfiles_remove_left(path);
 	assert_true(is_there(p, "control") && is_there(p, "vm.lock"));
 	close(p->dir.supervision);
 	p->dir.supervision = -1;
-	rundir_remove_left(path);
+	runfiles_remove_left(path);
 	assert_true(is_there(p, "control") && is_there(p, "vm.lock"));
 	rundir_handed_over(&p->dir); /* and QEMU is gone */
-	rundir_remove_left(path);
+	runfiles_remove_left(path);
 	assert_int_equal(access(path, F_OK), -1);
 	forget(p);
 }
@@ -217,14 +216,14 @@ static void definition_of_before(void **state)
 	assert_non_null(p->options.vm);
 
 	assert_int_equal(rename(file, other), 0);
-	assert_int_equal(rundir_open(&p->dir, &p->options), EX_CONFIG);
+	assert_int_equal(claim_vm(&p->dir, &p->options), EX_CONFIG);
 	assert_int_equal(access(home, F_OK), -1); /* vmconf would take it for a VM's */
 	write_definition(file);
-	assert_int_equal(rundir_open(&p->dir, &p->options), EX_OSERR);
+	assert_int_equal(claim_vm(&p->dir, &p->options), EX_OSERR);
 	assert_int_equal(access(home, F_OK), -1);
 	assert_int_equal(rename(other, file), 0);
-	assert_int_equal(rundir_open(&p->dir, &p->options), 0);
-	rundir_remove(&p->dir);
+	assert_int_equal(claim_vm(&p->dir, &p->options), 0);
+	claim_end(&p->dir);
 
 	vm_free(p->options.vm);
 	assert_int_equal(rmdir(home), 0);
@@ -242,7 +241,7 @@ static void path_too_long(void **state)
 	/* sun_path has 108 bytes: BASE/web/qmp fits, BASE/web/control does not. */
 	snprintf(base, sizeof(base), "%s/%0*d", p->base, (int)(98 - strlen(p->base)), 0);
 	setenv("QEMU_SUPERVISE_RUNTIME_DIR", base, 1);
-	assert_int_equal(rundir_open(&p->dir, &p->options), EX_OSERR);
+	assert_int_equal(claim_vm(&p->dir, &p->options), EX_OSERR);
 	snprintf(made, sizeof(made), "%s/" NAME, base);
 	assert_int_equal(access(made, F_OK), -1);
 	assert_int_equal(rmdir(base), 0);

@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vm/image.h"
 #include "lib/xalloc.h"
+#include "vm/image.h"
 
 #define DEPTH_MAX 200  /* of nodes in nodes, and of images on images: more is a circle */
 #define FILES_MAX 1000 /* of one VM: more is an image that multiplies */

@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "vm/files.h"
+#include "vm/filelist.h"
 
 /* A walk through the nodes of one disk; depth is 0 where it begins. */
 struct walk {

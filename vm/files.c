@@ -6,62 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/xalloc.h"
 #include "vm/blocknode.h"
 #include "vm/image.h"
-#include "lib/xalloc.h"
-
-/* ---- the list ---- */
-
-struct file *files_add(struct files *files, const char *path, const char *of, enum file_part part)
-{
-	struct file *file;
-	struct stat st;
-
-	files->v = xreallocarray(files->v, files->count + 1, sizeof(files->v[0]));
-	file = &files->v[files->count++];
-	*file = (struct file){.path = xstrdup(path), .of = xstrdup(of), .part = part, .disk = -1};
-	file->there = image_look(path, &st);
-	if (file->there) {
-		file->dev = st.st_dev;
-		file->ino = st.st_ino;
-		file->size = st.st_size;
-		file->mtime = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
-	}
-	return file;
-}
-
-void files_add_path(struct files *files, const char *path)
-{
-	files_add(files, path, path, FILE_NAMED);
-}
-
-bool files_have_path(const struct files *files, const char *path)
-{
-	for (size_t i = 0; i < files->count; i++)
-		if (strcmp(files->v[i].path, path) == 0)
-			return true;
-	return false;
-}
-
-bool file_is_same(const struct file *a, const struct file *b)
-{
-	if (a->there && b->there)
-		return a->dev == b->dev && a->ino == b->ino;
-	return strcmp(a->path, b->path) == 0;
-}
-
-void files_free(struct files *files)
-{
-	for (size_t i = 0; i < files->count; i++) {
-		free(files->v[i].path);
-		free(files->v[i].of);
-	}
-	for (size_t i = 0; i < files->doubt_count; i++)
-		free(files->doubts[i]);
-	free(files->v);
-	free(files->doubts);
-	*files = (struct files){0};
-}
 
 /* ---- QEMU's options ---- */
 

@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "vm/nvram.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
+#include "vm/nvram.h"
 
 /* ---- descriptors ---- */
 
@@ -358,58 +358,4 @@ void firmware_free(struct firmware *firmware)
 	free(firmware->variables);
 	free(firmware->variables_format);
 	*firmware = (struct firmware){0};
-}
-
-/* ---- copying ---- */
-
-static bool copy_bytes(int from, int to)
-{
-	char buffer[65536];
-	ssize_t got;
-
-	while ((got = read(from, buffer, sizeof(buffer))) > 0) {
-		errno = ENOSPC; /* where only a part of it is written */
-		if (write(to, buffer, (size_t)got) != got)
-			return false;
-	}
-	return got == 0 && fsync(to) == 0;
-}
-
-/* By way of HALF, both in one directory. A file that was renamed is safe once its directory is. */
-static bool copy(const char *from, int dirfd, const char *half, const char *name)
-{
-	int source = open(from, O_RDONLY | O_CLOEXEC), target = -1, error;
-	bool copied = false;
-
-	if (source >= 0)
-		target = safefile_create(dirfd, half);
-	if (target >= 0)
-		copied = copy_bytes(source, target) && renameat(dirfd, half, dirfd, name) == 0 &&
-			 fsync(dirfd) == 0;
-	error = errno;
-	if (target >= 0 && !copied)
-		unlinkat(dirfd, half, 0);
-	if (target >= 0)
-		close(target);
-	if (source >= 0)
-		close(source);
-	errno = error;
-	return copied;
-}
-
-bool firmware_copy(const char *from, const char *path, char **why)
-{
-	const char *name = base_name(path);
-	char *half = xasprintf("%s.new", name);
-	char *home = xasprintf("%.*s", (int)(name - path), path);
-	int dirfd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool copied = dirfd >= 0 && copy(from, dirfd, half, name);
-
-	if (!copied)
-		*why = xasprintf("cannot copy %s to %s: %s", from, path, strerror(errno));
-	if (dirfd >= 0)
-		close(dirfd);
-	free(home);
-	free(half);
-	return copied;
 }

@@ -7,12 +7,7 @@
 
 #include <stdbool.h>
 
-struct firmware {
-	char *code, *code_format;
-	bool flash; /* else it is loaded by -bios */
-	/* What a new VM's variables are copied from; NULL: it keeps none. */
-	char *variables, *variables_format;
-};
+#include "vm/nvram.h"
 
 /* For whom it is. */
 struct firmware_use {
@@ -29,11 +24,5 @@ struct firmware_use {
  */
 bool firmware_find(const struct firmware_use *use, struct firmware *firmware, char **why);
 void firmware_free(struct firmware *firmware);
-
-/*
- * Copies a file to path, which is not there: whole, or not at all. False: *why gets a malloc'd
- * sentence.
- */
-bool firmware_copy(const char *from, const char *path, char **why);
 
 #endif

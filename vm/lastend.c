@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/safefile.h"
+#include "lib/xalloc.h"
+#include "vm/lockfile.h"
 #include "vm/outcome.h"
 #include "vm/paths.h"
-#include "lib/safefile.h"
 #include "vm/vm.h"
-#include "vm/vmlock.h"
-#include "lib/xalloc.h"
 
 /* Of the statuses that come without an outcome, where nothing more is known: there was no VM. */
 static const struct {
@@ -98,7 +98,7 @@ void lastend_write_failed(const char *name, int status, bool make)
 {
 	int home = status != EX_TEMPFAIL ? open_home(name, make) : -1;
 
-	if (home >= 0 && vmlock_is_free(home))
+	if (home >= 0 && lock_vm_is_free(home))
 		lastend_write(home, status, "", -1);
 	if (home >= 0)
 		close(home);

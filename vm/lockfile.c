@@ -9,16 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/safefile.h"
 
 static struct flock range_of(enum lock_byte byte, short type)
 {
 	return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-}
-
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-	return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
 }
 
 static int close_with(int fd, int error)
@@ -44,7 +40,7 @@ int lock_take(int dirfd, const char *name, enum lock_byte byte)
 		if (fcntl(fd, F_OFD_SETLK, &lock) < 0)
 			return close_with(fd, errno);
 		if (fstat(fd, &ours) == 0 && fstatat(dirfd, name, &named, 0) == 0 &&
-		    is_same(&ours, &named))
+		    stat_is_same(&ours, &named))
 			return fd;
 		close(fd);
 	}
@@ -60,7 +56,7 @@ int lock_for_qemu(int dirfd, const char *name, int ours)
 		return -1;
 	if (fcntl(fd, F_OFD_SETLK, &lock) < 0 || fstat(fd, &a) < 0 || fstat(ours, &b) < 0)
 		return close_with(fd, errno);
-	return is_same(&a, &b) ? fd : close_with(fd, EAGAIN);
+	return stat_is_same(&a, &b) ? fd : close_with(fd, EAGAIN);
 }
 
 /* ---- looking ---- */
@@ -82,6 +78,18 @@ bool lock_is_held(int fd, enum lock_byte byte)
 bool lock_is_whole(const struct flock *lock)
 {
 	return lock->l_type == F_WRLCK && lock->l_len == 0;
+}
+
+bool lock_vm_is_free(int home)
+{
+	int fd = safefile_open(home, "vm.lock", O_RDONLY);
+	bool is_free =
+		fd >= 0 ? !lock_is_held(fd, HOLDER_BYTE) && !lock_is_held(fd, SUPERVISOR_BYTE)
+			: errno == ENOENT;
+
+	if (fd >= 0)
+		close(fd);
+	return is_free;
 }
 
 /* ---- records ---- */
@@ -155,7 +163,7 @@ static enum proof holds(pid_t pid, int file, enum lock_byte byte)
 	while (fstat(file, &wanted) == 0 && proof != PROOF_YES && (entry = readdir(fds))) {
 		if (fstatat(dirfd(fds), entry->d_name, &st, 0) < 0)
 			proof = errno == EACCES ? PROOF_HIDDEN : proof;
-		else if (is_same(&st, &wanted) && descriptor_locks(pid, entry->d_name, byte))
+		else if (stat_is_same(&st, &wanted) && descriptor_locks(pid, entry->d_name, byte))
 			proof = PROOF_YES;
 	}
 	closedir(fds);

@@ -37,6 +37,10 @@ bool lock_is_held(int fd, enum lock_byte byte);
 /* Whether a vmconf holds all of it. */
 bool lock_is_whole(const struct flock *lock);
 
+/* Whether nobody holds anything of the vm.lock in that directory: neither QEMU, nor a supervisor or
+ * a vmconf. */
+bool lock_vm_is_free(int home);
+
 /* A byte's record as text; "" if there is none. */
 void lock_read(int fd, enum lock_byte byte, char text[HOLDER_LINE + 1]);
 

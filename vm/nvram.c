@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -138,6 +139,63 @@ bool nvram_fits(const char *home, const struct firmware *firmware)
 	return !differs;
 }
 
+/* ---- copying ---- */
+
+static bool copy_bytes(int from, int to)
+{
+	char buffer[65536];
+	ssize_t got;
+
+	while ((got = read(from, buffer, sizeof(buffer))) > 0) {
+		errno = ENOSPC; /* where only a part of it is written */
+		if (write(to, buffer, (size_t)got) != got)
+			return false;
+	}
+	return got == 0 && fsync(to) == 0;
+}
+
+/* By way of HALF, both in one directory. A file that was renamed is safe once its directory is. */
+static bool copy(const char *from, int dirfd, const char *half, const char *name)
+{
+	int source = open(from, O_RDONLY | O_CLOEXEC), target = -1, error;
+	bool copied = false;
+
+	if (source >= 0)
+		target = safefile_create(dirfd, half);
+	if (target >= 0)
+		copied = copy_bytes(source, target) && renameat(dirfd, half, dirfd, name) == 0 &&
+			 fsync(dirfd) == 0;
+	error = errno;
+	if (target >= 0 && !copied)
+		unlinkat(dirfd, half, 0);
+	if (target >= 0)
+		close(target);
+	if (source >= 0)
+		close(source);
+	errno = error;
+	return copied;
+}
+
+/* To path, which is not there: whole, or not at all. False: *why gets a malloc'd sentence. */
+static bool copy_file(const char *from, const char *path, char **why)
+{
+	const char *name = strrchr(path, '/') + 1;
+	char *half = xasprintf("%s.new", name);
+	char *home = xasprintf("%.*s", (int)(name - path), path);
+	int dirfd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool copied = dirfd >= 0 && copy(from, dirfd, half, name);
+
+	if (!copied)
+		*why = xasprintf("cannot copy %s to %s: %s", from, path, strerror(errno));
+	if (dirfd >= 0)
+		close(dirfd);
+	free(home);
+	free(half);
+	return copied;
+}
+
+/* ---- making ---- */
+
 bool nvram_make(const char *home, const struct firmware *firmware, char **why)
 {
 	char *path = nvram_path(home, firmware);
@@ -148,7 +206,7 @@ bool nvram_make(const char *home, const struct firmware *firmware, char **why)
 		*why = xasprintf("cannot write %s/" NVRAM_RECORD ": %s", home, strerror(errno));
 		made = false;
 	} else if (new) {
-		made = firmware_copy(firmware->variables, path, why);
+		made = copy_file(firmware->variables, path, why);
 		if (!made)
 			forget(home);
 	}

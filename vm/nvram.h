@@ -7,9 +7,15 @@
 
 #include <stdbool.h>
 
-#include "vm/firmware.h"
-
 #define NVRAM_RECORD "uefi-vars.json"
+
+/* A firmware. */
+struct firmware {
+	char *code, *code_format;
+	bool flash; /* else it is loaded by -bios */
+	/* What a new VM's variables are copied from; NULL: it keeps none. */
+	char *variables, *variables_format;
+};
 
 /* What there is. */
 struct nvram {

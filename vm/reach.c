@@ -9,12 +9,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "vm/lockfile.h"
 #include "lib/log.h"
-#include "vm/outcome.h"
-#include "vm/paths.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
+#include "vm/lockfile.h"
+#include "vm/outcome.h"
+#include "vm/paths.h"
 
 static int find_at(const char *base, const char *name, const char *file, enum lock_byte byte,
 		   pid_t *pid)

@@ -4,6 +4,9 @@
 
 #include <sys/types.h>
 
+/* An environment variable: a supervisor is to take over the QEMU that runs, and start none. */
+#define ONLY_ADOPT "QEMU_SUPERVISE_ONLY_ADOPT"
+
 /*
  * A pidfd of the VM's supervisor, and its pid: of the process that a lock names and that holds it
  * (lockfile.h). -1 and 0: there is none, or we may not look. state and runtime are the directories

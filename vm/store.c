@@ -11,20 +11,18 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "commands/journal.h"
+#include "lib/fd.h"
 #include "lib/log.h"
-#include "vm/paths.h"
 #include "lib/safefile.h"
-#include "vm/vmfile.h"
 #include "lib/xalloc.h"
+#include "vm/paths.h"
+#include "vm/vmfile.h"
 
 #define FILE_MAX   (1024 * 1024)
 #define SUFFIX	   ".json"
 #define SUFFIX_LEN (sizeof(SUFFIX) - 1)
-#define LOCK	   ".lock"
 
 /* What store_prepare() and store_write_json() write; one of each at a time, under the lock. */
 #define NEW	  ".new"
@@ -67,45 +65,17 @@ void store_open(struct store *store)
 		fatal(EX_OSERR, "cannot open the directory of definitions %s", store->config);
 }
 
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 void store_close(struct store *store)
 {
-	store_unlock(store);
-	close_fd(&store->config_fd);
-	close_fd(&store->state_fd);
+	fd_close(&store->lock);
+	fd_close(&store->state_lock);
+	fd_close(&store->config_fd);
+	fd_close(&store->state_fd);
 	json_decref(store->unfinished);
 	json_decref(store->at_work);
 	free(store->config);
 	free(store->state);
 	free(store->runtime);
-}
-
-/* What others have put there would be believed: definitions, a journal, links. */
-static bool is_ours(int fd, const char *path, const char *what)
-{
-	struct stat st;
-	char *why = fstat(fd, &st) == 0 ? vmfile_refuse_writers(&st, path, "a directory")
-					: xasprintf("cannot look at it: %s", strerror(errno));
-
-	if (why)
-		log_error("the directory of %s %s: %s", what, path, why);
-	free(why);
-	return !why;
-}
-
-static bool need_dir(const char *path, const char *what, int *fd)
-{
-	if (*fd < 0 && paths_make(path))
-		*fd = open_dir(path);
-	if (*fd < 0)
-		log_warn("cannot make the directory of %s %s", what, path);
-	return *fd >= 0 && is_ours(*fd, path, what);
 }
 
 /* ---- names ---- */
@@ -409,6 +379,7 @@ bool store_rename(const struct store *store, const char *name, const char *new_n
 void store_abandon(const struct store *store)
 {
 	unlinkat(store->config_fd, NEW, 0);
+	unlinkat(store->state_fd, STATE_NEW, 0);
 }
 
 bool store_remove(const struct store *store, const char *name)
@@ -422,109 +393,4 @@ bool store_remove(const struct store *store, const char *name)
 		log_warn("cannot remove %s/%s", store->config, file);
 	free(file);
 	return removed;
-}
-
-/* ---- the locks ---- */
-
-static bool try_lock(int fd, int how)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-	return fcntl(fd, how, &lock) == 0;
-}
-
-/* A second for the usual case, that another change is just being made; then not without a word. */
-static bool wait_lock(const char *dir, int fd)
-{
-	const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
-
-	for (int i = 0; i < 100; i++) {
-		if (try_lock(fd, F_OFD_SETLK))
-			return true;
-		if (errno != EAGAIN && errno != EACCES && errno != EINTR)
-			return false;
-		nanosleep(&pause, NULL);
-	}
-	log_notice("another vmconf makes a change (it holds %s/" LOCK "): waiting for it", dir);
-	return try_lock(fd, F_OFD_SETLKW);
-}
-
-static bool lock_dir(const char *dir, int dirfd, int *lock)
-{
-	*lock = openat(dirfd, LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (*lock >= 0 && wait_lock(dir, *lock))
-		return true;
-	log_warn("cannot lock %s/" LOCK, dir);
-	close_fd(lock);
-	return false;
-}
-
-/* Two locks on one file would wait for each other. */
-static bool is_one_directory(const struct store *store)
-{
-	struct stat a, b;
-
-	return fstat(store->state_fd, &a) == 0 && fstat(store->config_fd, &b) == 0 &&
-	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
-static void block_signals(struct store *store)
-{
-	static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		sigaddset(&set, signals[i]);
-	sigprocmask(SIG_BLOCK, &set, store->masked ? NULL : &store->mask);
-	store->masked = true;
-}
-
-/* State first: a state directory may have several directories of definitions. */
-bool store_lock(struct store *store)
-{
-	if (!need_dir(store->config, "definitions", &store->config_fd) ||
-	    !need_dir(store->state, "disks", &store->state_fd) ||
-	    !lock_dir(store->state, store->state_fd, &store->state_lock))
-		return false;
-	if (!is_one_directory(store) && !lock_dir(store->config, store->config_fd, &store->lock)) {
-		close_fd(&store->state_lock);
-		return false;
-	}
-	block_signals(store);
-	store_abandon(store);
-	unlinkat(store->state_fd, STATE_NEW, 0);
-	if (journal_recover(store))
-		return true;
-	store_unlock(store);
-	return false;
-}
-
-void store_let_others(struct store *store)
-{
-	close_fd(&store->lock);
-	close_fd(&store->state_lock);
-}
-
-void store_unlock(struct store *store)
-{
-	store_let_others(store);
-	if (store->masked)
-		sigprocmask(SIG_SETMASK, &store->mask, NULL);
-	store->masked = false;
-}
-
-static void keep_open(int fd)
-{
-	if (fd >= 0)
-		fcntl(fd, F_SETFD, 0);
-}
-
-void store_keep_lock(const struct store *store)
-{
-	keep_open(store->state_lock);
-	keep_open(store->lock);
-	keep_open(store->aside);
-	if (store->masked)
-		sigprocmask(SIG_SETMASK, &store->mask, NULL);
 }

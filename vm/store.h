@@ -1,10 +1,6 @@
 /*
- * The directory of definitions, and the changes of it: each happens whole or not at all, also when
- * this process is killed in the middle of it.
- *
- * A change takes the locks, STATE/.lock and then CONFIG/.lock. One that touches a single file
- * writes a new one and renames it. One that touches more keeps a journal (journal.h); whoever takes
- * the locks next and finds one, finishes it or takes it back first.
+ * The directory of definitions, and its files: each is written whole or not at all, also when this
+ * process is killed in the middle of it. A change takes the locks first (commands/storelock.h).
  */
 #ifndef STORE_H
 #define STORE_H
@@ -36,27 +32,6 @@ struct names {
 /* Finds the directories; makes none. Ends the program where there is no place for them. */
 void store_open(struct store *store);
 void store_close(struct store *store);
-
-/*
- * Makes the directories where needed, takes their locks, waiting for them, and finishes or takes
- * back what another vmconf has left half done. Signals that would end us are blocked until
- * store_unlock(). False: they cannot be taken, or others may write in the directories; a line says
- * why.
- */
-bool store_lock(struct store *store);
-void store_unlock(struct store *store);
-
-/*
- * Lets others make changes in the middle of a long one (journal_put_aside()), which store_lock()
- * resumes. The signals stay blocked until store_unlock().
- */
-void store_let_others(struct store *store);
-
-/*
- * For a child: the locks are held as long as it lives, whatever it executes; signals end it as they
- * would have ended us before.
- */
-void store_keep_lock(const struct store *store);
 
 /* All names that have a definition ("NAME.json"), as people sort them: web2 before web10. */
 struct names store_names(const struct store *store);
@@ -97,7 +72,7 @@ bool store_prepare_json(const struct store *store, const char *name, const char 
 /* replace: there may be a definition already. False: a line says why. */
 bool store_commit(const struct store *store, const char *name, bool replace);
 
-/* Forgets what was prepared. */
+/* Forgets what was prepared, and removes what a killed one has left. */
 void store_abandon(const struct store *store);
 
 /* Removes a definition, gives it another name that is free. False: a line says why. */

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vm/basedon.h"
 #include "lib/log.h"
-#include "vm/made.h"
 #include "lib/xalloc.h"
+#include "vm/basedon.h"
+#include "vm/made.h"
 
 void names_add(struct names *names, const char *s)
 {

@@ -10,15 +10,15 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "vm/netdev.h"
-#include "vm/otherkeys.h"
-#include "vm/paths.h"
 #include "lib/printable.h"
 #include "lib/size.h"
 #include "lib/timespan.h"
-#include "vm/vmfile.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"
+#include "vm/netdev.h"
+#include "vm/otherkeys.h"
+#include "vm/paths.h"
+#include "vm/vmfile.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

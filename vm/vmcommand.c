@@ -1,4 +1,5 @@
 /* From a definition to QEMU's command line: JSON, or words of their own. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -9,13 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/xalloc.h"
 #include "vm/emulator.h"
 #include "vm/firmware.h"
 #include "vm/nvram.h"
-#include "supervise/sandbox.h"
+#include "vm/sandbox.h"
 #include "vm/vm.h"
 #include "vm/vmneeds.h"
-#include "lib/xalloc.h"
 
 /* ---- words ---- */
 

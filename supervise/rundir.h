@@ -1,4 +1,7 @@
-/* A VM's runtime directory: its locks, its sockets, its state.json. */
+/*
+ * A VM's runtime directory as its supervisor has it: its locks, its sockets, its state.json, also
+ * where somebody removes them. claim.h opens it.
+ */
 #ifndef RUNDIR_H
 #define RUNDIR_H
 
@@ -7,22 +10,7 @@
 #include <sys/types.h>
 
 #include "vm/holder.h"
-#include "supervise/options.h"
-
-/* What QEMU listens on. */
-enum rundir_socket {
-	SOCKET_CONTROL,
-	SOCKET_QMP,
-	SOCKET_CONSOLE, /* this and the next one: where the definition asks for them */
-	SOCKET_AGENT,
-	SOCKET_COUNT
-};
-
-/* Its name in the directory; QEMU's chardev has the same behind "qemu-supervise-". */
-const char *rundir_socket_name(enum rundir_socket socket);
-
-/* Whether a directory of that path can have all of them: the path of a socket has 107 bytes. */
-bool rundir_fits(const char *path);
+#include "vm/runfiles.h"
 
 struct rundir {
 	char *path;
@@ -56,36 +44,6 @@ struct rundir {
 		}                                                                                  \
 	}
 
-/*
- * Makes the directory of the VM that the options name (mode 0700) where needed, and its state
- * directory, takes both locks (vm.lock is in the state directory: a logout may remove the other one
- * under a running VM; only a command line without one has it in the other), and makes the listening
- * sockets: "control" and "qmp", and those of the others that are asked for. All descriptors are
- * close-on-exec.
- *
- * If vm.lock is held by a QEMU whose supervisor has died, nothing is made: running and holder tell
- * of it, and it listens on the sockets that are there.
- *
- * If QEMU is to be started, the definition must still be what was read before the locks were taken.
- *
- * On failure it logs why, leaves what is there alone, and returns an exit status: EX_OSERR, also
- * where a vmconf works on the VM, EX_CONFIG if the definition is gone by now, or EX_TEMPFAIL if the
- * VM has a supervisor, is held by a process that cannot be told, or another QEMU listens on the
- * sockets. 0: done.
- */
-int rundir_open(struct rundir *dir, const struct options *options);
-
-/*
- * The same where we have been executed again, and have the supervisor's locks: nothing is taken or
- * made. running is -1 if QEMU has ended meanwhile. lock, supervision, running and names are those
- * of before.
- */
-int rundir_open_again(struct rundir *dir, const struct options *options,
-		      const struct rundir *before);
-
-/* Connects to one of the directory's sockets, non-blocking. -1 and errno on failure. */
-int rundir_connect(const struct rundir *dir, enum rundir_socket socket);
-
 /* Closes what QEMU has inherited. */
 void rundir_handed_over(struct rundir *dir);
 
@@ -102,14 +60,7 @@ bool rundir_write_state(struct rundir *dir, json_t *state);
 /* What state.json holds, a new reference; NULL: nothing that can be read. */
 json_t *rundir_read_state(const struct rundir *dir);
 
-/* Removes what rundir_open() made, or found of a QEMU that has ended, and releases the supervisor's
- * lock. */
-void rundir_remove(struct rundir *dir);
-
-/*
- * Removes what a supervisor that was killed has left in the directory at path, unless somebody
- * holds a lock there. Files of others stay, and the directory with them.
- */
-void rundir_remove_left(const char *path);
+/* Closes all of it, and so gives up the supervisor's locks. */
+void rundir_close(struct rundir *dir);
 
 #endif

@@ -1,10 +1,8 @@
-#include "vm/rundir.h"
+#include "supervise/claim.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,35 +12,20 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "vm/lockfile.h"
+#include "lib/fd.h"
 #include "lib/log.h"
-#include "vm/paths.h"
 #include "lib/safefile.h"
 #include "lib/statefile.h"
-#include "vm/vmlock.h"
 #include "lib/xalloc.h"
+#include "supervise/vmlock.h"
+#include "vm/paths.h"
+#include "vm/runfiles.h"
 
 #define BACKLOG	 16
 #define SERVE_MS 2000 /* for one that is just dying to hang up */
 #define TRIES	 100  /* of a directory that others remove while we open it */
 
-static const char *const socket_names[] = {[SOCKET_CONTROL] = "control",
-					   [SOCKET_QMP] = "qmp",
-					   [SOCKET_CONSOLE] = "console",
-					   [SOCKET_AGENT] = "agent"};
-_Static_assert(sizeof(socket_names) / sizeof(socket_names[0]) == SOCKET_COUNT,
-	       "a name for each socket");
-
-/* Besides the sockets. The locks are the last ones to go. */
-static const char *const files[] = {STATE_FILE, STATE_NEW, STATE_SPARE, "stderr", "lock"};
-
-/* ---- the directory ---- */
-
-/* A directory that somebody else owns is one in which he can exchange our files. */
-static bool owner_is_good(const struct stat *st, bool root_is_good)
-{
-	return st->st_uid == geteuid() || (root_is_good && st->st_uid == 0);
-}
+/* ---- the directories ---- */
 
 /* Who ended just now removes it after that. False: a line says why. */
 static bool make_and_open(struct rundir *dir)
@@ -70,7 +53,7 @@ static bool open_dir(struct rundir *dir, const char *base)
 		log_warn("cannot make the runtime directory %s", base);
 		return false;
 	}
-	if (stat(base, &st) == 0 && !owner_is_good(&st, true)) {
+	if (stat(base, &st) == 0 && !safefile_owner_is_good(&st, true)) {
 		log_warnx("runtime directory %s belongs to uid %u, neither us (%u) nor root", base,
 			  st.st_uid, geteuid());
 		return false;
@@ -81,7 +64,7 @@ static bool open_dir(struct rundir *dir, const char *base)
 		log_warn("cannot open the runtime directory %s", dir->path);
 		return false;
 	}
-	if (!owner_is_good(&st, false)) {
+	if (!safefile_owner_is_good(&st, false)) {
 		log_warnx("runtime directory %s belongs to uid %u, not to us (%u)", dir->path,
 			  st.st_uid, geteuid());
 		return false;
@@ -133,57 +116,14 @@ static void leave_home(const struct rundir *dir)
 	free(base);
 }
 
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-static bool leads_to(const char *path, int fd)
-{
-	struct stat ours, named;
-
-	return fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_ino == named.st_ino &&
-	       ours.st_dev == named.st_dev;
-}
-
 /* ---- sockets ---- */
-
-static bool socket_address(const struct rundir *dir, const char *name, struct sockaddr_un *sa)
-{
-	int len;
-
-	*sa = (struct sockaddr_un){.sun_family = AF_UNIX};
-	len = snprintf(sa->sun_path, sizeof(sa->sun_path), "%s/%s", dir->path, name);
-	if (len >= 0 && (size_t)len < sizeof(sa->sun_path))
-		return true;
-	errno = ENAMETOOLONG;
-	return false;
-}
-
-const char *rundir_socket_name(enum rundir_socket socket)
-{
-	return socket_names[socket];
-}
-
-bool rundir_fits(const char *path)
-{
-	const struct rundir dir = {.path = (char *)path};
-	struct sockaddr_un sa;
-	bool fits = true;
-
-	for (size_t i = 0; i < SOCKET_COUNT; i++)
-		fits = fits && socket_address(&dir, socket_names[i], &sa);
-	return fits;
-}
 
 static int listen_on(const struct rundir *dir, const char *name)
 {
 	struct sockaddr_un sa;
 	int fd;
 
-	if (!socket_address(dir, name, &sa)) {
+	if (!runfiles_address(dir->path, name, &sa)) {
 		log_warnx("runtime directory %s: the path of its socket \"%s\" would be over %zu "
 			  "bytes; choose a shorter one with QEMU_SUPERVISE_RUNTIME_DIR",
 			  dir->path, name, sizeof(sa.sun_path) - 1);
@@ -205,11 +145,12 @@ static void open_names(struct rundir *dir)
 	struct stat st;
 
 	for (size_t i = 0; i < SOCKET_COUNT; i++) {
-		dir->names[i] = openat(dir->fd, socket_names[i], O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		dir->names[i] =
+			openat(dir->fd, runfiles_socket(i), O_PATH | O_NOFOLLOW | O_CLOEXEC);
 		if (dir->names[i] >= 0 &&
 		    (fstat(dir->names[i], &st) < 0 || !S_ISSOCK(st.st_mode))) {
-			unlinkat(dir->fd, socket_names[i], 0);
-			close_fd(&dir->names[i]);
+			unlinkat(dir->fd, runfiles_socket(i), 0);
+			fd_close(&dir->names[i]);
 		}
 	}
 }
@@ -222,10 +163,10 @@ static bool make_sockets(struct rundir *dir, const struct options *options)
 			       [SOCKET_AGENT] = options->agent};
 
 	for (size_t i = 0; i < SOCKET_COUNT; i++) {
-		unlinkat(dir->fd, socket_names[i], 0); /* of one that was killed */
+		unlinkat(dir->fd, runfiles_socket(i), 0); /* of one that was killed */
 		if (!wanted[i])
 			continue;
-		dir->sockets[i] = listen_on(dir, socket_names[i]);
+		dir->sockets[i] = listen_on(dir, runfiles_socket(i));
 		if (dir->sockets[i] < 0)
 			return false;
 	}
@@ -233,59 +174,13 @@ static bool make_sockets(struct rundir *dir, const struct options *options)
 	return true;
 }
 
-/* A link to a descriptor of a supervisor that is gone: by now it may be another process's. */
-static bool leads_astray(const struct rundir *dir, const char *path)
-{
-	char target[64];
-	ssize_t len = readlink(path, target, sizeof(target) - 1);
-	struct holder holder = {0};
-	int lock, process, pid = 0;
-	bool process_is_gone;
-	char *file;
-
-	if (len < 0)
-		return false;
-	target[len] = '\0';
-	sscanf(target, "/proc/%9d/fd/", &pid);
-	file = xasprintf("%s/lock", dir->path);
-	lock = safefile_open(AT_FDCWD, file, O_RDONLY);
-	process = lock >= 0 ? lock_holder(lock, HOLDER_BYTE, &holder) : -1;
-	free(file);
-	process_is_gone = process < 0;
-	close_fd(&lock);
-	close_fd(&process);
-	return process_is_gone || holder.pid != pid;
-}
-
-int rundir_connect(const struct rundir *dir, enum rundir_socket which)
-{
-	struct sockaddr_un sa;
-	int fd;
-
-	if (!socket_address(dir, socket_names[which], &sa))
-		return -1;
-	if (leads_astray(dir, sa.sun_path)) {
-		errno = ECONNREFUSED;
-		return -1;
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
-		int error = errno;
-
-		close(fd);
-		errno = error;
-		return -1;
-	}
-	return fd;
-}
-
 /* Whether somebody goes on listening there; one that is just dying hangs up. */
 static bool is_served(const struct rundir *dir, enum rundir_socket which)
 {
-	struct pollfd peer = {.fd = rundir_connect(dir, which)};
+	struct pollfd peer = {.fd = runfiles_connect(dir->path, which)};
 	bool served = peer.fd >= 0 ? poll(&peer, 1, SERVE_MS) == 0 : errno == EAGAIN;
 
-	close_fd(&peer.fd);
+	fd_close(&peer.fd);
 	return served;
 }
 
@@ -301,141 +196,16 @@ static bool is_anothers(const struct rundir *dir, const char *name)
 		if (!is_served(dir, asked[i]))
 			continue;
 		log_error("VM %s: another QEMU of that name listens on %s/%s; end that one first%s",
-			  name, dir->path, socket_names[asked[i]],
+			  name, dir->path, runfiles_socket(asked[i]),
 			  dir->defined ? "" : ", or name this VM otherwise with --name");
 		return true;
 	}
 	return false;
 }
 
-void rundir_handed_over(struct rundir *dir)
-{
-	for (size_t i = 0; i < SOCKET_COUNT; i++)
-		close_fd(&dir->sockets[i]);
-	close_fd(&dir->vm_lock);
-	close_fd(&dir->qemu_stderr);
-}
-
-/* ---- what somebody has removed ---- */
-
-/* Through a link, too. */
-static bool is_named(int dirfd, const char *name, int fd)
-{
-	struct stat ours, named;
-
-	return fstat(fd, &ours) == 0 && fstatat(dirfd, name, &named, 0) == 0 &&
-	       ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
-}
-
-bool rundir_is_there(const struct rundir *dir)
-{
-	bool there = leads_to(dir->path, dir->fd) && is_named(dir->fd, "lock", dir->lock) &&
-		     faccessat(dir->fd, STATE_FILE, F_OK, 0) == 0;
-
-	for (size_t i = 0; i < SOCKET_COUNT && there; i++)
-		there = dir->names[i] < 0 || is_named(dir->fd, socket_names[i], dir->names[i]);
-	return there;
-}
-
-/* Says nothing: it may not work for as long as its user is logged out. False and errno. */
-static bool make_again(struct rundir *dir)
-{
-	char *base = xasprintf("%.*s", (int)(strrchr(dir->path, '/') - dir->path), dir->path);
-	int fd = -1;
-	struct stat st;
-
-	if (paths_make(base) && stat(base, &st) == 0 && owner_is_good(&st, true) &&
-	    (mkdir(dir->path, 0700) == 0 || errno == EEXIST))
-		fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	free(base);
-	if (fd < 0)
-		return false;
-	if (fstat(fd, &st) < 0 || !owner_is_good(&st, false) || fchmod(fd, 0700) < 0) {
-		close(fd);
-		errno = EPERM;
-		return false;
-	}
-	close(dir->fd);
-	dir->fd = fd;
-	return true;
-}
-
-static bool lock_again(struct rundir *dir)
-{
-	int lock = lock_take(dir->fd, "lock", HOLDER_BYTE);
-
-	if (lock < 0)
-		return false;
-	if (ftruncate(lock, 0) < 0 || dprintf(lock, "%d\n", getpid()) < 0) {
-		close(lock);
-		return false;
-	}
-	close(dir->lock);
-	dir->lock = lock;
-	return true;
-}
-
-/* A socket that has lost its last name gets no other one. */
-static bool link_again(struct rundir *dir, size_t i)
-{
-	char target[64];
-
-	snprintf(target, sizeof(target), "/proc/%d/fd/%d", getpid(), dir->names[i]);
-	unlinkat(dir->fd, socket_names[i], 0);
-	return symlinkat(target, dir->fd, socket_names[i]) == 0;
-}
-
-static bool restore(struct rundir *dir)
-{
-	if (!leads_to(dir->path, dir->fd) && !make_again(dir))
-		return false;
-	if (!is_named(dir->fd, "lock", dir->lock) && !lock_again(dir))
-		return false;
-	for (size_t i = 0; i < SOCKET_COUNT; i++)
-		if (dir->names[i] >= 0 && !is_named(dir->fd, socket_names[i], dir->names[i]) &&
-		    !link_again(dir, i))
-			return false;
-	statefile_reserve(dir->fd);
-	log_notice("%s was removed, or files in it: it is made anew", dir->path);
-	return true;
-}
-
-bool rundir_write_state(struct rundir *dir, json_t *state)
-{
-	bool there = rundir_is_there(dir) || restore(dir);
-	bool written = there && statefile_write(dir->fd, state);
-
-	if (!written && !dir->full_told)
-		log_warn("cannot write %s/state.json; the VM goes on", dir->path);
-	else if (written && dir->full_told)
-		log_notice("%s/state.json is written again", dir->path);
-	dir->full_told = !written;
-	return written;
-}
-
-json_t *rundir_read_state(const struct rundir *dir)
-{
-	return statefile_read(dir->fd);
-}
-
 /* ---- the end ---- */
 
-static void rundir_close(struct rundir *dir)
-{
-	rundir_handed_over(dir);
-	close_fd(&dir->running);
-	close_fd(&dir->supervision);
-	close_fd(&dir->lock);
-	close_fd(&dir->fd);
-	close_fd(&dir->home);
-	for (size_t i = 0; i < SOCKET_COUNT; i++)
-		close_fd(&dir->names[i]);
-	free(dir->path);
-	free(dir->home_path);
-	dir->path = dir->home_path = NULL;
-}
-
-void rundir_remove(struct rundir *dir)
+void claim_end(struct rundir *dir)
 {
 	rundir_handed_over(dir);
 	if (vmlock_lives(dir)) {
@@ -445,31 +215,11 @@ void rundir_remove(struct rundir *dir)
 		rundir_close(dir);
 		return;
 	}
-	for (size_t i = 0; i < SOCKET_COUNT; i++)
-		unlinkat(dir->fd, socket_names[i], 0);
 	unlinkat(vmlock_dir(dir), "vm.lock", 0);
 	leave_home(dir);
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		unlinkat(dir->fd, files[i], 0);
+	runfiles_remove(dir->fd);
 	rmdir(dir->path);
 	rundir_close(dir);
-}
-
-void rundir_remove_left(const char *path)
-{
-	struct rundir dir = RUNDIR_NONE;
-	struct stat st;
-
-	dir.path = xstrdup(path);
-	dir.fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir.fd >= 0 && fstat(dir.fd, &st) == 0 && owner_is_good(&st, false))
-		dir.lock = lock_take(dir.fd, "lock", HOLDER_BYTE);
-	if (dir.lock >= 0)
-		dir.supervision = lock_take(dir.fd, "vm.lock", SUPERVISOR_BYTE);
-	if (dir.supervision >= 0 && !vmlock_lives(&dir))
-		rundir_remove(&dir);
-	else
-		rundir_close(&dir);
 }
 
 /* Removes only what is nobody else's: locks that we hold, and an empty directory that we made. */
@@ -552,7 +302,7 @@ static bool are_private(const struct rundir *dir)
 /* A vmconf may have renamed the VM, or changed it, before we had its lock. */
 static int check_definition(const struct rundir *dir, const struct options *options)
 {
-	bool home_is_there = dir->home < 0 || leads_to(dir->home_path, dir->home);
+	bool home_is_there = dir->home < 0 || fd_is_named(AT_FDCWD, dir->home_path, dir->home);
 	bool has_file = options->vm && !options->stands_in;
 	enum vm_file_now now = has_file ? vm_file_look(options->vm) : VM_FILE_SAME;
 
@@ -591,13 +341,13 @@ static void unmake(struct rundir *dir)
 {
 	char *home = dir->home_made && dir->defined ? xstrdup(dir->home_path) : NULL;
 
-	rundir_remove(dir);
+	claim_end(dir);
 	if (home)
 		rmdir(home);
 	free(home);
 }
 
-int rundir_open(struct rundir *dir, const struct options *options)
+int claim_vm(struct rundir *dir, const struct options *options)
 {
 	int status = open_locked(dir, options);
 
@@ -620,8 +370,7 @@ int rundir_open(struct rundir *dir, const struct options *options)
 	return status;
 }
 
-int rundir_open_again(struct rundir *dir, const struct options *options,
-		      const struct rundir *before)
+int claim_vm_again(struct rundir *dir, const struct options *options, const struct rundir *before)
 {
 	int status = open_directory(dir, options);
 

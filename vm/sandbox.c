@@ -1,4 +1,4 @@
-#include "supervise/sandbox.h"
+#include "vm/sandbox.h"
 
 #include <endian.h>
 #include <errno.h>

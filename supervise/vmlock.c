@@ -1,4 +1,4 @@
-#include "vm/vmlock.h"
+#include "supervise/vmlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,12 +9,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "vm/lockfile.h"
 #include "lib/log.h"
-#include "vm/paths.h"
 #include "lib/safefile.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "vm/lockfile.h"
+#include "vm/paths.h"
+#include "vm/vm.h"
 
 #define CLAIM_MS      2000 /* for who is just ending to let go, and a QEMU to name itself */
 #define CLAIM_LOOK_MS 10
@@ -40,18 +41,6 @@ bool vmlock_is_blank(const struct rundir *dir)
 
 	lock_read(dir->supervision, HOLDER_BYTE, text);
 	return dir->supervision >= 0 && text[0] == '\0';
-}
-
-bool vmlock_is_free(int home)
-{
-	int fd = safefile_open(home, "vm.lock", O_RDONLY);
-	bool is_free =
-		fd >= 0 ? !lock_is_held(fd, HOLDER_BYTE) && !lock_is_held(fd, SUPERVISOR_BYTE)
-			: errno == ENOENT;
-
-	if (fd >= 0)
-		close(fd);
-	return is_free;
 }
 
 static bool is_of_definition(int fd)

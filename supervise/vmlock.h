@@ -2,7 +2,7 @@
 #ifndef VMLOCK_H
 #define VMLOCK_H
 
-#include "vm/rundir.h"
+#include "supervise/rundir.h"
 
 /* Where vm.lock is: in the state directory if there is one. */
 int vmlock_dir(const struct rundir *dir);
@@ -40,10 +40,6 @@ bool vmlock_is_blank(const struct rundir *dir);
  * safe between fork and exec.
  */
 void vmlock_claim(const struct rundir *dir, pid_t pid);
-
-/* Whether nobody holds anything of the vm.lock in that directory: neither QEMU, nor a supervisor or
- * a vmconf. */
-bool vmlock_is_free(int home);
 
 /* Whether that VM, which has or had a definition, runs: its vm.lock is held. It only looks. */
 bool vmlock_runs(const char *name);
