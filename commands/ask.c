@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 #include "vm/runfiles.h"
+
+#define CONNECT_AGAIN_MS 10
 
 struct ask {
 	struct event_base *base;
@@ -92,15 +95,30 @@ struct ask *ask_connect(int fd, int timeout_ms, const char *path, const char **w
 	return NULL;
 }
 
+/* EAGAIN: so many are waiting for QEMU already that the socket takes no more. */
+static int connect_within(const char *dir, enum rundir_socket socket, int timeout_ms)
+{
+	int64_t until = monotonic_ms() + timeout_ms;
+	int fd;
+
+	while ((fd = runfiles_connect(dir, socket)) < 0 && errno == EAGAIN &&
+	       monotonic_ms() < until)
+		poll(NULL, 0, CONNECT_AGAIN_MS);
+	return fd;
+}
+
 struct ask *ask_open(const struct store *store, const char *name, int timeout_ms, const char **why)
 {
 	static char words[128];
 	char *dir = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
 	char *path = xasprintf("%s/%s", dir, runfiles_socket(SOCKET_QMP));
-	int fd = runfiles_connect(dir, SOCKET_QMP);
+	int fd = connect_within(dir, SOCKET_QMP, timeout_ms);
 	struct ask *ask = NULL;
 
-	snprintf(words, sizeof(words), "cannot connect to %s: %s", path, strerror(errno));
+	if (fd < 0 && errno == EAGAIN)
+		snprintf(words, sizeof(words), "%s", why_not_greeted(path));
+	else
+		snprintf(words, sizeof(words), "cannot connect to %s: %s", path, strerror(errno));
 	*why = words;
 	if (fd >= 0)
 		ask = ask_connect(fd, timeout_ms, path, why);
@@ -201,7 +219,7 @@ json_t *ask_agent(const struct store *store, const char *name, const char *comma
 							       .closed = on_agent_closed};
 	struct conversation c = {.command = command, .until = monotonic_ms() + timeout_ms};
 	char *dir = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
-	int fd = runfiles_connect(dir, SOCKET_AGENT);
+	int fd = connect_within(dir, SOCKET_AGENT, timeout_ms);
 
 	free(dir);
 	if (fd < 0)

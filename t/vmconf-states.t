@@ -4,9 +4,11 @@ use strict;
 use warnings;
 use Fcntl qw(F_UNLCK F_WRLCK O_RDWR O_CREAT);
 use FindBin;
+use IO::Handle;
 use lib $FindBin::Bin;
 use JSON::PP ();
 use POSIX ();
+use Socket;
 use T;
 
 need('qemu-system-x86_64');
@@ -76,6 +78,30 @@ kill('CONT', $vm->{pid});
 	vmconf_fails(1, qr/^vmconf: web1: $words/m, 'qmp', 'web1', 'query-status');
 }
 like(vmconf_does('qmp', 'web1', 'query-status'), qr/"status": "paused"/, 'and when that one has gone');
+
+# So many wait for it that the socket takes no more.
+{
+	my @waiting;
+	kill('STOP', $vm->{pid});
+	while (@waiting < 100) {
+		socket(my $one, AF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
+		$one->blocking(0);
+		last if !connect($one, pack_sockaddr_un("$ENV{QEMU_SUPERVISE_RUNTIME_DIR}/web1/qmp"));
+		push(@waiting, $one);
+	}
+	ok($!{EAGAIN}, 'its queue is full') or diag("$!");
+	vmconf_fails(1, qr/^vmconf: web1: no greeting in time: /m, 'qmp', 'web1', 'query-status');
+	my $asking = fork // die "fork: $!";
+	if ($asking == 0) {
+		open(STDOUT, '>', "$work/asking");
+		exec($ENV{T_VMCONF} || "$top/vmconf", 'qmp', 'web1', 'query-status') or POSIX::_exit(127);
+	}
+	wait_until('it waits', sub { slurp("/proc/$asking/syscall") =~ /^(?:7|271|73) / });	# poll
+	kill('CONT', $vm->{pid});
+	@waiting = ();
+	waitpid($asking, 0);
+	like(slurp("$work/asking"), qr/"status": "paused"/, 'it waits for its turn');
+}
 
 # ---- stopping ----
 vmconf_does('qmp', 'web1', 'cont');
