@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/log.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
@@ -815,7 +816,7 @@ static void release(struct supervisor *s)
 	runner_free(s->runner);
 	climber_free(&s->climber);
 	jobs_free(&s->jobs);
-	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
 		if (events[i])
 			event_free(events[i]);
 	event_base_free(s->base);

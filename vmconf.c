@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "lib/array.h"
 #include "commands/adapter.h"
 #include "commands/journal.h"
 #include "commands/vmconf.h"
@@ -86,7 +87,7 @@ static const struct command commands[] = {
 	 "  --force               also disks that another QEMU has open\n"},
 };
 
-#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+#define COMMAND_COUNT (ARRAY_SIZE(commands))
 
 /* ---- what commands share ---- */
 
@@ -267,7 +268,7 @@ static const struct command *find_command(const char *word)
 {
 	const char *names[COMMAND_COUNT + 1] = {NULL}, *hint;
 
-	for (size_t i = 0; i < sizeof(synonyms) / sizeof(synonyms[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(synonyms); i++)
 		if (strcmp(synonyms[i].theirs, word) == 0)
 			fatalx(EX_USAGE, "there is no command %s; it is \"vmconf %s\" here", word,
 			       synonyms[i].ours);

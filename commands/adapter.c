@@ -13,6 +13,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/log.h"
 #include "lib/program.h"
 #include "lib/timespan.h"
@@ -28,7 +29,7 @@
  */
 static const char *const adapters[] = {"systemd", "s6", "runit", "openrc", "none"};
 
-#define ADAPTER_COUNT (sizeof(adapters) / sizeof(adapters[0]))
+#define ADAPTER_COUNT (ARRAY_SIZE(adapters))
 
 /* A program by its path from the directory of this one, malloc'd; NULL: it is not there. */
 static char *near_us(const char *file)

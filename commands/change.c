@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "commands/enable.h"
 #include "commands/hold.h"
 #include "commands/journal.h"
@@ -360,7 +361,7 @@ static void keep_identity(struct renaming *r)
 		json_object_set_new(json_array_get(nics, i), "mac", xcheck(json_string(mac)));
 		free(mac);
 	}
-	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
 		make_relative(r, r->definition, paths[i]);
 	for (size_t i = 0; i < r->vm->disk_count; i++)
 		make_relative(r, json_array_get(json_object_get(r->definition, "disks"), i),

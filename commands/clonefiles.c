@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/array.h"
 #include "lib/logfile.h"
 #include "lib/xalloc.h"
 #include "vm/lastend.h"
@@ -28,7 +29,7 @@ static bool is_ours(const char *file)
 	static const char *const ours[] = {MADE_BEFORE, LAST_END,  MOVED,	   "log",
 					   LOG_OLD,	"vm.lock", "history.jsonl"};
 
-	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		if (strcmp(file, ours[i]) == 0)
 			return true;
 	return false;

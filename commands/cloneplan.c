@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "commands/clonefiles.h"
 #include "commands/newvm.h"
 #include "lib/log.h"
@@ -157,7 +158,7 @@ static void plan_variables(struct clone *c)
 {
 	static const char *const names[] = {UEFI_VARIABLES};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		char *path = xasprintf("%s/%s", c->vm->home, names[i]);
 
 		if (access(path, F_OK) == 0 && !is_taken(c, names[i]))
@@ -181,7 +182,7 @@ static void plan_named(struct clone *c, const char *new_home)
 {
 	static const char *const keys[] = {"disks", "nics", "args", "on"};
 
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		clone_files(json_object_get(c->definition, keys[i]), c->vm->home, new_home,
 			    add_named, c);
 }

@@ -13,6 +13,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "commands/vmconf.h"
 #include "commands/vmstate.h"
 #include "lib/log.h"
@@ -58,7 +59,7 @@ static int catch_signals(void)
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		sigaddset(&set, signals[i]);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "commands/disk.h"
 #include "commands/storelock.h"
 #include "lib/log.h"
@@ -30,7 +31,7 @@ static sigset_t ending_signals(void)
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		if (sigaction(signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
 			sigaddset(&set, signals[i]);
 	return set;
@@ -100,7 +101,7 @@ bool copy_wait(pid_t pid, const char *program, const char *from, const char *to,
 	}
 	if (ready > 0 && !fds[0].revents)
 		kill(pid, SIGKILL);
-	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i].fd >= 0)
 			close(fds[i].fd);
 	copy_clear();

@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "commands/enable.h"
 #include "commands/hold.h"
 #include "commands/journal.h"
@@ -113,7 +114,7 @@ static void add_vm_steps(const struct deletion *d, const struct deleted *vm, jso
 	for (size_t i = 0; i < vm->made.count; i++)
 		if (!d->keep_disks || !names_have(&vm->disks, vm->made.v[i]))
 			step_remove(steps, vm->made.v[i] + below);
-	for (size_t i = 0; i < sizeof(traces) / sizeof(traces[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(traces); i++)
 		step_remove_in(steps, vm->name, traces[i]);
 	name = made_file(vm->name);
 	step_remove(steps, name);

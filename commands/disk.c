@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "commands/storelock.h"
 #include "lib/log.h"
 #include "lib/printable.h"
@@ -38,7 +39,7 @@ static const struct image_format {
 	{"luks", ".luks", 0, "LUKS\xba\xbe", 6},
 };
 
-#define FORMAT_COUNT (sizeof(formats) / sizeof(formats[0]))
+#define FORMAT_COUNT (ARRAY_SIZE(formats))
 
 /* ---- base images ---- */
 
@@ -86,7 +87,7 @@ static char *find_in_images(const struct store *store, const char *image)
 {
 	static const char *const extensions[] = {"", ".qcow2", ".raw", ".img"};
 
-	for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(extensions); i++) {
 		char *path = xasprintf("%s/images/%s%s", store->state, image, extensions[i]);
 
 		if (access(path, F_OK) == 0)

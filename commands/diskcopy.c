@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "commands/copywait.h"
 #include "commands/disk.h"
 #include "lib/log.h"
@@ -181,11 +182,11 @@ static int keep_writers_off(const char *path)
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	bool off = fd >= 0;
 
-	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(bits); i++)
 		off = off && lock_byte(fd, LOCK_KEEPS_OFF + bits[i], F_OFD_SETLK, F_RDLCK);
 	if (!off && fd < 0)
 		log_warn("cannot read %s", path);
-	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]) && off; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(bits) && off; i++)
 		off = lock_byte(fd, LOCK_DOES + bits[i], F_OFD_GETLK, F_WRLCK);
 	if (!off && fd >= 0) {
 		log_error("%s is in use: another process writes to it", path);

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "commands/ask.h"
 #include "commands/qapi.h"
 #include "lib/log.h"
@@ -29,7 +30,7 @@ static _Noreturn void become_emulator(const struct judge *judge, int fd)
 		"-machine", "none",	"-accel", "tcg",	 "-accel",	    "kvm",
 		"-S",	    "-display", "none",	  "-nodefaults", "-no-user-config", "-qmp",
 		"stdio",    NULL};
-	char *argv[1 + sizeof(options) / sizeof(options[0])] = {judge->emulator};
+	char *argv[1 + ARRAY_SIZE(options)] = {judge->emulator};
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
 	memcpy(&argv[1], options, sizeof(options));
@@ -143,7 +144,7 @@ static void set_key_of(struct trial *t, json_t *object)
 	snprintf(t->key, sizeof(t->key), "%s%s%s", t->option, *name ? " " : "", name);
 	if (strcmp(name, "cdrom") == 0)
 		snprintf(t->key, sizeof(t->key), "cdrom");
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		size_t len = strlen(keys[i].id),
 		       digits = strspn(&name[MIN(len, strlen(name))], "0123456789");
 
@@ -210,7 +211,7 @@ static bool has_property(json_t *properties, const char *key)
 	json_t *property;
 	size_t i;
 
-	for (i = 0; i < sizeof(always) / sizeof(always[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(always); i++)
 		if (strcmp(key, always[i]) == 0)
 			return true;
 	json_array_foreach(properties, i, property)
@@ -307,7 +308,7 @@ static void try_words(struct trial *t, char **argv)
 		t->option = argv[0];
 		if (object)
 			set_key_of(t, object);
-		for (size_t i = 0; object && i < sizeof(tries) / sizeof(tries[0]); i++)
+		for (size_t i = 0; object && i < ARRAY_SIZE(tries); i++)
 			if (strcmp(argv[0], tries[i].option) == 0)
 				tries[i].try(t, object);
 		json_decref(object);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/array.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"
 
@@ -95,7 +96,7 @@ static int kind_of(json_t *type)
 
 	if (strcmp(word, "builtin") == 0)
 		word = text_of(type, "json-type");
-	for (int i = 0; i < (int)(sizeof(kinds) / sizeof(kinds[0])); i++)
+	for (int i = 0; i < (int)(ARRAY_SIZE(kinds)); i++)
 		if (strcmp(kinds[i].word, word) == 0)
 			return i;
 	return -1;
@@ -282,7 +283,7 @@ static void check_value(const struct check *c, json_t *type, json_t *value, cons
 		free(what);
 		return;
 	}
-	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
 		if (strcmp(checks[i].word, word) == 0)
 			checks[i].check(c, type, value, path);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/below.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
@@ -145,7 +146,7 @@ static const struct action *action_of(json_t *step)
 {
 	const char *word = json_string_value(json_array_get(step, 0));
 
-	for (size_t i = 0; word && i < sizeof(actions) / sizeof(actions[0]); i++)
+	for (size_t i = 0; word && i < ARRAY_SIZE(actions); i++)
 		if (strcmp(actions[i].word, word) == 0)
 			return &actions[i];
 	return NULL;

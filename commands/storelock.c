@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "commands/atwork.h"
 #include "commands/journal.h"
 #include "lib/fd.h"
@@ -88,7 +89,7 @@ static void block_signals(struct store *store)
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		sigaddset(&set, signals[i]);
 	sigprocmask(SIG_BLOCK, &set, store->masked ? NULL : &store->mask);
 	store->masked = true;

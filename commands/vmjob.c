@@ -12,6 +12,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "commands/adapter.h"
 #include "lib/log.h"
 #include "vm/outcome.h"
@@ -34,7 +35,7 @@ bool may_come_back(const struct vm_status *now)
 				    EXIT_CANNOT_EXECUTE,
 				    EXIT_NO_PROGRAM};
 
-	for (size_t i = 0; i < sizeof(stays) / sizeof(stays[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(stays); i++)
 		if (now->end.status == stays[i])
 			return now->unseen;
 	return true;

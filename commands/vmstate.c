@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/printable.h"
 #include "lib/safefile.h"
 #include "vm/lastend.h"
@@ -28,7 +29,7 @@ const char *vm_state_word(enum vm_state state)
 		[VM_PAUSED] = "paused",	  [VM_STOPPING] = "stopping",	[VM_CRASHED] = "crashed",
 		[VM_CUT_OFF] = "cut-off", [VM_UNMANAGED] = "unmanaged", [VM_UNKNOWN] = "unknown",
 	};
-	_Static_assert(sizeof(words) / sizeof(words[0]) == VM_STATE_COUNT, "a word for each");
+	_Static_assert(ARRAY_SIZE(words) == VM_STATE_COUNT, "a word for each");
 
 	return words[state];
 }

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/xalloc.h"
 
 /* The bytes of the UTF-8 character at text; 0: it is not one. */
@@ -38,7 +39,7 @@ static bool is_harmful(uint32_t c)
 		{0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069},
 	};
 
-	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
 		if (c >= ranges[i][0] && c <= ranges[i][1])
 			return true;
 	return false;

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/array.h"
+
 #define LONGEST_MS (INT64_C(10) * 366 * 24 * 3600 * 1000)
 
 /* Largest first: "1m30s" is a time, "30s1m" is a slip. */
@@ -14,7 +16,7 @@ static const struct unit {
 	int64_t ms;
 } units[] = {{"h", 3600 * 1000}, {"m", 60 * 1000}, {"s", 1000}, {"ms", 1}};
 
-#define UNIT_COUNT (sizeof(units) / sizeof(units[0]))
+#define UNIT_COUNT (ARRAY_SIZE(units))
 
 static size_t find_unit(const char *text, size_t len, size_t from)
 {

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/log.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
@@ -550,8 +551,7 @@ static const struct {
 	[ACTION_REEXEC] = {act_reexec, false},
 	[ACTION_IGNORE] = {act_ignore, false},
 };
-_Static_assert(sizeof(action_table) / sizeof(action_table[0]) == ACTION_COUNT,
-	       "a function for each action");
+_Static_assert(ARRAY_SIZE(action_table) == ACTION_COUNT, "a function for each action");
 
 static enum act_result act(void *arg, struct climb *climb)
 {

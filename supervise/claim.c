@@ -12,6 +12,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
@@ -192,7 +193,7 @@ static bool is_anothers(const struct rundir *dir, const char *name)
 {
 	static const enum rundir_socket asked[] = {SOCKET_CONTROL, SOCKET_QMP};
 
-	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
 		if (!is_served(dir, asked[i]))
 			continue;
 		log_error("VM %s: another QEMU of that name listens on %s/%s; end that one first%s",

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/array.h"
 #include "lib/log.h"
 #include "lib/timespan.h"
 #include "supervise/notify.h"
@@ -397,7 +398,7 @@ static void on_qmp_event(void *arg, const char *name, json_t *event)
 	outcome_event(&s->outcome, name, data, s->climber.ending != NULL);
 	if (!s->ending_told)
 		jobs_event(&s->jobs, s->qmp, name, data);
-	for (size_t i = 0; i < sizeof(event_table) / sizeof(event_table[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(event_table); i++)
 		if (strcmp(event_table[i].name, name) == 0)
 			event_table[i].handle(s, data);
 	events_trigger(s, name, event);

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "vm/holder.h"
-#include "vm/ladder.h"
+#include "supervise/climber.h"
 #include "supervise/options.h"
 #include "vm/outcome.h"
 

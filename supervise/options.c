@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/logfile.h"
 #include "lib/quote.h"
 #include "lib/timespan.h"
@@ -250,7 +251,7 @@ static const char *current_word(char **argv)
 
 _Noreturn static void unknown_option(char **argv, int short_option)
 {
-	const char *names[sizeof(long_options) / sizeof(long_options[0])] = {0};
+	const char *names[ARRAY_SIZE(long_options)] = {0};
 	const char *arg = current_word(argv), *hint;
 	char *word;
 

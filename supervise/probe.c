@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/array.h"
 #include "lib/xalloc.h"
 
 static enum hears read_ioapic(const char *answer);
@@ -178,7 +179,7 @@ void probe_find(struct probe *probe, const char *target, const char *mtree)
 {
 	probe_clear(probe);
 	mtree = mtree ? mtree : "";
-	for (size_t i = 0; !probe->machine && i < sizeof(machines) / sizeof(machines[0]); i++)
+	for (size_t i = 0; !probe->machine && i < ARRAY_SIZE(machines); i++)
 		if (matches(&machines[i], target ? target : "", mtree))
 			probe->machine = &machines[i];
 	if (probe->machine && (probe->machine->pm1 || probe->machine->type))

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/log.h"
 #include "lib/program.h"
 #include "lib/xalloc.h"
@@ -122,7 +123,7 @@ static void set_inherited(const struct reexec *r, bool inherited)
 {
 	const int fds[] = {r->lock, r->supervision, r->running, r->qmp, r->notify};
 
-	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			fcntl(fds[i], F_SETFD, inherited ? 0 : FD_CLOEXEC);
 	for (size_t i = 0; i < SOCKET_COUNT; i++)

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/log.h"
 #include "lib/program.h"
 #include "lib/sigmask.h"
@@ -63,7 +64,7 @@ static bool is_ours(const char *variable)
 {
 	static const char *const names[] = {"VM_NAME=", "VM_TRIGGER=", "VM_PID=", "QMP_SOCKET="};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strncmp(variable, names[i], strlen(names[i])) == 0)
 			return true;
 	return false;

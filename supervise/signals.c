@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/sigmask.h"
 
 void signals_block(struct signals *s)
@@ -14,7 +15,7 @@ void signals_block(struct signals *s)
 	sigset_t block;
 
 	sigemptyset(&s->ignored);
-	for (size_t i = 0; i < sizeof(may_be_ignored) / sizeof(may_be_ignored[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(may_be_ignored); i++) {
 		struct sigaction action;
 
 		if (sigaction(may_be_ignored[i], NULL, &action) == 0 &&

@@ -18,7 +18,7 @@
 #include "supervise/diskwatch.h"
 #include "supervise/guest.h"
 #include "supervise/jobs.h"
-#include "vm/ladder.h"
+#include "supervise/climber.h"
 #include "supervise/options.h"
 #include "vm/outcome.h"
 #include "qmp.h"

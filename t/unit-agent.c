@@ -131,7 +131,7 @@ static void drops_what_is_not_ours(void **state)
 
 	(void)state;
 	begin_test(&p, 60000);
-	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
 		say(&p, lines[i]);
 	say_id(&p, "\xff{\"return\": %lld}\n", p.id + 1);
 	say_id(&p, "\xff{\"return\": %d}\n", -1);

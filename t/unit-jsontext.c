@@ -57,7 +57,7 @@ static void nesting(void **state)
 	static const size_t depths[] = {1, 999, 1000, 1001, 2046, 2047, 2048, 1000000};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(depths) / sizeof(depths[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(depths); i++) {
 		char *text = nested(depths[i]);
 		json_t *value = parsed(text);
 
@@ -83,7 +83,7 @@ static void invalid(void **state)
 					    "[\"18446744073709551615"};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		assert_null(parsed(texts[i]));
 }
 
@@ -102,7 +102,7 @@ static void members(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		size_t len = 0;
 		const char *value =
 			jsontext_member(rows[i].text, strlen(rows[i].text), "return", &len);
@@ -139,7 +139,7 @@ static void printing(void **state)
 					    "{\"a\":{},\"b\":[1,2,\"{[\"]}"};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		json_t *value = json_loads(texts[i], JSON_DECODE_ANY, NULL);
 		char *theirs = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
 		char *ours = printed(texts[i]);

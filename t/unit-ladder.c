@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vm/ladder.h"
+#include "supervise/climber.h"
 #include "lib/log.h"
 #include "lib/timespan.h"
 
@@ -43,7 +43,7 @@ static void reads_and_writes(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct ladder ladder;
 		char *reason = ladder_parse(&ladder, "TERM", rows[i].text), *written;
 
@@ -92,7 +92,7 @@ static void refuses(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct ladder ladder;
 		char *reason = ladder_parse(&ladder, rows[i].trigger, rows[i].text);
 
@@ -467,7 +467,7 @@ static void deadline_reserve(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct fake f;
 
 		begin_test(&f, NULL);

@@ -40,7 +40,7 @@ static const struct {
 static void replaced(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char *text = strdup(rows[i].text);
 
 		assert_string_equal(printable(text), rows[i].printed);

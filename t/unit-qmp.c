@@ -151,7 +151,7 @@ static void drops_nonsense(void **state)
 	(void)state;
 	begin_ready(&p);
 	qmp_command(p.qmp, "a", NULL, 0, on_reply, &p);
-	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		say(&p, lines[i]);
 		say(&p, "\n");
 	}

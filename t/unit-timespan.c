@@ -43,7 +43,7 @@ static void times(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		int64_t ms = -1, again;
 
 		assert_int_equal(timespan_parse(rows[i].text, &ms), rows[i].ms >= 0);
@@ -113,7 +113,7 @@ static void triggers(void **state)
 	struct trigger_name name;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		assert_int_equal(trigger_parse(rows[i].text, &name, &hint), rows[i].kind);
 		if (rows[i].name)
 			assert_string_equal(name.s, rows[i].name);

@@ -196,7 +196,7 @@ static void names(void **state)
 	static const char *const bad[] = {"", ".", "..", "../web", "a/b", "-x", "a b", "\xc3\xa4"};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct vm_problems problems = {0};
 
 		assert_null(vm_from_text(bad[i], "{}", 2, &problems));

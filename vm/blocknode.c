@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/xalloc.h"
 #include "vm/image.h"
 
@@ -78,7 +79,7 @@ static const struct driver {
 
 static const struct driver *find_driver(const char *name, size_t len)
 {
-	for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
 		if (strncmp(drivers[i].name, name, len) == 0 && !drivers[i].name[len])
 			return &drivers[i];
 	return NULL;
@@ -109,7 +110,7 @@ char *walk_path(const struct walk *w, const char *path)
 					  "/proc/thread-self/"};
 	size_t len = path[0] == '/' ? 0 : w->cwd ? strlen(w->cwd) : 0;
 
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
 		if (strncmp(path, own[i], strlen(own[i])) == 0)
 			return NULL;
 	if (path[0] == '/')
@@ -221,7 +222,7 @@ json_t *node_of_name(struct walk *w, const char *name, const char *dir)
 
 	if (strncmp(name, "json:", 5) == 0)
 		return node_of_json(w, name + 5);
-	for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(local); i++)
 		if (strncmp(name, local[i], strlen(local[i])) == 0)
 			return node_of_file(name + strlen(local[i]));
 	if (end) {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/xalloc.h"
 #include "vm/blocknode.h"
 #include "vm/image.h"
@@ -55,7 +56,7 @@ static const struct image_option {
 static const struct image_option *find_image_option(const char *word)
 {
 	word += word[0] == '-' && word[1] == '-';
-	for (size_t i = 0; i < sizeof(image_options) / sizeof(image_options[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(image_options); i++)
 		if (word[0] == '-' && strcmp(image_options[i].name, word + 1) == 0)
 			return &image_options[i];
 	return NULL;
@@ -277,9 +278,9 @@ static void add_files(const struct walk *w, json_t *definition)
 	static const char *const none[] = {"append", "description", "on"};
 	json_t *rest = xcheck(json_copy(definition));
 
-	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
 		json_object_del(rest, none[i]);
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		const char *given = node_text(rest, keys[i]);
 		char *path = given ? walk_path(w, given) : NULL;
 

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
@@ -128,7 +129,7 @@ static char *versioned(const char *machine)
 		{"q35", "pc-q35-0"}, {"pc", "pc-i440fx-0"}, {"virt", "virt-0"}};
 	size_t len = strcspn(machine, ",");
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strlen(names[i][0]) == len && strncmp(machine, names[i][0], len) == 0)
 			return xstrdup(names[i][1]);
 	return xasprintf("%.*s", (int)len, machine);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/xalloc.h"
 
 #define NAME_MAX_LEN 1023	 /* of a backing file, in all these formats */
@@ -327,7 +328,7 @@ static const struct reader {
 	{"vmdk", "COWD", 4, read_vmdk},
 };
 
-#define READERS (sizeof(readers) / sizeof(readers[0]))
+#define READERS (ARRAY_SIZE(readers))
 
 static const struct reader *find_reader(const char *format)
 {

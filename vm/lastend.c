@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
@@ -35,7 +36,7 @@ static const char *words_of(int status)
 
 	if (said)
 		return said;
-	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(starts); i++)
 		if (starts[i].status == status)
 			return starts[i].words;
 	return "";

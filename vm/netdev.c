@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"
 
@@ -45,7 +46,7 @@ char *netdev_type_hint(const char *type)
 
 bool netdev_is_list(const char *key)
 {
-	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		if (strcmp(lists[i], key) == 0)
 			return true;
 	return false;

@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <strings.h>
 
+#include "lib/array.h"
+
 #define INSTEAD(text) "; write " text " instead"
 
 #define NICS	INSTEAD("\"nics\": [{\"type\": \"user\"}]")
@@ -108,7 +110,7 @@ static const struct {
 
 const char *otherkey_hint(const char *key)
 {
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if (strcasecmp(rows[i].key, key) == 0)
 			return rows[i].hint;
 	return "";

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <sysexits.h>
 
+#include "lib/array.h"
 #include "vm/trigger.h"
 
 #define NOT_SHUT_DOWN "the guest was not shut down: "
@@ -59,7 +60,7 @@ void outcome_run_state(struct outcome *o, const char *state)
 	o->running = strcmp(state, "running") == 0;
 	if (strcmp(state, "postmigrate") != 0 && strcmp(state, "finish-migrate") != 0)
 		o->migrated = false; /* it has gone on here since, and nobody saw it */
-	for (size_t i = 0; i < sizeof(not_started) / sizeof(not_started[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(not_started); i++)
 		if (strcmp(state, not_started[i]) == 0)
 			return;
 	o->ran = true;
@@ -76,7 +77,7 @@ void outcome_failed(struct outcome *o, const char *text)
 
 static const struct cause *find_cause(const char *reason)
 {
-	for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(causes); i++)
 		if (strcmp(causes[i].reason, reason) == 0)
 			return &causes[i];
 	return NULL;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/xalloc.h"
 
 struct place {
@@ -111,7 +112,7 @@ const char *vm_name_wrong(const char *name)
 	if (len == 0 || len > 64 || name[len] != '\0' || strchr("._-", name[0]))
 		return "up to 64 letters, digits, \".\", \"_\" and \"-\", the first a letter or a "
 		       "digit";
-	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
 		if (is_taken(&reserved[i], name))
 			return reserved[i].why;
 	return NULL;

@@ -9,6 +9,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
@@ -44,7 +45,7 @@ int reach_supervisor(const char *state, const char *runtime, const char *name, p
 	int process = -1;
 
 	*pid = 0;
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && process < 0; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(places) && process < 0; i++)
 		if (places[i].base)
 			process =
 				find_at(places[i].base, name, places[i].file, places[i].byte, pid);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/fd.h"
 #include "lib/safefile.h"
 #include "lib/statefile.h"
@@ -18,8 +19,7 @@ static const char *const socket_names[] = {[SOCKET_CONTROL] = "control",
 					   [SOCKET_QMP] = "qmp",
 					   [SOCKET_CONSOLE] = "console",
 					   [SOCKET_AGENT] = "agent"};
-_Static_assert(sizeof(socket_names) / sizeof(socket_names[0]) == SOCKET_COUNT,
-	       "a name for each socket");
+_Static_assert(ARRAY_SIZE(socket_names) == SOCKET_COUNT, "a name for each socket");
 
 /* Besides the sockets. The locks are the last ones to go. */
 static const char *const files[] = {STATE_FILE, STATE_NEW, STATE_SPARE, "stderr", "lock"};
@@ -101,7 +101,7 @@ void runfiles_remove(int dirfd)
 {
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
 		unlinkat(dirfd, socket_names[i], 0);
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(dirfd, files[i], 0);
 }
 

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/array.h"
+
 static const struct runstate {
 	const char *name;
 	enum runstate_kind kind;
@@ -45,7 +47,7 @@ static const struct runstate *find(const char *name)
 {
 	static const struct runstate other = {"", RUNSTATE_OTHER, NEEDS_NOTHING, "", NULL, NULL};
 
-	for (size_t i = 0; i < sizeof(runstates) / sizeof(runstates[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(runstates); i++)
 		if (strcmp(runstates[i].name, name) == 0)
 			return &runstates[i];
 	return &other;

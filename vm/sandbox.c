@@ -14,6 +14,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "lib/array.h"
+
 /* ---- which program ---- */
 
 /* Of an ELF file: magic number, class and byte order; and the machine. */
@@ -87,7 +89,7 @@ static const struct sock_filter filter[] = {
 
 bool sandbox_forbid_processes(void)
 {
-	const struct sock_fprog program = {.len = sizeof(filter) / sizeof(filter[0]),
+	const struct sock_fprog program = {.len = ARRAY_SIZE(filter),
 					   .filter = (struct sock_filter *)filter};
 
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0)

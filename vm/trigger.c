@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/array.h"
 #include "lib/sigmask.h"
 #include "lib/words.h"
 
@@ -37,7 +38,7 @@ static const struct {
 	{"SYS", SIGSYS, SYNCHRONOUS},  {"ABRT", SIGABRT, SYNCHRONOUS},
 };
 
-#define SIGNAL_COUNT (sizeof(signals) / sizeof(signals[0]))
+#define SIGNAL_COUNT (ARRAY_SIZE(signals))
 
 /* The names a slip of the pen is compared with: signals that people use, then QMP's events. */
 static const char *const usual_signals[] = {"HUP",  "INT",  "QUIT", "TERM", "PWR",

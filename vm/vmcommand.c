@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/array.h"
 #include "lib/xalloc.h"
 #include "vm/emulator.h"
 #include "vm/firmware.h"
@@ -355,7 +356,7 @@ static void add_display(struct words *w, const struct vm *vm)
 		return;
 	if (vm->devices->video)
 		add_json(w, "-device", json_pack("{s:s}", "driver", vm->devices->video));
-	for (size_t i = 0; i < sizeof(input) / sizeof(input[0]) && vm->devices->usb; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(input) && vm->devices->usb; i++)
 		add_json(w, "-device", json_pack("{s:s}", "driver", input[i]));
 }
 
