@@ -18,7 +18,7 @@
 #include "commands/setkey.h"
 #include "commands/step.h"
 #include "commands/storelock.h"
-#include "commands/vmconf.h"
+#include "commands/call.h"
 #include "commands/vmstate.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"

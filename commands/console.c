@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "lib/array.h"
-#include "commands/vmconf.h"
+#include "commands/call.h"
 #include "commands/vmstate.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"

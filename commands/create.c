@@ -20,7 +20,7 @@
 #include "commands/newvm.h"
 #include "commands/setkey.h"
 #include "commands/storelock.h"
-#include "commands/vmconf.h"
+#include "commands/call.h"
 #include "commands/vmstate.h"
 #include "lib/log.h"
 #include "lib/size.h"

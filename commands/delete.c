@@ -17,7 +17,7 @@
 #include "commands/lifecycle.h"
 #include "commands/step.h"
 #include "commands/storelock.h"
-#include "commands/vmconf.h"
+#include "commands/call.h"
 #include "commands/vmstate.h"
 #include "lib/below.h"
 #include "lib/log.h"

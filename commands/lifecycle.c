@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "commands/adapter.h"
-#include "commands/vmconf.h"
+#include "commands/call.h"
 #include "commands/vmjob.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"

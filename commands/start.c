@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
-#include "commands/vmconf.h"
+#include "commands/call.h"
 #include "commands/vmjob.h"
 #include "lib/log.h"
 #include "lib/printable.h"

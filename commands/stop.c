@@ -8,7 +8,7 @@
 
 #include "commands/adapter.h"
 #include "commands/hold.h"
-#include "commands/vmconf.h"
+#include "commands/call.h"
 #include "commands/vmjob.h"
 #include "lib/log.h"
 #include "lib/printable.h"

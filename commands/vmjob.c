@@ -47,6 +47,12 @@ bool comes_back(const struct store *store, const char *name, const struct vm_sta
 	       adapter_run(store, "comes-back", name, NULL) == 0;
 }
 
+void vm_status_read_all(const struct store *store, const char *name, struct vm_status *status)
+{
+	vm_status_read(store, name, status);
+	status->failing = comes_back(store, name, status);
+}
+
 /* ---- telling ---- */
 
 bool job_has_ended(const struct job *job)

@@ -83,6 +83,9 @@ bool may_come_back(const struct vm_status *now);
  */
 bool comes_back(const struct store *store, const char *name, const struct vm_status *now);
 
+/* vm_status_read() and that. */
+void vm_status_read_all(const struct store *store, const char *name, struct vm_status *status);
+
 /* How many of the jobs before end are in that phase. */
 size_t jobs_in_phase(const struct lifecycle *l, size_t end, enum phase phase);
 

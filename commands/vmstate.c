@@ -334,3 +334,8 @@ int vm_status_pidfd(const struct store *store, const char *name, const struct vm
 	free(path);
 	return process;
 }
+
+int64_t vm_status_uptime(const struct vm_status *status)
+{
+	return status->started && status->pid ? MAX(time(NULL) - status->started, 0) : 0;
+}

@@ -58,4 +58,7 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 /* A pidfd of the QEMU that vm.lock names, if that holds it (lockfile.h); else -1. */
 int vm_status_pidfd(const struct store *store, const char *name, const struct vm_status *status);
 
+/* How long it is up, in seconds; 0 where there is nothing to tell. */
+int64_t vm_status_uptime(const struct vm_status *status);
+
 #endif

@@ -153,6 +153,16 @@ _Noreturn static void end_as(pid_t pid)
 	_exit(WEXITSTATUS(status));
 }
 
+void say_json(json_t *value)
+{
+	char *text = xcheck(json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY));
+	char *safe = printable_json(text);
+
+	puts(safe);
+	free(safe);
+	free(text);
+}
+
 bool printable_stderr(void)
 {
 	int ends[2];

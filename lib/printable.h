@@ -6,6 +6,7 @@
 #ifndef PRINTABLE_H
 #define PRINTABLE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -19,6 +20,9 @@ char *printable_json(const char *json);
 
 /* printf(3) to standard output, of one line that is replaced like that, and its end. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Prints a value, indented, the same way. value is borrowed. */
+void say_json(json_t *value);
 
 /*
  * What is written to standard error from here on, also by a program that is executed, is replaced

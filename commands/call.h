@@ -1,6 +1,6 @@
-/* What the commands of vmconf share. */
-#ifndef VMCONF_H
-#define VMCONF_H
+/* A call of vmconf: its options and operands, and what its commands say of them. */
+#ifndef CALL_H
+#define CALL_H
 
 #include <getopt.h>
 #include <stdbool.h>
@@ -57,6 +57,12 @@ int call_option(struct call *call, const struct option *options);
 /* Ends the program with EX_USAGE unless there are least to most operands (most < 0: any number). */
 void call_operands(const struct call *call, int least, int most);
 
+/* The same, where --json is the only option: whether it is given. */
+bool call_wants_json(struct call *call, int least, int most);
+
+/* The first operand as a name that has a definition: 0, or the status and a line. */
+int call_known_operand(const struct call *call);
+
 /* The value of an option; what is wrong with it ends the program with EX_USAGE. */
 long call_number(const struct call *call, const char *option, const char *text, long least,
 		 long most);
@@ -73,10 +79,10 @@ int name_is_known(const struct store *store, const char *name);
 /* vm_load(), with a line for each problem. NULL: the status is EX_CONFIG. */
 struct vm *load_or_tell(const char *name);
 
-/* Writes all problems as lines, and frees them. */
 /* Says that a VM which is not up cannot be talked to, or that it is not known whether it is. */
 void tell_down(const char *name, const struct vm_status *status);
 
+/* Writes all problems as lines, and frees them. */
 void tell_problems(struct vm_problems *problems);
 
 #endif

@@ -1,0 +1,232 @@
+/* vmconf check. */
+
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "commands/adapter.h"
+#include "commands/call.h"
+#include "commands/judge.h"
+#include "commands/storelock.h"
+#include "lib/log.h"
+#include "lib/program.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
+#include "vm/ladder.h"
+#include "vm/moved.h"
+#include "vm/runfiles.h"
+#include "vm/users.h"
+
+#define BEFORE_QEMU_MS 10000 /* of a start, at most */
+
+static bool check_file(const struct vm *vm, const char *key, const char *path)
+{
+	bool there = !path || access(path, F_OK) == 0;
+
+	if (!there)
+		log_error("%s: %s: %s is not there", vm->file, key, path);
+	return there;
+}
+
+/* Of "uefi": there is some, and it is the one that the VM's variables were made with. */
+static bool check_firmware(const struct vm *vm)
+{
+	char *why = NULL, **argv = vm_command(vm, &why);
+
+	if (!argv)
+		log_error("%s: firmware: %s", vm->file, why);
+	vm_command_free(argv);
+	free(why);
+	return argv != NULL;
+}
+
+/* As the supervisor executes it, in the state directory. */
+static bool check_emulator(const struct vm *vm)
+{
+	bool relative = vm->emulator[0] != '/' && strchr(vm->emulator, '/');
+	char *path =
+		relative ? xasprintf("%s/%s", vm->home, vm->emulator) : program_find(vm->emulator);
+	char *why = NULL;
+	bool found = path && access(path, X_OK) == 0;
+	int fd = found && geteuid() == 0 ? program_open(path, &why) : -1;
+
+	if (!found)
+		log_error("%s: emulator: %s is not there", vm->file, vm->emulator);
+	else if (why)
+		log_error("%s: emulator: %s is not executed: %s", vm->file, path, why);
+	if (fd >= 0)
+		close(fd);
+	found = found && !why;
+	free(why);
+	free(path);
+	return found;
+}
+
+static bool check_user(const struct vm *vm)
+{
+	bool known = !vm->run_as || strchr(vm->run_as, ':') || getpwnam(vm->run_as);
+
+	if (!known)
+		log_error("%s: run-as: there is no user %s", vm->file, vm->run_as);
+	return known;
+}
+
+static bool check_bridges(const struct vm *vm)
+{
+	bool good = true;
+
+	for (size_t i = 0; i < vm->nic_count; i++) {
+		const char *br = json_string_value(json_object_get(vm->nics[i].passed_on, "br"));
+		char *path = xasprintf("/sys/class/net/%s/bridge", br ? br : "br0");
+
+		if (strcmp(vm->nics[i].type, "bridge") == 0 && access(path, F_OK) < 0) {
+			log_error("%s: nics[%zu]: there is no bridge %s", vm->file, i,
+				  br ? br : "br0");
+			good = false;
+		}
+		free(path);
+	}
+	return good;
+}
+
+/* Its files; QEMU is the judge of what is in them. */
+static bool check_files(const struct vm *vm)
+{
+	bool good = check_file(vm, "kernel", vm->kernel);
+
+	good = check_file(vm, "firmware", vm->firmware_path) && check_firmware(vm) && good;
+	good = check_file(vm, "initrd", vm->initrd) && good;
+	good = check_file(vm, "cdrom", vm->cdrom.path) && good;
+	for (size_t i = 0; i < vm->disk_count; i++) {
+		char *key = xasprintf("disks[%zu].path", i);
+
+		good = check_file(vm, key, vm->disks[i].path) && good;
+		free(key);
+	}
+	return good;
+}
+
+static void set_time(const char *variable, int64_t ms)
+{
+	char *text = ms == FOREVER ? xstrdup("forever")
+				   : xasprintf("%lld", (long long)(ms + 999) / 1000);
+
+	setenv(variable, text, 1);
+	free(text);
+}
+
+/* How long it may take until it is ready, and its ladder, is told to the adapter. */
+static void set_times(const struct vm *vm)
+{
+	struct policy policy;
+
+	policy_init(&policy);
+	vm_take_ladders(vm, &policy);
+	set_time("QEMU_SUPERVISE_START_TIME", timespan_add(vm->boot_timeout, BEFORE_QEMU_MS));
+	set_time("QEMU_SUPERVISE_STOP_TIME", policy_longest_stop(&policy, vm->boot_timeout));
+	policy_free(&policy);
+}
+
+/* How it is run: the adapter knows what would cut a ladder short. */
+static bool check_service(const struct store *store, const struct vm *vm)
+{
+	set_times(vm);
+	return adapter_run(store, "check", vm->name, NULL) != EXIT_CUTS_SHORT;
+}
+
+/* What its disks are based on. What is not understood is no fault: QEMU is the judge of it. */
+static bool check_bases(const struct vm *vm)
+{
+	struct files files = {0};
+	bool good = true;
+
+	files_add_definition(&files, vm->json, vm->home);
+	for (size_t i = 0; i < files.doubt_count; i++)
+		log_warnx("%s: %s; what is not known here is not guarded", vm->file,
+			  files.doubts[i]);
+	for (size_t i = 0; i < files.count; i++) {
+		const struct file *file = &files.v[i];
+
+		if ((file->part != FILE_BASE && file->part != FILE_DATA) || file->recorded ||
+		    access(file->path, F_OK) == 0)
+			continue;
+		log_error("%s: %s needs %s, which is not there", vm->file, file->of, file->path);
+		good = false;
+	}
+	files_free(&files);
+	return good;
+}
+
+/* Where the supervisor makes its sockets. */
+static bool check_runtime(const struct store *store, const struct vm *vm)
+{
+	char *path = store->runtime ? xasprintf("%s/%s", store->runtime, vm->name) : NULL;
+	bool good = !path || runfiles_fit(path);
+
+	if (!good)
+		log_error(
+			"%s: the path of its runtime directory, %s, is too long for sockets in it; "
+			"choose a shorter one with QEMU_SUPERVISE_RUNTIME_DIR, or a shorter name",
+			vm->file, path);
+	free(path);
+	return good;
+}
+
+static bool check_one(const struct store *store, const char *name, const struct users *users,
+		      struct judge *judge)
+{
+	struct vm *vm = load_or_tell(name);
+	bool good = vm && check_files(vm);
+
+	good = vm && check_emulator(vm) && judge_vm(judge, vm, log_error) && good;
+	good = vm && check_user(vm) && good;
+	good = vm && check_bridges(vm) && good;
+	good = vm && check_bases(vm) && good;
+	good = vm && users_let_start(users, vm) && good;
+	good = vm && !moved_refuses(vm) && good;
+	good = vm && check_runtime(store, vm) && good;
+	good = vm && check_service(store, vm) && good;
+	vm_free(vm);
+	return good;
+}
+
+/* Who may, takes the lock: what a killed vmconf has left half done is put right first. */
+int cmd_check(struct call *call)
+{
+	struct store *store = &call->store;
+	struct names names = {0};
+	struct judge judge = {0};
+	struct users users;
+	int status = 0;
+
+	call_option(call, NULL);
+	call_operands(call, 0, -1);
+	if (store->config_fd >= 0 && access(store->config, W_OK) == 0 &&
+	    access(store->state, W_OK) == 0 && !store_lock(store))
+		return EXIT_FAILURE;
+	store_unlock(store);
+	if (json_array_size(store->unfinished) > 0)
+		status = EX_CONFIG;
+	if (call->argc == 0) {
+		names = store_names(store);
+		status = store_names_are_good(store) ? status : EX_CONFIG;
+	}
+	users = users_read(store, NULL);
+	for (size_t i = 0; i < names.count; i++)
+		status = check_one(store, names.v[i], &users, &judge) ? status : EX_CONFIG;
+	for (int i = 0; i < call->argc; i++) {
+		int known = name_is_good(call->argv[i]) ? name_is_known(store, call->argv[i])
+							: EX_USAGE;
+
+		if (known == 0 && !check_one(store, call->argv[i], &users, &judge))
+			known = EX_CONFIG;
+		status = status ? status : known;
+	}
+	judge_close(&judge);
+	users_free(&users);
+	store_names_free(&names);
+	return status;
+}

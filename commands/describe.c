@@ -1,0 +1,75 @@
+#include "commands/describe.h"
+
+#include <stdio.h>
+
+#include "commands/diskmoves.h"
+#include "commands/enable.h"
+#include "commands/vmstate.h"
+#include "lib/xalloc.h"
+
+void describe_uptime(const struct vm_status *status, char *text, size_t size)
+{
+	long long s = vm_status_uptime(status);
+
+	if (!status->pid || !status->started)
+		snprintf(text, size, "-");
+	else if (s < 3600)
+		snprintf(text, size, "%lldm%02llds", s / 60, s % 60);
+	else if (s < 24 * 3600)
+		snprintf(text, size, "%lldh%02lldm", s / 3600, s / 60 % 60);
+	else
+		snprintf(text, size, "%lldd%02lldh", s / 86400, s / 3600 % 24);
+}
+
+void describe_memory(json_int_t mib, char *text, size_t size)
+{
+	if (mib == 0)
+		snprintf(text, size, "-");
+	else if (mib % 1024 == 0)
+		snprintf(text, size, "%lldG", (long long)mib / 1024);
+	else
+		snprintf(text, size, "%lldM", (long long)mib);
+}
+
+json_t *describe_number(json_int_t number)
+{
+	return number ? json_integer(number) : json_null();
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return *text ? json_string(text) : json_null();
+}
+
+json_t *describe_status(const char *name, const struct vm_status *status)
+{
+	bool up = vm_state_is_up(status->state);
+
+	return xcheck(json_pack(
+		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "name", name, "state",
+		vm_state_word(status->state), "pid", describe_number(status->pid), "supervisor",
+		describe_number(status->supervisor), "uptime",
+		up && status->pid && status->started ? json_integer(vm_status_uptime(status))
+						     : json_null(),
+		"last-status", status->end.known ? json_integer(status->end.status) : json_null(),
+		"run-state", text_or_null(status->run_state), "reason",
+		text_or_null(status->reason), "ready", up && status->ready, "failing",
+		status->failing));
+}
+
+void describe_boot(json_t *vm, int enabled, const json_int_t *order)
+{
+	json_object_set_new(vm, "enabled", enabled < 0 ? json_null() : json_boolean(enabled));
+	json_object_set_new(vm, "order", order ? json_integer(*order) : json_null());
+}
+
+json_t *describe_moved(const char *name, bool moved)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = moved ? vm_load(name, &problems) : NULL;
+	json_t *list = vm ? diskmoves_json(vm) : xcheck(json_array());
+
+	vm_problems_free(&problems);
+	vm_free(vm);
+	return list;
+}

@@ -1,0 +1,292 @@
+/* vmconf list. */
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/param.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "commands/call.h"
+#include "commands/describe.h"
+#include "commands/enable.h"
+#include "commands/vmjob.h"
+#include "commands/vmstate.h"
+#include "lib/log.h"
+#include "lib/printable.h"
+#include "lib/xalloc.h"
+#include "vm/moved.h"
+#include "vm/paths.h"
+
+#define GOES_ON	  "; the init system tries again and again"
+#define BOOT_ROOM 46  /* of a line, beside a name, with the column BOOT */
+#define MANY	  500 /* VMs, for which a second process pays off in a list */
+
+struct line {
+	const char *name;
+	struct vm_status status;
+	json_int_t memory; /* MiB; 0: not known */
+	bool broken;
+	bool moved;	  /* the guest has left a disk of the definition */
+	json_int_t order; /* of the definition, unless it is broken */
+	int enabled;	  /* whether the host starts it at its boot; -1: not known */
+	char note[600];
+};
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static struct names entries(const char *path)
+{
+	DIR *dir = path ? opendir(path) : NULL;
+	struct names names = {0};
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		names_add(&names, entry->d_name);
+	if (dir)
+		closedir(dir);
+	if (names.count > 0)
+		qsort(names.v, names.count, sizeof(names.v[0]), compare);
+	return names;
+}
+
+static bool has_entry(const struct names *names, const char *name)
+{
+	return names->count > 0 &&
+	       bsearch(&name, names->v, names->count, sizeof(names->v[0]), compare);
+}
+
+/* What is looked up once for a list of many VMs. */
+struct overview {
+	const struct store *store;
+	struct vmfile_dir definitions;
+	struct names homes, runtimes; /* the entries of the state and runtime directories */
+	struct names enabled;	      /* what the host starts at its boot, if that is known */
+	bool enabled_known;
+};
+
+static void overview_open(struct overview *o, const struct store *store)
+{
+	*o = (struct overview){.store = store,
+			       .homes = entries(store->state),
+			       .runtimes = entries(store->runtime)};
+	o->enabled = enabled_names(store, &o->enabled_known);
+	vmfile_open(&o->definitions, store->config);
+}
+
+static void overview_close(struct overview *o)
+{
+	vmfile_close(&o->definitions);
+	store_names_free(&o->homes);
+	store_names_free(&o->runtimes);
+	store_names_free(&o->enabled);
+}
+
+static void note_moved(const struct vm *vm, struct line *line)
+{
+	json_t *record = moved_read(vm->home);
+	struct moved_disk disk;
+	size_t next = 0;
+
+	line->moved = moved_find(vm, record, &next, &disk);
+	if (line->moved)
+		snprintf(line->note, sizeof(line->note), "%s: the guest is on %s: vmconf check %s",
+			 disk.key, disk.file, vm->name);
+	json_decref(record);
+}
+
+/*
+ * A running VM has the memory that it was started with, whatever its definition says by now. One
+ * that was never started has neither of its directories.
+ */
+static void read_line(const struct overview *o, const char *name, struct line *line)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = vm_load_in(&o->definitions, name, &problems);
+
+	*line = (struct line){.name = name, .broken = !vm};
+	if (has_entry(&o->homes, name) || has_entry(&o->runtimes, name))
+		vm_status_read_all(o->store, name, &line->status);
+	line->order = vm ? vm->order : 0;
+	line->enabled = o->enabled_known ? has_entry(&o->enabled, name) : -1;
+	line->memory = line->status.memory;
+	if (!line->memory && vm)
+		line->memory = vm->memory;
+	snprintf(line->note, sizeof(line->note), "%s%s", line->status.reason,
+		 line->status.failing ? GOES_ON : "");
+	if (vm && has_entry(&o->homes, name))
+		note_moved(vm, line);
+	if (!vm)
+		snprintf(line->note, sizeof(line->note), "broken definition: vmconf check %s",
+			 name);
+	vm_problems_free(&problems);
+	vm_free(vm);
+}
+
+/* The order of a VM that the host starts. */
+static void format_boot(const struct line *line, char *text, size_t size)
+{
+	if (line->enabled > 0)
+		snprintf(text, size, " %5lld", (long long)line->order);
+	else
+		snprintf(text, size, " %5s", line->enabled < 0 ? "?" : "-");
+}
+
+static const char *colour(enum vm_state state)
+{
+	switch (state) {
+	case VM_RUNNING:
+		return "\033[32m";
+	case VM_CUT_OFF:
+	case VM_CRASHED:
+	case VM_UNMANAGED:
+		return "\033[31m";
+	case VM_STARTING:
+	case VM_STOPPING:
+	case VM_PAUSED:
+		return "\033[33m";
+	case VM_STOPPED:
+	case VM_UNKNOWN:
+	case VM_STATE_COUNT:
+		break;
+	}
+	return "";
+}
+
+struct layout {
+	int name;  /* width of the column */
+	int width; /* of a line; 0: as long as it is */
+	bool boot; /* there is room for that column */
+	bool coloured;
+};
+
+static struct layout find_layout(const struct line *lines, size_t count)
+{
+	struct winsize size = {.ws_col = 80};
+	struct layout layout = {.name = 4, .boot = true};
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	for (size_t i = 0; i < count; i++)
+		layout.name = MAX(layout.name, (int)strlen(lines[i].name));
+	if (!isatty(STDOUT_FILENO))
+		return layout;
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+	layout.width = size.ws_col ? size.ws_col : 80;
+	layout.boot = layout.width >= MIN(layout.name, 30) + BOOT_ROOM;
+	layout.name = MIN(layout.name, MAX(layout.width - (layout.boot ? BOOT_ROOM : 40), 16));
+	layout.coloured = !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
+	return layout;
+}
+
+/* Whatever does not fit is cut on a terminal only; elsewhere it is read by programs. */
+static void print_line(const struct layout *layout, const struct line *line)
+{
+	const char *start = layout->coloured ? colour(line->status.state) : "";
+	char pid[16] = "-", up[32], memory[32], boot[32] = "";
+	int used;
+
+	if (line->status.pid)
+		snprintf(pid, sizeof(pid), "%d", line->status.pid);
+	describe_uptime(&line->status, up, sizeof(up));
+	describe_memory(line->memory, memory, sizeof(memory));
+	if (layout->boot)
+		format_boot(line, boot, sizeof(boot));
+	used = layout->width ? layout->name + (layout->boot ? BOOT_ROOM - 1 : 39) : 0;
+	printf("%-*.*s  %s%-9s%s %7s %8s %7s%s%s%.*s\n", layout->name,
+	       layout->width ? layout->name : 64, line->name, start,
+	       vm_state_word(line->status.state), *start ? "\033[0m" : "", pid, up, memory, boot,
+	       *line->note ? "  " : "", layout->width ? MAX(layout->width - used, 0) : 512,
+	       line->note);
+}
+
+static void print_list_json(const struct line *lines, size_t count)
+{
+	json_t *vms = xcheck(json_array()), *list;
+
+	for (size_t i = 0; i < count; i++) {
+		json_t *vm = describe_status(lines[i].name, &lines[i].status);
+
+		json_object_set_new(vm, "memory", describe_number(lines[i].memory));
+		describe_boot(vm, lines[i].enabled, lines[i].broken ? NULL : &lines[i].order);
+		json_object_set_new(vm, "broken", json_boolean(lines[i].broken));
+		json_object_set_new(vm, "moved", describe_moved(lines[i].name, lines[i].moved));
+		json_array_append_new(vms, vm);
+	}
+	list = xcheck(json_pack("{s:i, s:o}", "version", 1, "vms", vms));
+	say_json(list);
+	json_decref(list);
+}
+
+static void read_lines(const struct overview *o, const struct names *names, struct line *lines,
+		       size_t begin, size_t end)
+{
+	for (size_t i = begin; i < end; i++)
+		read_line(o, names->v[i], &lines[i]);
+}
+
+/* Reading and checking thousands of definitions is work for two. lines is shared memory. */
+static void read_all_lines(const struct store *store, const struct names *names, struct line *lines)
+{
+	size_t half = names->count >= MANY ? names->count / 2 : 0;
+	struct overview o;
+	int status = -1;
+	pid_t pid;
+
+	overview_open(&o, store);
+	pid = half > 0 ? fork() : -1;
+	if (pid == 0) {
+		read_lines(&o, names, lines, 0, half);
+		_exit(0);
+	}
+	read_lines(&o, names, lines, half, names->count);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status != 0)
+		read_lines(&o, names, lines, 0, half);
+	overview_close(&o);
+}
+
+/* There may be VMs, and somebody wonders where they are. */
+static void tell_where(const struct store *store)
+{
+	const char *chosen = getenv("QEMU_SUPERVISE_CONFIG_DIR");
+
+	log_notice("there is no VM in %s%s", store->config,
+		   geteuid() != 0 && !(chosen && *chosen) ? "; root's are in " PATHS_ROOT_CONFIG
+							  : "");
+}
+
+int cmd_list(struct call *call)
+{
+	bool json = call_wants_json(call, 0, 0);
+	struct names names = store_names(&call->store);
+	size_t size = (names.count + 1) * sizeof(struct line);
+	struct line *lines =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct layout layout;
+
+	if (lines == MAP_FAILED)
+		fatal(EX_OSERR, "no memory for a list of %zu VMs", names.count);
+	read_all_lines(&call->store, &names, lines);
+	layout = find_layout(lines, names.count);
+	if (json)
+		print_list_json(lines, names.count);
+	else if (names.count > 0)
+		printf("%-*s  %-9s %7s %8s %7s%s\n", layout.name, "NAME", "STATE", "PID", "UPTIME",
+		       "MEMORY", layout.boot ? "  BOOT" : "");
+	else
+		tell_where(&call->store);
+	for (size_t i = 0; i < names.count && !json; i++)
+		print_line(&layout, &lines[i]);
+	store_names_free(&names);
+	munmap(lines, size);
+	return 0;
+}

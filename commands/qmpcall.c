@@ -1,0 +1,119 @@
+/* vmconf qmp. */
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/param.h>
+#include <sysexits.h>
+
+#include "commands/ask.h"
+#include "commands/call.h"
+#include "commands/diskmoves.h"
+#include "commands/vmstate.h"
+#include "lib/jsontext.h"
+#include "lib/log.h"
+#include "lib/printable.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
+
+#define QMP_MS	   2000
+#define COMMAND_MS 180000 /* of qmp, unless --within says otherwise */
+
+/* As QEMU wrote it: no number is rounded. */
+static void print_returned(const struct ask *ask, json_t *value)
+{
+	const char *text = ask_returned(ask);
+	char *pretty = NULL, *safe;
+	size_t size;
+	FILE *out;
+
+	if (!text) {
+		say_json(value);
+		return;
+	}
+	out = xcheck(open_memstream(&pretty, &size));
+	jsontext_print(text, strlen(text), out);
+	fclose(out);
+	safe = printable_json(xcheck(pretty));
+	puts(safe);
+	free(safe);
+	free(pretty);
+}
+
+static bool tell_result(const struct ask *ask, const char *name, const char *command,
+			enum qmp_result result, json_t *value)
+{
+	/* It may end QEMU before it has answered. */
+	if (result == QMP_LOST && strcmp(command, "quit") == 0)
+		return true;
+	if (result == QMP_OK)
+		print_returned(ask, value);
+	else if (result == QMP_TIMEOUT)
+		log_error("%s: %s: no answer in time; QEMU may still be at it (--within TIME waits "
+			  "longer)",
+			  name, command);
+	else
+		log_error("%s: %s: %s", name, command, qmp_why(result, value));
+	return result == QMP_OK;
+}
+
+static int run_qmp(const struct call *call, const char *command, const char *arguments,
+		   int64_t within)
+{
+	const char *name = call->argv[0], *why;
+	struct ask *ask = ask_open(&call->store, name, QMP_MS, &why);
+	bool asks = strncmp(command, "query-", strlen("query-")) == 0, good;
+	enum qmp_result result;
+	json_t *value = NULL, *disks;
+	char *home;
+
+	if (!ask) {
+		log_error("%s: %s", name, why);
+		return EXIT_FAILURE;
+	}
+	home = store_path(&call->store, name, "");
+	disks = asks ? NULL : diskmoves_before(ask, home);
+	result = ask_qmp(ask, command, arguments,
+			 within == FOREVER ? 0 : (int)MIN(MAX(within, 1), INT_MAX), &value);
+	good = tell_result(ask, name, command, result, value);
+	diskmoves_after(ask, name, home, disks);
+	free(home);
+	json_decref(value);
+	ask_close(ask);
+	return good ? 0 : EXIT_FAILURE;
+}
+
+static void check_arguments(const char *text)
+{
+	json_t *value = jsontext_parse(text, strlen(text));
+	bool good = json_is_object(value);
+
+	json_decref(value);
+	if (!good)
+		fatalx(EX_USAGE, "the arguments of a QMP command are a JSON object, not %s", text);
+}
+
+int cmd_qmp(struct call *call)
+{
+	static const struct option options[] = {{"within", required_argument, NULL, 'w'},
+						{NULL, 0, NULL, 0}};
+	int64_t within = COMMAND_MS;
+	struct vm_status now;
+	int status;
+
+	while (call_option(call, options) != -1)
+		within = call_time(call, "within", optarg);
+	call_operands(call, 2, 3);
+	status = call_known_operand(call);
+	if (status != 0)
+		return status;
+	if (call->argc == 3)
+		check_arguments(call->argv[2]);
+	vm_status_read(&call->store, call->argv[0], &now);
+	if (!vm_state_is_up(now.state)) {
+		tell_down(call->argv[0], &now);
+		return EXIT_FAILURE;
+	}
+	return run_qmp(call, call->argv[1], call->argc == 3 ? call->argv[2] : NULL, within);
+}
