@@ -13,10 +13,7 @@
 #include "supervise/supervisor.h"
 
 #define STILL_THERE_MS	     60000 /* between two complaints about a QEMU that outlives SIGKILL */
-#define FIRMWARE_MS	     3000  /* after a reset, for the firmware's own one */
-#define LATE_MS		     60000 /* after a reboot rung, for a guest that goes down late */
 #define UNKNOWN_WHETHER_DONE "the connection was lost; whether QEMU has done it is not known"
-#define PROMPT_MS	     1000 /* a QEMU that takes longer to answer may have stood still */
 
 /* ---- commands of rungs ---- */
 
@@ -82,7 +79,7 @@ static void on_answer(void *arg, enum qmp_result result, json_t *value)
 		break;
 	case QMP_ERROR:
 		if (a->action == ACTION_RESET)
-			actions_reset_refused(a->s);
+			setaction_reset_refused(a->s);
 		if (current)
 			climb_failed(&a->s->climber, a->climb, qmp_why(result, value));
 		else
@@ -107,154 +104,10 @@ static enum act_result command(struct supervisor *s, struct climb *climb, const 
 {
 	struct answer *a = answer_new(s, climb);
 
-	if (qmp_await(s->qmp, name, arguments, COMMAND_MS, on_answer, a))
+	if (qmp_await(s->link.qmp, name, arguments, COMMAND_MS, on_answer, a))
 		return climb == s->climber.ending ? ACT_DONE : ACT_HELD;
 	free(a);
 	return ACT_LATER;
-}
-
-bool actions_send(struct supervisor *s, qmp_reply_fn reply, void *arg)
-{
-	json_t *arguments = json_pack("{s:s, s:s}", "reboot", s->actions.reboot, "shutdown",
-				      s->actions.shutdown);
-
-	return reply ? qmp_await(s->qmp, "set-action", arguments, COMMAND_MS, reply, arg)
-		     : qmp_command(s->qmp, "set-action", arguments, 0, NULL, NULL);
-}
-
-/* QEMU cannot be asked what is set: it is remembered here and in state.json. */
-static void remember_action(struct supervisor *s, const char *reboot, const char *shutdown)
-{
-	evtimer_del(s->back_timer);
-	s->actions = (struct qemu_actions){.reboot = reboot, .shutdown = shutdown};
-	report_changed(s);
-}
-
-static void set_action(struct supervisor *s, const char *reboot, const char *shutdown)
-{
-	remember_action(s, reboot, shutdown);
-	actions_send(s, NULL, NULL);
-}
-
-/*
- * The guest must not go round; set after the press would be too late. QEMU 7.2 reads QMP byte by
- * byte, a turn of its main loop for each: before a press nothing is said that is so already. A
- * reset of the firmware's own, just after another one, is let by: what resets itself then is not
- * the guest.
- */
-static void set_action_to_end(struct supervisor *s)
-{
-	bool pauses = strcmp(s->actions.shutdown, "poweroff") != 0;
-	int64_t firmware = s->firmware_until - climber_time(&s->climber);
-
-	s->ends_later = firmware > 0;
-	if (s->ends_later) {
-		set_action(s, "reset", "poweroff");
-		timespan_arm(s->back_timer, firmware);
-		return;
-	}
-	remember_action(s, "shutdown", "poweroff");
-	if (pauses)
-		actions_send(s, NULL, NULL);
-	else
-		qmp_command(s->qmp, "set-action", json_pack("{s:s}", "reboot", "shutdown"), 0, NULL,
-			    NULL);
-}
-
-void actions_saw_reset(struct supervisor *s)
-{
-	int64_t now = climber_time(&s->climber);
-
-	if (now >= s->firmware_until)
-		s->firmware_until = now + FIRMWARE_MS;
-}
-
-void actions_before_press(struct supervisor *s)
-{
-	s->firmware_until = 0;
-	if (s->ends_later && s->climber.ending)
-		set_action_to_end(s);
-	s->ends_later = false;
-}
-
-static void set_action_back(struct supervisor *s)
-{
-	set_action(s, s->options.actions.reboot, s->options.actions.shutdown);
-}
-
-/* SeaBIOS answers a reset by one of its own, which under -no-reboot would end QEMU all the same. */
-void actions_set_back_later(struct supervisor *s)
-{
-	set_action(s, "reset", s->options.actions.shutdown);
-	actions_rearm_back_timer(s);
-}
-
-/* A guest that goes down from now on is down. */
-void actions_forget_reboot(struct supervisor *s)
-{
-	s->rebooting = s->owes_cont = false;
-	set_action_back(s);
-}
-
-/* Not as long as a ladder needs what is set, or QEMU has not answered its reset. */
-static bool may_be_set_back(const struct supervisor *s)
-{
-	const struct climber *c = &s->climber;
-
-	if (c->ending)
-		return false;
-	for (size_t i = 0; i < c->count; i++) {
-		const struct climb *climb = &c->climbs[i];
-		enum action action = climb->active ? climb_rung(climb)->action : ACTION_IGNORE;
-
-		if ((action == ACTION_REBOOT && s->rebooting) ||
-		    (action == ACTION_RESET && (climb->held || climb->later)))
-			return false;
-	}
-	return true;
-}
-
-void actions_rearm_back_timer(struct supervisor *s)
-{
-	bool as_wanted = strcmp(s->actions.reboot, s->options.actions.reboot) == 0 &&
-			 strcmp(s->actions.shutdown, s->options.actions.shutdown) == 0;
-
-	if (s->rebooting || !as_wanted)
-		timespan_arm(s->back_timer, s->rebooting ? LATE_MS : FIRMWARE_MS);
-}
-
-/* A QEMU that has stood still has not had the time that was given to its guest. */
-static void on_back_answer(void *arg, enum qmp_result result, json_t *value)
-{
-	struct supervisor *s = arg;
-	bool prompt = monotonic_ms() - s->back_asked <= PROMPT_MS;
-
-	(void)value;
-	if (result == QMP_TIMEOUT || evtimer_pending(s->back_timer, NULL) || !may_be_set_back(s))
-		return;
-	if (result == QMP_OK && prompt && !s->owes_cont)
-		actions_forget_reboot(s);
-	else
-		actions_rearm_back_timer(s);
-}
-
-void actions_on_back_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct supervisor *s = arg;
-
-	(void)fd, (void)what;
-	actions_before_press(s);
-	if (!may_be_set_back(s))
-		return;
-	s->back_asked = monotonic_ms();
-	if (!qmp_await(s->qmp, "query-status", NULL, COMMAND_MS, on_back_answer, s))
-		actions_rearm_back_timer(s);
-}
-
-void actions_reset_refused(struct supervisor *s)
-{
-	s->owes_cont = false;
-	actions_rearm_back_timer(s);
 }
 
 /* ---- the actions ---- */
@@ -262,17 +115,17 @@ void actions_reset_refused(struct supervisor *s)
 /* Known without a question: nothing has told otherwise since QEMU said so. */
 static bool is_running(const struct supervisor *s)
 {
-	return s->outcome.running && strcmp(s->run_state, "running") == 0 && !s->state_asked;
+	return s->outcome.running && strcmp(s->state.run_state, "running") == 0 && !s->state.asked;
 }
 
 /* Returns whether the press is done: TIME runs. */
 static bool press(struct supervisor *s, const struct climb *climb, bool running)
 {
-	if (climb->resumed && s->presses > 0) {
-		guest_press_on(s->guest, s->presses);
+	if (climb->resumed && s->asking.presses > 0) {
+		guest_press_on(s->guest, s->asking.presses);
 		return true;
 	}
-	s->presses = 0;
+	s->asking.presses = 0;
 	return guest_press(s->guest, running);
 }
 
@@ -280,8 +133,8 @@ static enum act_result act_powerdown(struct supervisor *s, struct climb *climb)
 {
 	if (s->ending_told)
 		return ACT_DONE; /* it is on its way down */
-	s->presser = climb;
-	set_action_to_end(s);
+	s->asking.presser = climb;
+	setaction_to_end(s);
 	return press(s, climb, is_running(s)) ? ACT_DONE : ACT_HELD;
 }
 
@@ -293,10 +146,10 @@ static enum act_result act_agent_shutdown(struct supervisor *s, struct climb *cl
 		log_notice("agent-shutdown: this VM has no guest agent channel");
 		return ACT_FAILED;
 	}
-	s->asker = climb;
-	s->agent_asked = s->agent_asked && climb->resumed;
-	set_action(s, "shutdown", "poweroff");
-	agentport_shutdown(s->agentport, s->agent_asked);
+	s->asking.asker = climb;
+	s->asking.agent_asked = s->asking.agent_asked && climb->resumed;
+	setaction_set(s, "shutdown", "poweroff");
+	agentport_shutdown(s->agentport, s->asking.agent_asked);
 	return ACT_DONE;
 }
 
@@ -308,14 +161,14 @@ static void on_reboot_set(void *arg, enum qmp_result result, json_t *value)
 
 	switch (result) {
 	case QMP_OK:
-		if (current && !a->s->owes_cont)
+		if (current && !a->s->set.owes_cont)
 			press(a->s, a->climb, false);
 		else if (current)
 			log_debug("reboot: the guest is down already");
 		break;
 	case QMP_ERROR:
 		if (current) {
-			actions_forget_reboot(a->s);
+			setaction_forget_reboot(a->s);
 			climb_failed(&a->s->climber, a->climb, qmp_why(result, value));
 		}
 		break;
@@ -337,15 +190,15 @@ static enum act_result act_reboot(struct supervisor *s, struct climb *climb)
 {
 	struct answer *a;
 
-	if (s->presser && s->presser != climb) {
+	if (s->asking.presser && s->asking.presser != climb) {
 		log_notice("reboot: one is under way already");
 		return ACT_FAILED;
 	}
 	a = answer_new(s, climb);
-	s->presser = climb;
-	s->rebooting = true;
-	remember_action(s, "reset", "pause");
-	if (actions_send(s, on_reboot_set, a))
+	s->asking.presser = climb;
+	s->set.rebooting = true;
+	setaction_remember(s, "reset", "pause");
+	if (setaction_send(s, on_reboot_set, a))
 		return ACT_HELD;
 	free(a);
 	return ACT_FAILED;
@@ -367,7 +220,7 @@ static void on_reset_status(void *arg, enum qmp_result result, json_t *value)
 	if (ending && climb_rung(ending)->action != ACTION_RESET)
 		return;
 	if (result == QMP_OK && status && needs_cont(s, status)) {
-		s->owes_cont = true;
+		s->set.owes_cont = true;
 		report_changed(s);
 	}
 }
@@ -378,8 +231,8 @@ static void on_reset_status(void *arg, enum qmp_result result, json_t *value)
  */
 static enum act_result act_reset(struct supervisor *s, struct climb *climb)
 {
-	set_action(s, "reset", s->rebooting ? "pause" : s->options.actions.shutdown);
-	qmp_await(s->qmp, "query-status", NULL, COMMAND_MS, on_reset_status, s);
+	setaction_set(s, "reset", s->set.rebooting ? "pause" : s->options.actions.shutdown);
+	qmp_await(s->link.qmp, "query-status", NULL, COMMAND_MS, on_reset_status, s);
 	return command(s, climb, "system_reset", NULL);
 }
 
@@ -395,18 +248,18 @@ static int send_kill(const struct supervisor *s)
 {
 	return s->dir.running >= 0
 		       ? (int)syscall(SYS_pidfd_send_signal, s->dir.running, SIGKILL, NULL, 0)
-		       : kill(s->qemu, SIGKILL);
+		       : kill(s->process.pid, SIGKILL);
 }
 
 void actions_kill_qemu(struct supervisor *s)
 {
-	log_warnx("kill: SIGKILL to QEMU, pid %d", s->qemu);
+	log_warnx("kill: SIGKILL to QEMU, pid %d", s->process.pid);
 	if (send_kill(s) < 0) {
-		log_warn("cannot kill QEMU, pid %d; waiting for its end", s->qemu);
+		log_warn("cannot kill QEMU, pid %d; waiting for its end", s->process.pid);
 		return;
 	}
 	s->outcome.killed = true;
-	timespan_arm(s->kill_timer, STILL_THERE_MS);
+	timespan_arm(s->timers[TIMER_KILL], STILL_THERE_MS);
 }
 
 void actions_on_kill_timer(evutil_socket_t fd, short what, void *arg)
@@ -414,18 +267,18 @@ void actions_on_kill_timer(evutil_socket_t fd, short what, void *arg)
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
-	if (s->gone)
+	if (s->process.gone)
 		return;
 	log_warnx("QEMU, pid %d, is still there after SIGKILL: the kernel holds it, as for a disk "
 		  "that does not answer; waiting for it",
-		  s->qemu);
-	timespan_arm(s->kill_timer, STILL_THERE_MS);
+		  s->process.pid);
+	timespan_arm(s->timers[TIMER_KILL], STILL_THERE_MS);
 }
 
 static enum act_result act_kill(struct supervisor *s, struct climb *climb)
 {
 	(void)climb;
-	if (s->gone)
+	if (s->process.gone)
 		return ACT_DONE;
 	actions_kill_qemu(s);
 	return ACT_DONE;
@@ -472,7 +325,7 @@ static enum act_result act_run(struct supervisor *s, struct climb *climb)
 	struct run_environment environment = {.vm_name = s->options.name,
 					      .trigger = trigger,
 					      .qmp_socket = socket,
-					      .vm_pid = s->qemu,
+					      .vm_pid = s->process.pid,
 					      .event = s->event ? s->event : by_signal};
 	bool started = run_start(s->runner, climb, rung->arg, rung->wait, &environment);
 
@@ -489,28 +342,31 @@ static void on_status_line(void *arg, enum qmp_result result, json_t *value)
 	const char *hears = guest_hearing(s->guest);
 	char text[RUNSTATE_TEXT];
 
-	s->status_asked = false;
+	s->state.status_asked = false;
 	if (state)
-		runstate_text(text, sizeof(text), state, s->why);
+		runstate_text(text, sizeof(text), state, s->state.why);
 	else
 		snprintf(text, sizeof(text), "%s", qmp_why(result, value));
 	if (ending && ending->active)
 		log_notice("status: %s, QEMU's pid is %d, %s: %s, %s left; power button: %s", text,
-			   s->qemu, ending->row->trigger.s, action_name(climb_rung(ending)->action),
+			   s->process.pid, ending->row->trigger.s,
+			   action_name(climb_rung(ending)->action),
 			   timespan_about(climber_left(&s->climber)).s, hears);
 	else
 		log_notice("status: %s, QEMU's pid is %d, up %llds, no ladder in progress; power "
 			   "button: %s",
-			   text, s->qemu, (long long)(monotonic_ms() - s->began) / 1000, hears);
+			   text, s->process.pid,
+			   (long long)(monotonic_ms() - s->process.began) / 1000, hears);
 }
 
 static enum act_result act_status(struct supervisor *s, struct climb *climb)
 {
 	(void)climb;
-	if (s->status_asked)
+	if (s->state.status_asked)
 		return ACT_DONE;
-	s->status_asked = qmp_command(s->qmp, "query-status", NULL, COMMAND_MS, on_status_line, s);
-	if (!s->status_asked)
+	s->state.status_asked =
+		qmp_command(s->link.qmp, "query-status", NULL, COMMAND_MS, on_status_line, s);
+	if (!s->state.status_asked)
 		on_status_line(s, QMP_LOST, NULL);
 	return ACT_DONE;
 }
@@ -520,7 +376,7 @@ static enum act_result act_reexec(struct supervisor *s, struct climb *climb)
 {
 	(void)climb;
 	s->reexec_tries = 0;
-	timespan_arm(s->reexec_timer, 0);
+	timespan_arm(s->timers[TIMER_REEXEC], 0);
 	return ACT_DONE;
 }
 
@@ -561,28 +417,28 @@ static enum act_result act(void *arg, struct climb *climb)
 
 	if (ending)
 		notify_status("Stopping (%s): %s", climb->row->trigger.s, action_name(action));
-	if (action_table[action].needs_qmp && !qmp_is_ready(s->qmp)) {
+	if (action_table[action].needs_qmp && !qmp_is_ready(s->link.qmp)) {
 		log_notice("%s: QMP is not there; %s", action_name(action),
-			   ending || !s->qmp_seen ? "waiting for it" : "not done");
-		return ending || !s->qmp_seen ? ACT_LATER : ACT_FAILED;
+			   ending || !s->link.seen ? "waiting for it" : "not done");
+		return ending || !s->link.seen ? ACT_LATER : ACT_FAILED;
 	}
 	return action_table[action].act(s, climb);
 }
 
 static void release_button(struct supervisor *s, const struct climb *climb)
 {
-	if (s->presser != climb)
+	if (s->asking.presser != climb)
 		return;
 	guest_release(s->guest);
-	s->presser = NULL;
+	s->asking.presser = NULL;
 }
 
 static void release_agent(struct supervisor *s, const struct climb *climb)
 {
-	if (s->asker != climb)
+	if (s->asking.asker != climb)
 		return;
 	agentport_release(s->agentport);
-	s->asker = NULL;
+	s->asking.asker = NULL;
 }
 
 /* The climb leaves its rung while the VM goes on: what the action began is taken back. */
@@ -599,10 +455,10 @@ static void leave(void *arg, struct climb *climb)
 		break;
 	case ACTION_REBOOT:
 		release_button(s, climb);
-		if (s->rebooting && climb == s->climber.ending)
-			actions_forget_reboot(s);
-		else if (s->rebooting) /* a guest that was pressed may go down late */
-			timespan_arm(s->back_timer, LATE_MS);
+		if (s->set.rebooting && climb == s->climber.ending)
+			setaction_forget_reboot(s);
+		else if (s->set.rebooting) /* a guest that was pressed may go down late */
+			timespan_arm(s->timers[TIMER_BACK], SETACTION_LATE_MS);
 		break;
 	case ACTION_RUN:
 		run_kill(s->runner, climb);
@@ -629,10 +485,10 @@ static void ending(void *arg, struct climb *climb)
 
 	(void)climb;
 	diskwatch_look_later(s->diskwatch);
-	if (!s->presser) {
-		s->owes_cont = false;
-		if (s->rebooting)
-			actions_forget_reboot(s);
+	if (!s->asking.presser) {
+		s->set.owes_cont = false;
+		if (s->set.rebooting)
+			setaction_forget_reboot(s);
 	}
 	jobs_tell_running(&s->jobs);
 	standstill_ending(s);
@@ -656,11 +512,11 @@ static void climb_slept(void *arg)
 {
 	struct supervisor *s = arg;
 
-	qmp_slept(s->qmp);
+	qmp_slept(s->link.qmp);
 	guest_slept(s->guest);
 	run_slept(s->runner);
-	if (evtimer_pending(s->back_timer, NULL))
-		actions_rearm_back_timer(s);
+	if (evtimer_pending(s->timers[TIMER_BACK], NULL))
+		setaction_rearm(s);
 }
 
 const struct ladder_ops actions_ops = {.now = climb_now,

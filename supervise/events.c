@@ -21,7 +21,7 @@ static int64_t on_now(void *arg)
 
 static void on_pressing(void *arg)
 {
-	actions_before_press(arg);
+	setaction_before_press(arg);
 }
 
 /* The 1st, 2nd, 4th, 8th and so on: a guest that boots is pressed every second. */
@@ -38,7 +38,7 @@ static void log_press(enum action action, unsigned presses, const char *doubt)
 static void on_pressed(void *arg, unsigned presses, const char *doubt)
 {
 	struct supervisor *s = arg;
-	struct climb *climb = s->presser;
+	struct climb *climb = s->asking.presser;
 	const char *again = presses > 1 ? " again" : "";
 
 	if (!climb)
@@ -54,14 +54,14 @@ static void on_taken(void *arg, unsigned presses)
 {
 	struct supervisor *s = arg;
 
-	s->presses = presses;
+	s->asking.presses = presses;
 	report_changed(s);
 }
 
 static void on_waiting(void *arg, int64_t at_most_ms)
 {
 	struct supervisor *s = arg;
-	struct climb *climb = s->presser;
+	struct climb *climb = s->asking.presser;
 
 	if (!climb)
 		return;
@@ -79,7 +79,7 @@ static void on_waiting(void *arg, int64_t at_most_ms)
 static void on_stuck(void *arg)
 {
 	struct supervisor *s = arg;
-	struct climb *climb = s->presser;
+	struct climb *climb = s->asking.presser;
 
 	if (!climb || !climb->held)
 		return;
@@ -90,12 +90,12 @@ static void on_stuck(void *arg)
 static void on_nobody(void *arg, const char *why)
 {
 	struct supervisor *s = arg;
-	struct climb *climb = s->presser;
+	struct climb *climb = s->asking.presser;
 
 	if (!climb)
 		return;
 	if (climb_rung(climb)->action == ACTION_REBOOT)
-		actions_forget_reboot(s);
+		setaction_forget_reboot(s);
 	climb_failed(&s->climber, climb, why);
 }
 
@@ -120,21 +120,21 @@ static void on_agent_asked(void *arg)
 {
 	struct supervisor *s = arg;
 
-	if (!s->asker)
+	if (!s->asking.asker)
 		return;
-	s->agent_asked = true;
+	s->asking.agent_asked = true;
 	report_changed(s);
 	log_notice("agent-shutdown: the guest agent was asked to shut the guest down");
-	notify_status("Stopping (%s): guest agent asked", s->asker->row->trigger.s);
+	notify_status("Stopping (%s): guest agent asked", s->asking.asker->row->trigger.s);
 }
 
 static void on_agent_failed(void *arg, const char *why)
 {
 	struct supervisor *s = arg;
 
-	s->agent_asked = false;
-	if (s->asker)
-		climb_failed(&s->climber, s->asker, why);
+	s->asking.agent_asked = false;
+	if (s->asking.asker)
+		climb_failed(&s->climber, s->asking.asker, why);
 }
 
 static void on_agent_answers(void *arg)
@@ -163,10 +163,10 @@ void events_tell_ending(struct supervisor *s, bool told)
 /* It does not after all: somebody else has set shutdown=pause. */
 static void on_stays(struct supervisor *s)
 {
-	struct climb *climb = s->presser ? s->presser : s->asker;
+	struct climb *climb = s->asking.presser ? s->asking.presser : s->asking.asker;
 
 	events_tell_ending(s, false);
-	s->down_since = 0;
+	s->process.down_since = 0;
 	if (climb && climb == s->climber.ending)
 		climb_failed(&s->climber, climb, "the guest is down already");
 }
@@ -175,9 +175,9 @@ static void set_run_state(struct supervisor *s, const char *state)
 {
 	char text[RUNSTATE_TEXT];
 
-	if (strcmp(s->run_state, state) == 0)
+	if (strcmp(s->state.run_state, state) == 0)
 		return;
-	snprintf(s->run_state, sizeof(s->run_state), "%s", state);
+	snprintf(s->state.run_state, sizeof(s->state.run_state), "%s", state);
 	standstill_changed(s);
 	standstill_text(s, text, sizeof(text));
 	if (!report_stopping(s))
@@ -196,7 +196,7 @@ void events_on_run_state(void *arg, enum qmp_result result, json_t *value)
 	set_run_state(s, state);
 	outcome_run_state(&s->outcome, state);
 	if (strcmp(state, "running") == 0)
-		s->owes_cont = false;
+		s->set.owes_cont = false;
 	if (s->ending_told && strcmp(state, "shutdown") == 0)
 		on_stays(s);
 	report_changed(s);
@@ -205,11 +205,11 @@ void events_on_run_state(void *arg, enum qmp_result result, json_t *value)
 static void on_asked_state(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
-	bool again = s->state_again;
+	bool again = s->state.again;
 
 	if (result == QMP_TIMEOUT)
 		return;
-	s->state_asked = s->state_again = false;
+	s->state.asked = s->state.again = false;
 	events_on_run_state(s, result, value);
 	if (again && result != QMP_LOST)
 		ask_run_state(s);
@@ -218,11 +218,11 @@ static void on_asked_state(void *arg, enum qmp_result result, json_t *value)
 /* Events may come in floods: one question at a time. */
 static void ask_run_state(struct supervisor *s)
 {
-	if (s->state_asked)
-		s->state_again = true;
+	if (s->state.asked)
+		s->state.again = true;
 	else
-		s->state_asked =
-			qmp_await(s->qmp, "query-status", NULL, COMMAND_MS, on_asked_state, s);
+		s->state.asked =
+			qmp_await(s->link.qmp, "query-status", NULL, COMMAND_MS, on_asked_state, s);
 	guest_look(s->guest);
 	if (s->agentport)
 		agentport_run_state(s->agentport);
@@ -238,13 +238,13 @@ static void on_event_state(struct supervisor *s, json_t *data)
 static void on_round(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
-	struct climb *climb = s->presser;
+	struct climb *climb = s->asking.presser;
 
-	if (!s->owes_cont || result == QMP_OK || result == QMP_LOST)
+	if (!s->set.owes_cont || result == QMP_OK || result == QMP_LOST)
 		return;
 	log_warnx("reboot: system_reset: %s", qmp_why(result, value));
 	if (result == QMP_ERROR)
-		actions_reset_refused(s);
+		setaction_reset_refused(s);
 	if (climb && result == QMP_ERROR)
 		climb_failed(&s->climber, climb, NULL);
 	else if (climb)
@@ -254,15 +254,15 @@ static void on_round(void *arg, enum qmp_result result, json_t *value)
 /* The guest is down, but QEMU stays as reboot has asked: the same process boots it again. */
 static bool go_round(struct supervisor *s)
 {
-	if (!s->rebooting)
+	if (!s->set.rebooting)
 		return false;
 	log_notice("reboot: the guest is down, starting it again");
 	guest_release(s->guest);
-	if (s->presser)
-		climb_hold(&s->climber, s->presser); /* its TIME has done its work */
-	s->owes_cont = true;
+	if (s->asking.presser)
+		climb_hold(&s->climber, s->asking.presser); /* its TIME has done its work */
+	s->set.owes_cont = true;
 	report_changed(s);
-	qmp_await(s->qmp, "system_reset", NULL, COMMAND_MS, on_round, s);
+	qmp_await(s->link.qmp, "system_reset", NULL, COMMAND_MS, on_round, s);
 	return true;
 }
 
@@ -271,13 +271,14 @@ static bool is_unasked(const struct supervisor *s)
 {
 	const struct climb *ending = s->climber.ending;
 
-	return ending && s->presser == ending && s->presses == 0 && !s->agent_asked;
+	return ending && s->asking.presser == ending && s->asking.presses == 0 &&
+	       !s->asking.agent_asked;
 }
 
 static void on_event_shutdown(struct supervisor *s, json_t *data)
 {
 	const char *reason = json_string_value(json_object_get(data, "reason"));
-	bool stays = strcmp(s->actions.shutdown, "pause") == 0 &&
+	bool stays = strcmp(s->set.actions.shutdown, "pause") == 0 &&
 		     !(reason && strcmp(reason, "host-qmp-quit") == 0);
 
 	log_notice("SHUTDOWN: %s", reason ? reason : "no reason given");
@@ -288,11 +289,11 @@ static void on_event_shutdown(struct supervisor *s, json_t *data)
 			ask_run_state(s);
 		return;
 	}
-	if (s->down_since == 0)
-		s->down_since = monotonic_ms();
+	if (s->process.down_since == 0)
+		s->process.down_since = monotonic_ms();
 	events_tell_ending(s, true);
 	guest_release(s->guest);
-	if (s->asker)
+	if (s->asking.asker)
 		agentport_release(s->agentport);
 	if (s->climber.ending)
 		climb_clock(&s->climber, s->climber.ending);
@@ -305,24 +306,24 @@ static void on_event_reset(struct supervisor *s, json_t *data)
 {
 	(void)data;
 	guest_restarted(s->guest);
-	actions_saw_reset(s);
-	if (s->owes_cont) /* until it runs: a reset may follow, or the connection be lost */
-		qmp_command(s->qmp, "cont", NULL, 0, NULL, NULL);
-	if (s->rebooting) {
-		s->rebooting = false;
-		actions_set_back_later(s);
-		if (s->presser)
-			climb_over(&s->climber, s->presser);
+	setaction_saw_reset(s);
+	if (s->set.owes_cont) /* until it runs: a reset may follow, or the connection be lost */
+		qmp_command(s->link.qmp, "cont", NULL, 0, NULL, NULL);
+	if (s->set.rebooting) {
+		s->set.rebooting = false;
+		setaction_back_later(s);
+		if (s->asking.presser)
+			climb_over(&s->climber, s->asking.presser);
 	} else if (!s->climber.ending) {
-		actions_rearm_back_timer(s);
+		setaction_rearm(s);
 	}
 	ask_run_state(s);
 }
 
 static void on_event_resume(struct supervisor *s, json_t *data)
 {
-	s->owes_cont = false;
-	s->why[0] = '\0';
+	s->set.owes_cont = false;
+	s->state.why[0] = '\0';
 	on_event_state(s, data);
 }
 
@@ -397,7 +398,7 @@ static void on_qmp_event(void *arg, const char *name, json_t *event)
 	log_debug("event %s", name);
 	outcome_event(&s->outcome, name, data, s->climber.ending != NULL);
 	if (!s->ending_told)
-		jobs_event(&s->jobs, s->qmp, name, data);
+		jobs_event(&s->jobs, s->link.qmp, name, data);
 	for (size_t i = 0; i < ARRAY_SIZE(event_table); i++)
 		if (strcmp(event_table[i].name, name) == 0)
 			event_table[i].handle(s, data);
@@ -455,9 +456,9 @@ bool events_needs_reset(const char *run_state)
 /* What QEMU may have told while it had no supervisor: a guest has gone down, or round. */
 static void see_what_was_missed(struct supervisor *s)
 {
-	bool down = strcmp(s->run_state, "shutdown") == 0;
-	bool round = s->owes_cont ? !events_needs_reset(s->run_state)
-				  : s->run_state[0] && s->outcome.reason[0];
+	bool down = strcmp(s->state.run_state, "shutdown") == 0;
+	bool round = s->set.owes_cont ? !events_needs_reset(s->state.run_state)
+				      : s->state.run_state[0] && s->outcome.reason[0];
 
 	if (s->ending_told)
 		return;
@@ -465,10 +466,10 @@ static void see_what_was_missed(struct supervisor *s)
 		go_round(s);
 	} else if (round) {
 		outcome_event(&s->outcome, "RESET", NULL, false);
-		outcome_run_state(&s->outcome, s->run_state);
+		outcome_run_state(&s->outcome, s->state.run_state);
 		on_event_reset(s, NULL);
 	} else {
-		actions_rearm_back_timer(s);
+		setaction_rearm(s);
 	}
 }
 
@@ -479,11 +480,11 @@ static void on_started(void *arg, enum qmp_result result, json_t *value)
 	events_on_run_state(s, result, value);
 	if (result == QMP_LOST)
 		return;
-	if (!s->started_told)
-		log_info("QEMU runs, pid %d: %s", s->qemu,
-			 s->run_state[0] ? s->run_state : "no answer");
-	s->started_told = true;
-	if (s->adopted && result == QMP_OK)
+	if (!s->link.started_told)
+		log_info("QEMU runs, pid %d: %s", s->process.pid,
+			 s->state.run_state[0] ? s->state.run_state : "no answer");
+	s->link.started_told = true;
+	if (s->process.adopted && result == QMP_OK)
 		see_what_was_missed(s);
 	if (!s->ready)
 		await_readiness(s);
@@ -511,45 +512,46 @@ void events_on_qmp_ready(void *arg)
 	json_t *events =
 		json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "events", "state", 1);
 
-	if (s->qmp_seen || s->adopted) { /* what may have been lost, or missed, meanwhile */
-		actions_send(s, NULL, NULL);
-		jobs_ask(&s->jobs, s->qmp);
+	if (s->link.seen ||
+	    s->process.adopted) { /* what may have been lost, or missed, meanwhile */
+		setaction_send(s, NULL, NULL);
+		jobs_ask(&s->jobs, s->link.qmp);
 	}
-	s->outcome.answered = s->qmp_seen = true;
-	s->watchdog_ticks = 0;
+	s->outcome.answered = s->link.seen = true;
+	s->watchdog.ticks = 0;
 	if (s->ready)
-		evtimer_del(s->unanswered_timer);
-	evtimer_del(s->hint_timer);
-	if (s->lost_told)
+		evtimer_del(s->timers[TIMER_UNANSWERED]);
+	evtimer_del(s->timers[TIMER_HINT]);
+	if (s->link.lost_told)
 		log_notice("QMP is there again");
-	s->lost_told = false;
-	s->connects = 0;
-	qmp_await(s->qmp, "query-status", NULL, COMMAND_MS, s->started_told ? on_back : on_started,
-		  s);
+	s->link.lost_told = false;
+	s->link.connects = 0;
+	qmp_await(s->link.qmp, "query-status", NULL, COMMAND_MS,
+		  s->link.started_told ? on_back : on_started, s);
 	/* Without this nobody tells when a guest has migrated away. */
-	qmp_command(s->qmp, "migrate-set-capabilities", events, COMMAND_MS, NULL, NULL);
-	events_set_qmp(s, s->qmp);
+	qmp_command(s->link.qmp, "migrate-set-capabilities", events, COMMAND_MS, NULL, NULL);
+	events_set_qmp(s, s->link.qmp);
 	climber_retry(&s->climber);
 }
 
 static void on_qmp_closed(void *arg, const char *why)
 {
 	struct supervisor *s = arg;
-	struct climb *climb = s->presser;
+	struct climb *climb = s->asking.presser;
 
 	log_debug("QMP: %s", why);
 	events_set_qmp(s, NULL);
-	qmp_free(s->qmp);
-	s->qmp = NULL;
-	if (s->gone) {
-		supervisor_finish_if_over(s);
+	qmp_free(s->link.qmp);
+	s->link.qmp = NULL;
+	if (s->process.gone) {
+		ending_finish_if_over(s);
 		return;
 	}
 	if (climb)
 		climb_clock(&s->climber, climb);
-	if (s->connects > 0)
+	if (s->link.connects > 0)
 		log_debug("QMP: connecting again");
-	timespan_arm(s->reconnect_timer, RECONNECT_MS);
+	timespan_arm(s->timers[TIMER_RECONNECT], RECONNECT_MS);
 }
 
 const struct qmp_callbacks events_qmp = {
@@ -558,13 +560,13 @@ const struct qmp_callbacks events_qmp = {
 /* control first, then the public socket, in turns. */
 void events_connect_again(struct supervisor *s)
 {
-	int sock =
-		runfiles_connect(s->dir.path, s->connects++ % 2 == 0 ? SOCKET_CONTROL : SOCKET_QMP);
+	int sock = runfiles_connect(s->dir.path,
+				    s->link.connects++ % 2 == 0 ? SOCKET_CONTROL : SOCKET_QMP);
 
 	if (sock >= 0)
-		s->qmp = qmp_new(s->base, sock, GREETING_MS, &events_qmp, s);
-	if (!s->qmp)
-		timespan_arm(s->reconnect_timer, RECONNECT_MS);
+		s->link.qmp = qmp_new(s->base, sock, GREETING_MS, &events_qmp, s);
+	if (!s->link.qmp)
+		timespan_arm(s->timers[TIMER_RECONNECT], RECONNECT_MS);
 }
 
 void events_on_reconnect(evutil_socket_t fd, short what, void *arg)
@@ -572,8 +574,8 @@ void events_on_reconnect(evutil_socket_t fd, short what, void *arg)
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
-	if (!s->lost_told)
+	if (!s->link.lost_told)
 		log_warnx("the QMP connection is lost while QEMU lives; connecting again");
-	s->lost_told = true;
+	s->link.lost_told = true;
 	events_connect_again(s);
 }

@@ -35,28 +35,28 @@ static json_t *agent_state(const struct supervisor *s)
 void report_write_state(struct supervisor *s)
 {
 	struct handover handover = {.ready = s->ready,
-				    .memory = s->memory,
-				    .actions = s->actions,
-				    .rebooting = s->rebooting,
-				    .owes_cont = s->owes_cont,
+				    .memory = s->process.memory,
+				    .actions = s->set.actions,
+				    .rebooting = s->set.rebooting,
+				    .owes_cont = s->set.owes_cont,
 				    .ending = s->ending_told,
-				    .presses = s->presses,
-				    .agent_asked = s->agent_asked,
+				    .presses = s->asking.presses,
+				    .agent_asked = s->asking.agent_asked,
 				    .outcome = s->outcome};
-	struct holder qemu = holder_of(s->qemu);
-	json_t *state =
-		xcheck(json_pack("{s:i, s:s, s:i, s:s, s:I, s:o}", "version", 1, "name",
-				 s->options.name, "supervisor", (int)getpid(), "phase", phase(s),
-				 "started", (json_int_t)s->started, "agent", agent_state(s)));
+	struct holder qemu = holder_of(s->process.pid);
+	json_t *state = xcheck(json_pack("{s:i, s:s, s:i, s:s, s:I, s:o}", "version", 1, "name",
+					 s->options.name, "supervisor", (int)getpid(), "phase",
+					 phase(s), "started", (json_int_t)s->process.started,
+					 "agent", agent_state(s)));
 
-	snprintf(handover.run_state, sizeof(handover.run_state), "%s", s->run_state);
-	snprintf(handover.why, sizeof(handover.why), "%s", s->why);
+	snprintf(handover.run_state, sizeof(handover.run_state), "%s", s->state.run_state);
+	snprintf(handover.why, sizeof(handover.why), "%s", s->state.why);
 	handover_write(state, &qemu, &handover, &s->climber);
 	json_object_set(state, "disks", diskwatch_origins(s->diskwatch));
 	if (rundir_write_state(&s->dir, state))
-		evtimer_del(s->state_timer);
+		evtimer_del(s->timers[TIMER_STATE]);
 	else
-		timespan_arm(s->state_timer, STATE_AGAIN_MS);
+		timespan_arm(s->timers[TIMER_STATE], STATE_AGAIN_MS);
 	json_decref(state);
 }
 
@@ -65,7 +65,7 @@ void report_on_state_timer(evutil_socket_t fd, short what, void *arg)
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
-	if (!s->ended)
+	if (!s->process.ended)
 		report_write_state(s);
 }
 
@@ -75,12 +75,12 @@ void report_on_beat(evutil_socket_t fd, short what, void *arg)
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
-	if (climber_is_idle(&s->climber) && !evtimer_pending(s->back_timer, NULL)) {
+	if (climber_is_idle(&s->climber) && !evtimer_pending(s->timers[TIMER_BACK], NULL)) {
 		climber_rest(&s->climber);
 		return;
 	}
 	climber_beat(&s->climber);
-	timespan_arm(s->beat_timer, AWAKE_BEAT_MS);
+	timespan_arm(s->timers[TIMER_BEAT], AWAKE_BEAT_MS);
 }
 
 void report_on_changed(evutil_socket_t fd, short what, void *arg)
@@ -89,13 +89,13 @@ void report_on_changed(evutil_socket_t fd, short what, void *arg)
 	int64_t next = climber_next(&s->climber), now = climber_time(&s->climber);
 
 	(void)fd, (void)what;
-	if (s->ended)
+	if (s->process.ended)
 		return;
-	if (!evtimer_pending(s->beat_timer, NULL))
+	if (!evtimer_pending(s->timers[TIMER_BEAT], NULL))
 		report_on_beat(-1, 0, s);
-	evtimer_del(s->climb_timer);
+	evtimer_del(s->timers[TIMER_CLIMB]);
 	if (next != FOREVER)
-		timespan_arm(s->climb_timer, next > now ? next - now : 0);
+		timespan_arm(s->timers[TIMER_CLIMB], next > now ? next - now : 0);
 	report_write_state(s);
 }
 
@@ -117,11 +117,11 @@ void report_pulse(struct supervisor *s)
 	if (report_stopping(s) || awaited)
 		notify_extend(report_stopping(s), EXTENSION_MS);
 	if (s->ready_pending)
-		timespan_arm(s->pulse_timer, READY_AGAIN_MS);
+		timespan_arm(s->timers[TIMER_PULSE], READY_AGAIN_MS);
 	else if (report_stopping(s) || awaited)
-		timespan_arm(s->pulse_timer, PULSE_MS);
+		timespan_arm(s->timers[TIMER_PULSE], PULSE_MS);
 	else
-		evtimer_del(s->pulse_timer);
+		evtimer_del(s->timers[TIMER_PULSE]);
 }
 
 void report_on_pulse(evutil_socket_t fd, short what, void *arg)
@@ -135,8 +135,8 @@ void report_ready(struct supervisor *s)
 	if (s->ready)
 		return;
 	s->ready = s->ready_pending = true;
-	if (s->qmp_seen)
-		evtimer_del(s->unanswered_timer);
+	if (s->link.seen)
+		evtimer_del(s->timers[TIMER_UNANSWERED]);
 	report_changed(s);
 	report_pulse(s);
 	log_debug("readiness reported");

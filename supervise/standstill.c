@@ -8,7 +8,7 @@
 
 void standstill_text(const struct supervisor *s, char *text, size_t size)
 {
-	runstate_text(text, size, s->run_state, s->why);
+	runstate_text(text, size, s->state.run_state, s->state.why);
 }
 
 /* It comes before the run state that it leads to. Errors that the guest was told are its own. */
@@ -24,17 +24,19 @@ void standstill_io_error(struct supervisor *s, json_t *data)
 		return;
 	if (json_is_true(json_object_get(data, "nospace")))
 		reason = "no space left on device";
-	snprintf(s->why, sizeof(s->why), "%.40s: %.60s", disk, reason ? reason : "I/O error");
+	snprintf(s->state.why, sizeof(s->state.why), "%.40s: %.60s", disk,
+		 reason ? reason : "I/O error");
 }
 
 /* Whether somebody else says it: an event of its own, or the end. */
 static bool is_told(const struct supervisor *s, const char *text)
 {
-	enum runstate_kind kind = runstate_kind(s->run_state);
+	enum runstate_kind kind = runstate_kind(s->state.run_state);
 
-	if (!s->started_told || strcmp(s->told, text) == 0)
+	if (!s->link.started_told || strcmp(s->state.told, text) == 0)
 		return true;
-	if (strcmp(s->run_state, "guest-panicked") == 0 || strcmp(s->run_state, "shutdown") == 0)
+	if (strcmp(s->state.run_state, "guest-panicked") == 0 ||
+	    strcmp(s->state.run_state, "shutdown") == 0)
 		return true;
 	return kind != RUNSTATE_FAILED && (kind != RUNSTATE_STOPPED || report_stopping(s));
 }
@@ -44,9 +46,9 @@ static void runs(struct supervisor *s)
 {
 	if (report_stopping(s))
 		return;
-	if (s->told[0])
+	if (s->state.told[0])
 		log_notice("the guest runs again");
-	s->told[0] = '\0';
+	s->state.told[0] = '\0';
 }
 
 static void tell(struct supervisor *s)
@@ -56,12 +58,12 @@ static void tell(struct supervisor *s)
 	standstill_text(s, text, sizeof(text));
 	if (is_told(s, text))
 		return;
-	if (runstate_kind(s->run_state) == RUNSTATE_FAILED)
+	if (runstate_kind(s->state.run_state) == RUNSTATE_FAILED)
 		log_warnx("QEMU has stopped the guest: %s; %s", text,
-			  runstate_way_out(s->run_state));
+			  runstate_way_out(s->state.run_state));
 	else
 		log_notice("the guest is stopped: %s", text);
-	snprintf(s->told, sizeof(s->told), "%s", text);
+	snprintf(s->state.told, sizeof(s->state.told), "%s", text);
 }
 
 void standstill_changed(struct supervisor *s)
@@ -69,14 +71,15 @@ void standstill_changed(struct supervisor *s)
 	char text[RUNSTATE_TEXT];
 
 	standstill_text(s, text, sizeof(text));
-	outcome_failed(&s->outcome, runstate_kind(s->run_state) == RUNSTATE_FAILED ? text : "");
-	if (strcmp(s->run_state, "running") == 0)
+	outcome_failed(&s->outcome,
+		       runstate_kind(s->state.run_state) == RUNSTATE_FAILED ? text : "");
+	if (strcmp(s->state.run_state, "running") == 0)
 		runs(s);
 	tell(s);
 }
 
 void standstill_ending(struct supervisor *s)
 {
-	s->told[0] = '\0';
+	s->state.told[0] = '\0';
 	tell(s);
 }

@@ -1,0 +1,135 @@
+/* The end of QEMU: when all was heard, and what is told of it. */
+#include "supervise/supervisor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/param.h>
+#include <sysexits.h>
+
+#include "lib/log.h"
+#include "lib/timespan.h"
+#include "lib/xalloc.h"
+#include "supervise/lastwords.h"
+#include "supervise/notify.h"
+
+#define DRAIN_MS      1000 /* for QEMU's last words, after its end */
+#define LAST_WORDS_MS 2000 /* before its end: what QEMU said then may tell why */
+
+void ending_on_drain(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+
+	(void)fd, (void)what;
+	events_set_qmp(s, NULL);
+	qmp_free(s->link.qmp);
+	s->link.qmp = NULL;
+	ending_finish_if_over(s);
+}
+
+/* QEMU's last words may still be on their way when it has ended: SIGCHLD overtakes them. */
+void ending_finish_if_over(struct supervisor *s)
+{
+	if (!s->process.gone)
+		return;
+	if (s->process.gone_since == 0)
+		s->process.gone_since = monotonic_ms();
+	evtimer_del(s->timers[TIMER_RECONNECT]);
+	if (s->link.qmp) {
+		if (!evtimer_pending(s->timers[TIMER_DRAIN], NULL))
+			timespan_arm(s->timers[TIMER_DRAIN], DRAIN_MS);
+		return;
+	}
+	if (!s->process.ended) {
+		s->process.ended = true;
+		climber_end(&s->climber);
+		run_end(s->runner, false);
+	}
+	if (!run_busy(s->runner))
+		event_base_loopbreak(s->base);
+}
+
+static char *history_text(const struct supervisor *s)
+{
+	const struct climber *c = &s->climber;
+	const char *trigger = "";
+	char *text = xstrdup("");
+
+	for (size_t i = 0; i < c->history_count; i++) {
+		const struct climbed *rung = &c->history[i];
+		bool other = strcmp(trigger, rung->trigger) != 0;
+		char *longer = xasprintf("%s%s%s%s%s %.1fs", text, other ? "; " : ", ",
+					 other ? rung->trigger : "", other ? ": " : "",
+					 action_name(rung->action), (double)rung->ms / 1000);
+
+		trigger = rung->trigger;
+		free(text);
+		text = longer;
+	}
+	return text;
+}
+
+/* How long QEMU took to end by itself; -1: that was not seen. CHLD may overtake SHUTDOWN. */
+int64_t ending_flush_time(const struct supervisor *s)
+{
+	bool seen = s->process.down_since > 0 && s->process.gone_since > 0 && !s->outcome.killed;
+
+	return seen ? MAX(s->process.gone_since - s->process.down_since, 0) : -1;
+}
+
+static int exec_status(int error)
+{
+	return error == ENOENT ? EXIT_NO_PROGRAM : EXIT_CANNOT_EXECUTE;
+}
+
+/* Where QEMU failed, it may have said why. */
+static void add_last_words(struct supervisor *s, int status)
+{
+	int64_t since =
+		status == EX_UNAVAILABLE ? s->process.since : s->process.gone_since - LAST_WORDS_MS;
+	size_t len = strlen(s->words);
+	char text[256];
+
+	if (status != EX_UNAVAILABLE && (status != EXIT_DIED || s->outcome.reason[0]))
+		return;
+	lastwords_text(s->lastwords, since, text, sizeof(text));
+	if (text[0])
+		snprintf(s->words + len, sizeof(s->words) - len, ": %s", text);
+}
+
+/* Writes the last line and returns the exit status. */
+int ending_tell(struct supervisor *s)
+{
+	char *words = s->words;
+	int status = outcome_status(&s->outcome, s->process.waited ? &s->process.wait_status : NULL,
+				    words, sizeof(s->words));
+	char *history;
+
+	lastwords_drain(s->lastwords);
+	add_last_words(s, status);
+	if (s->process.ended)
+		jobs_tell_cut_off(&s->jobs);
+	log_flush(); /* the line to come is the last one */
+	if (!s->process.ended) {
+		snprintf(words, sizeof(s->words), "QEMU, pid %d, goes on without its supervisor",
+			 s->process.pid);
+		log_error("cannot wait for events: %s; start qemu-supervise again", words);
+		return EX_OSERR;
+	}
+	if (s->process.exec_error) {
+		snprintf(words, sizeof(s->words), "cannot execute %s: %s", s->options.command[0],
+			 strerror(s->process.exec_error));
+		return exec_status(s->process.exec_error);
+	}
+	history = history_text(s);
+	if (status == EX_UNAVAILABLE)
+		log_error("QEMU failed before the VM started: %s (status %d)", words, status);
+	else if (status == 0)
+		log_notice("ended: %s (status 0)%s", words, history);
+	else
+		log_warnx("ended: %s (status %d)%s", words, status, history);
+	outcome_add_failure(&s->outcome, status, words, sizeof(s->words));
+	notify_status("Ended: %s", words);
+	free(history);
+	return status;
+}
