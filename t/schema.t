@@ -14,7 +14,7 @@ need_that('python3 has jsonschema (t/setup check installs it)', sub { (run_comma
 
 my $program = $ENV{T_SUPERVISE} || "$top/qemu-supervise";
 my $schema = decode_json(slurp("$top/vm.schema.json"));
-my $source = slurp("$top/vm/vm.c");
+my $source = slurp("$top/vm/keys.c");
 my $page = slurp("$top/man/vmconf.5");
 mkdir "$work/config";
 local $ENV{QEMU_SUPERVISE_CONFIG_DIR} = "$work/config";

@@ -1,5 +1,6 @@
 #include "vm/paths.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -141,4 +142,74 @@ bool paths_make(const char *path)
 	}
 	free(copy);
 	return made;
+}
+
+/* Takes base. QEMU works in another directory than we do. */
+static char *in_directory(char *base, const char *name, const char *suffix)
+{
+	char *here = base && base[0] != '/' ? xcheck(get_current_dir_name()) : NULL;
+	char *path = base ? xasprintf("%s%s%s/%s%s", here ? here : "", here ? "/" : "", base, name,
+				      suffix)
+			  : NULL;
+
+	free(here);
+	free(base);
+	return path;
+}
+
+char *vm_file(const char *name)
+{
+	return in_directory(paths_config_dir(), name, ".json");
+}
+
+char *vm_home(const char *name)
+{
+	return in_directory(paths_state_dir(), name, "");
+}
+
+/* The name of the VM whose definition a directory entry is, malloc'd, or NULL. */
+static char *vm_name_of(const char *entry)
+{
+	static const char suffix[] = ".json";
+	size_t len = strlen(entry), tail = strlen(suffix);
+	char *name;
+
+	if (len <= tail || strcmp(entry + len - tail, suffix) != 0)
+		return NULL;
+	name = xasprintf("%.*s", (int)(len - tail), entry);
+	if (vm_name_is_valid(name))
+		return name;
+	free(name);
+	return NULL;
+}
+
+char **vm_names(void)
+{
+	char *path = paths_config_dir();
+	DIR *dir = path ? opendir(path) : NULL;
+	char **names = xcalloc(1, sizeof(names[0]));
+	struct dirent *entry;
+	size_t count = 0;
+
+	while (dir && (entry = readdir(dir))) {
+		char *name = vm_name_of(entry->d_name);
+
+		if (!name)
+			continue;
+		if ((count & (count + 1)) == 0) /* 2^n - 1: full */
+			names = xreallocarray(names, 2 * (count + 1), sizeof(names[0]));
+		names[count++] = name;
+		names[count] = NULL;
+	}
+	if (dir)
+		closedir(dir);
+	free(path);
+	return names;
+}
+
+void vm_names_free(char **names)
+{
+	for (char **name = names; *name; name++)
+		free(*name);
+	free(names);
 }

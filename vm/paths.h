@@ -25,4 +25,12 @@ char *paths_runtime_dir(void);
 /* mkdir -p, with mode 0755 as /run and /var/lib have it. False and errno on failure. */
 bool paths_make(const char *path);
 
+/* The path of a VM's definition, and of its state directory. Malloc'd; NULL: no HOME, no XDG_*. */
+char *vm_file(const char *name);
+char *vm_home(const char *name);
+
+/* The names of all VMs that have a definition, NULL-terminated and malloc'd, in no order. */
+char **vm_names(void);
+void vm_names_free(char **names);
+
 #endif

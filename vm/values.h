@@ -1,0 +1,29 @@
+/* Values of a definition's keys: each reader checks one and puts it where its key says. */
+#ifndef VALUES_H
+#define VALUES_H
+
+#include "vm/problem.h"
+
+struct key;
+
+typedef void read_fn(struct reader *r, const struct place *place, const struct key *key,
+		     json_t *value, void *to);
+
+/* One key of a definition, a disk or a nic. */
+struct key {
+	const char *name;
+	read_fn *read;
+	size_t offset; /* in struct vm, vm_disk, vm_nic */
+	const char *expected;
+	json_int_t min, max;
+	const char *const *words;
+};
+
+read_fn read_text, read_string, read_bool, read_integer, read_memory, read_word, read_time,
+	read_path, read_firmware, read_uuid, read_mac, read_netdev_type, read_object, read_based_on,
+	read_strings, read_accel, read_ladders;
+
+/* A path of a definition, which begins in the VM's state directory. Malloc'd. */
+char *vm_absolute(const struct vm *vm, const char *path);
+
+#endif
