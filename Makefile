@@ -10,7 +10,7 @@ DOCDIR ?= $(PREFIX)/share/doc/qemu-supervise
 SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 PKG_CONFIG ?= pkg-config
 # Much of a test is waiting.
-PROVE ?= prove -j$$((2 * $$(nproc)))
+PROVE ?= prove --timer -j$$((2 * $$(nproc)))
 CFLAGS ?= -O2 -g
 # Those of them that CC takes before CPPFLAGS and CFLAGS, which override them; HARDENING= for none. A compiler is asked at the
 # first use. One that defines _FORTIFY_SOURCE itself needs -U with our -D, and would be left with nothing by -U alone.

@@ -172,21 +172,23 @@ static void missing(struct reader *r, const struct place *place, json_t *object,
 		    const struct key *keys, size_t count, const char *name)
 {
 	const struct place here = {.in = place, .key = name};
-	const char *only[] = {name, NULL}, *other, *near = NULL;
+	const char *only[] = {name, NULL}, *other, *near = NULL, *expected = "";
 	json_t *value;
 	char *key;
 
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(keys[i].name, name) == 0)
+			expected = keys[i].expected;
 	json_object_foreach(object, other, value)
 	{
 		if (!find_key(keys, count, other) && word_nearest(other, only))
 			near = other;
 	}
 	key = near ? problem_quote_key(near) : NULL;
-	problem_add(
-		r, &here,
-		near ? xasprintf("missing, expected %s; \"%s\" looks like \"%s\"",
-				 find_key(keys, count, name)->expected, key, name)
-		     : xasprintf("missing, expected %s", find_key(keys, count, name)->expected));
+	problem_add(r, &here,
+		    near ? xasprintf("missing, expected %s; \"%s\" looks like \"%s\"", expected,
+				     key, name)
+			 : xasprintf("missing, expected %s", expected));
 	free(key);
 }
 
