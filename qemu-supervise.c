@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
@@ -178,8 +179,7 @@ static void open_standard_descriptors(void)
 	do
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 }
 
 static const event_callback_fn timer_callbacks[] = {

@@ -20,6 +20,7 @@
 #include "commands/storelock.h"
 #include "commands/call.h"
 #include "commands/vmstate.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "vm/made.h"
@@ -157,8 +158,7 @@ static bool make_copy(struct edited *e)
 	written = fd >= 0 && write(fd, e->before, e->before_len) == (ssize_t)e->before_len;
 	if (!written)
 		log_warn("cannot write a copy to edit, %s", e->copy);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return written;
 }
 

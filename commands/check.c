@@ -11,6 +11,7 @@
 #include "commands/call.h"
 #include "commands/judge.h"
 #include "commands/storelock.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/program.h"
 #include "lib/timespan.h"
@@ -57,8 +58,7 @@ static bool check_emulator(const struct vm *vm)
 		log_error("%s: emulator: %s is not there", vm->file, vm->emulator);
 	else if (why)
 		log_error("%s: emulator: %s is not executed: %s", vm->file, path, why);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	found = found && !why;
 	free(why);
 	free(path);

@@ -14,6 +14,7 @@
 #include "lib/array.h"
 #include "commands/disk.h"
 #include "commands/storelock.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/printable.h"
 #include "lib/xalloc.h"
@@ -102,8 +103,7 @@ bool copy_wait(pid_t pid, const char *program, const char *from, const char *to,
 	if (ready > 0 && !fds[0].revents)
 		kill(pid, SIGKILL);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		if (fds[i].fd >= 0)
-			close(fds[i].fd);
+		fd_close(&fds[i].fd);
 	copy_clear();
 	return disk_wait(pid, program);
 }

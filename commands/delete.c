@@ -18,7 +18,6 @@
 #include "commands/step.h"
 #include "commands/storelock.h"
 #include "commands/call.h"
-#include "commands/vmstate.h"
 #include "lib/below.h"
 #include "lib/log.h"
 #include "lib/logfile.h"

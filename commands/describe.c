@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "commands/diskmoves.h"
-#include "commands/enable.h"
 #include "commands/vmstate.h"
 #include "lib/xalloc.h"
 

@@ -14,6 +14,7 @@
 
 #include "lib/array.h"
 #include "commands/storelock.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/printable.h"
 #include "lib/program.h"
@@ -69,8 +70,7 @@ static const char *format_of_content(const char *path, int *error)
 		    pread(fd, mark, formats[i].len, formats[i].offset) == (ssize_t)formats[i].len &&
 		    memcmp(mark, formats[i].magic, formats[i].len) == 0)
 			found = formats[i].name;
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return found;
 }
 
@@ -244,8 +244,7 @@ static double size_of_base(const struct disk_base *base)
 		size = (double)lseek(fd, 0, SEEK_END);
 	else if (fd >= 0 && strcmp(base->format, "qcow2") == 0)
 		size = (double)image_qcow2_size(fd);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return size;
 }
 

@@ -8,6 +8,8 @@
 
 #include "vm/store.h"
 
+#define DISK_FORMAT "qcow2" /* of the disks that are made */
+
 struct disk_base {
 	char *path; /* absolute, malloc'd */
 	const char *format;

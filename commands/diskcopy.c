@@ -13,6 +13,7 @@
 #include "lib/array.h"
 #include "commands/copywait.h"
 #include "commands/disk.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
@@ -202,8 +203,7 @@ static bool copy_bytes(const struct store *store, const char *from, const char *
 	int fd = keep_writers_off(from);
 	bool copied = fd >= 0 && copy_wait(disk_run(store, argv), "cp", from, to, true);
 
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return copied;
 }
 

@@ -12,6 +12,7 @@
 #include "commands/atwork.h"
 #include "commands/step.h"
 #include "commands/vmstate.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
@@ -163,8 +164,7 @@ static enum decision decide(const struct store *store, const struct journal *j)
 	int theirs = fd < 0 ? -1 : has_definition(fd, name);
 	int ours = has_definition(store->config_fd, name);
 
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	if (theirs > 0 || ours > 0)
 		return text_of(j, "committed-by") ? COMMITTED : NOT_COMMITTED;
 	if (theirs < 0 || ours < 0)
@@ -341,10 +341,8 @@ static bool finish(struct store *store, const char *file, bool later)
 
 static void forget_aside(struct store *store)
 {
-	if (store->aside >= 0)
-		close(store->aside);
+	fd_close(&store->aside);
 	free(store->aside_file);
-	store->aside = -1;
 	store->aside_file = NULL;
 }
 
@@ -435,8 +433,7 @@ bool journal_put_aside(struct store *store, const char *name, const char *source
 		store->aside_file = file;
 	} else {
 		log_warn("cannot put %s/" JOURNAL " aside", store->state);
-		if (fd >= 0)
-			close(fd);
+		fd_close(&fd);
 		free(file);
 	}
 	json_decref(json);

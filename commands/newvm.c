@@ -14,6 +14,7 @@
 #include "commands/journal.h"
 #include "commands/step.h"
 #include "commands/storelock.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "vm/made.h"
@@ -231,8 +232,7 @@ static bool sync_path(const char *path)
 
 	if (!synced)
 		log_warn("cannot bring %s to the disk", path);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return synced;
 }
 
@@ -279,4 +279,21 @@ void newvm_close(struct newvm *vm)
 	json_decref(vm->dirs);
 	free(vm->home);
 	*vm = (struct newvm){0};
+}
+
+void new_macs(const struct store *store, json_t *definition, bool renew)
+{
+	json_t *nic;
+	size_t i;
+
+	json_array_foreach(json_object_get(definition, "nics"), i, nic)
+	{
+		char *mac;
+
+		if (!renew && json_object_get(nic, "mac"))
+			continue;
+		mac = new_mac(store);
+		json_object_set_new(nic, "mac", xcheck(json_string(mac)));
+		free(mac);
+	}
 }

@@ -65,6 +65,9 @@ char *new_uuid(void);
 /* A MAC for QEMU (52:54:00:...) that no definition mentions, malloc'd. */
 char *new_mac(const struct store *store);
 
+/* A MAC for each nic of a definition that has none. renew: also for those that have one. */
+void new_macs(const struct store *store, json_t *definition, bool renew);
+
 /* A name of 8 letters that no VM has, malloc'd. */
 char *new_name(const struct store *store);
 

@@ -8,7 +8,6 @@
 #include "commands/ask.h"
 #include "commands/call.h"
 #include "commands/describe.h"
-#include "commands/enable.h"
 #include "commands/vmjob.h"
 #include "commands/vmstate.h"
 #include "lib/log.h"

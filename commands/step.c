@@ -10,6 +10,7 @@
 
 #include "lib/array.h"
 #include "lib/below.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "vm/made.h"
@@ -68,8 +69,7 @@ static int open_parent(const struct store *store, const char *name, const char *
 		errno = ENOLINK;
 	fd = home < 0 ? -1 : below_parent(home, slash + 1, last);
 	error = errno;
-	if (home >= 0)
-		close(home);
+	fd_close(&home);
 	free(vm);
 	errno = error;
 	return fd;
@@ -81,8 +81,7 @@ bool step_look(const struct store *store, json_t *step, struct stat *st)
 	int fd = open_parent(store, name_at(step, 1), &last);
 	bool there = fd >= 0 && fstatat(fd, last, st, AT_SYMLINK_NOFOLLOW) == 0;
 
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return there;
 }
 
@@ -169,8 +168,7 @@ static bool do_step(const struct store *store, json_t *step)
 		done = action->run(fd, last, step);
 	if (!done)
 		log_warn("cannot %s %s/%s", action->word, store->state, name);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return done;
 }
 

@@ -14,6 +14,7 @@
 
 #include "lib/array.h"
 #include "commands/adapter.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "vm/outcome.h"
 #include "vm/reach.h"
@@ -217,8 +218,7 @@ bool job_kill_qemu(struct lifecycle *l, struct job *job)
 	bool sent = fd >= 0 && syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) == 0;
 
 	job->killed = job->killed || sent;
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return sent;
 }
 

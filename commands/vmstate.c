@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/fd.h"
 #include "lib/printable.h"
 #include "lib/safefile.h"
 #include "vm/lastend.h"
@@ -118,8 +119,7 @@ static json_t *read_json(const char *path)
 
 	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size <= JSON_MAX)
 		value = json_loadfd(fd, 0, NULL);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	if (!json_is_object(value)) {
 		json_decref(value);
 		value = NULL;
@@ -264,8 +264,7 @@ static void read_elsewhere(const struct store *store, const char *name,
 {
 	int process = reach_supervisor(store->state, store->runtime, name, &status->supervisor);
 
-	if (process >= 0)
-		close(process);
+	fd_close(&process);
 	status->state = vm_lock->held ? VM_RUNNING : VM_STARTING;
 	status->pid = pid_of(vm_lock);
 	snprintf(status->reason, sizeof(status->reason),

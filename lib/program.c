@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
@@ -77,8 +78,7 @@ static int open_at(int at, const char *name)
 
 static void move(struct walk *w, int to)
 {
-	if (w->at >= 0)
-		close(w->at);
+	fd_close(&w->at);
 	w->at = to;
 }
 
@@ -125,8 +125,7 @@ static char *step(struct walk *w, const char *name)
 		error = errno;
 		why = xstrdup(strerror(error));
 	}
-	if (next >= 0)
-		close(next);
+	fd_close(&next);
 	errno = error;
 	return why;
 }

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/xalloc.h"
 
 #define ROOM 4096 /* for all of it, written compactly */
@@ -24,8 +25,7 @@ static bool reserve(int dirfd, const char *name)
 			(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, ROOM) == 0 || errno == EOPNOTSUPP);
 	int error = errno;
 
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	errno = error;
 	return reserved;
 }
@@ -56,8 +56,7 @@ static bool write_over(int dirfd, const char *name, const char *text)
 		errno = ENOSPC;
 	whole = written == len && ftruncate(fd, len) == 0;
 	error = errno;
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	errno = error;
 	return whole;
 }
@@ -107,7 +106,6 @@ json_t *statefile_read(int dirfd)
 	int fd = open_file(dirfd, STATE_FILE, O_RDONLY);
 	json_t *state = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
 
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return state;
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/logfile.h"
 #include "lib/program.h"
 #include "lib/sigmask.h"
@@ -145,8 +146,7 @@ static bool was_called_with(pid_t pid, const char *words, size_t len)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0 && text)
 		got = read(fd, text, COMMAND_LINE_MAX);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	found = got > 0 && memmem(text, (size_t)got, words, len);
 	free(text);
 	return found;

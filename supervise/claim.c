@@ -133,8 +133,7 @@ static int listen_on(const struct rundir *dir, const char *name)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, BACKLOG) < 0) {
 		log_warn("cannot make the socket %s/%s", dir->path, name);
-		if (fd >= 0)
-			close(fd);
+		fd_close(&fd);
 		return -1;
 	}
 	return fd;

@@ -15,7 +15,6 @@
 #define AGAIN_MS      10000 /* between tries of a last rung that has no bound and failed */
 
 static void begin(struct climber *c, struct climb *climb, const char *from);
-static int64_t natural_end(const struct climber *c, const struct climb *climb);
 
 void climber_init(struct climber *c, const struct policy *policy, const struct ladder_ops *ops,
 		  void *arg)
@@ -56,6 +55,14 @@ static void add_history(struct climber *c, struct climbed rung)
 int64_t climber_time(const struct climber *c)
 {
 	return c->ops->now(c->arg) - c->awake.missed;
+}
+
+/* When the current rung's wait is over, seen for itself. */
+static int64_t natural_end(const struct climber *c, const struct climb *climb)
+{
+	if (climb->held || (climb->later && climb != c->ending))
+		return FOREVER;
+	return timespan_add(climb->clock + climb->extra, climb_rung(climb)->wait);
 }
 
 static void tell_gap(const struct climber *c, int64_t gap)
@@ -194,14 +201,6 @@ static void begin(struct climber *c, struct climb *climb, const char *from)
 		c->ops->ending(c->arg, climb);
 	}
 	step_to(c, climb, 0);
-}
-
-/* When the current rung's wait is over, seen for itself. */
-static int64_t natural_end(const struct climber *c, const struct climb *climb)
-{
-	if (climb->held || (climb->later && climb != c->ending))
-		return FOREVER;
-	return timespan_add(climb->clock + climb->extra, climb_rung(climb)->wait);
 }
 
 static bool quit_follows(const struct climb *climb)

@@ -4,6 +4,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "vm/moved.h"
@@ -63,10 +64,8 @@ static void unwatch(struct diskwatch *w)
 {
 	if (w->closed_event)
 		event_free(w->closed_event);
-	if (w->inotify >= 0)
-		close(w->inotify);
+	fd_close(&w->inotify);
 	w->closed_event = NULL;
-	w->inotify = -1;
 }
 
 static void watch(struct diskwatch *w)

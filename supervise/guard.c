@@ -13,6 +13,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "vm/basedon.h"
@@ -133,8 +134,7 @@ static int wait_bounded(pid_t pid)
 	do
 		ended = waitpid(pid, &status, over.fd >= 0 ? WNOHANG : 0);
 	while (ended < 0 && errno == EINTR);
-	if (over.fd >= 0)
-		close(over.fd);
+	fd_close(&over.fd);
 	return ended == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 

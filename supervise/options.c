@@ -265,15 +265,27 @@ _Noreturn static void unknown_option(char **argv, int short_option)
 	       *hint ? hint : "; see qemu-supervise --help");
 }
 
+static void set_name(struct options *o, const char *name)
+{
+	if (!vm_name_is_valid(name))
+		fatalx(EX_USAGE, "--name: \"%s\" cannot be the name of a VM: %s", name,
+		       vm_name_wrong(name));
+	free(o->name);
+	o->name = xstrdup(name);
+}
+
+/* At once: what else is wrong with the command line belongs into it. */
+static void open_log(const char *path)
+{
+	if (!logfile_open(path))
+		log_warn("--log: cannot write %s; the log stays on standard error", path);
+}
+
 static void parse_option(struct options *o, int option, char **argv, struct given *given)
 {
 	switch (option) {
 	case 'n':
-		if (!vm_name_is_valid(optarg))
-			fatalx(EX_USAGE, "--name: \"%s\" cannot be the name of a VM: %s", optarg,
-			       vm_name_wrong(optarg));
-		free(o->name);
-		o->name = xstrdup(optarg);
+		set_name(o, optarg);
 		break;
 	case 'o':
 		add_row(given, optarg);
@@ -295,9 +307,8 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 	case OPT_BOOT_TIMEOUT:
 		given->boot_timeout = need_time("--boot-timeout", optarg);
 		break;
-	case OPT_LOG: /* at once: what else is wrong here belongs into it */
-		if (!logfile_open(optarg))
-			log_warn("--log: cannot write %s; the log stays on standard error", optarg);
+	case OPT_LOG:
+		open_log(optarg);
 		break;
 	case 'p':
 		o->print = true;

@@ -1,4 +1,5 @@
 /* The QEMU process: executed by us, by a supervisor before us, or by a wrapper of ours. */
+#include "lib/fd.h"
 #include "supervise/supervisor.h"
 
 #include <errno.h>
@@ -42,9 +43,7 @@ static bool take_orphan(struct supervisor *s)
 	if (s->process.gone_event)
 		event_free(s->process.gone_event);
 	s->process.gone_event = NULL;
-	if (s->dir.running >= 0)
-		close(s->dir.running);
-	s->dir.running = -1; /* that of the wrapper: its QEMU is a child */
+	fd_close(&s->dir.running); /* that of the wrapper: its QEMU is a child */
 	vmlock_claim(&s->dir, orphan);
 	if (s->outcome.killed)
 		actions_kill_qemu(s);

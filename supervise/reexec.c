@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/program.h"
 #include "lib/xalloc.h"
@@ -206,8 +207,7 @@ bool reexec_try(const char *path, char *const *argv)
 	ended = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
 	if (ended.fd < 0 || poll(&ended, 1, TRY_MS) != 1)
 		kill(pid, SIGKILL); /* the kernel may hold it: CHLD tells of its end */
-	if (ended.fd >= 0)
-		close(ended.fd);
+	fd_close(&ended.fd);
 	if (waitpid(pid, &status, WNOHANG) != pid)
 		return false;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/program.h"
 #include "lib/sigmask.h"
@@ -194,8 +195,7 @@ static pid_t start(const struct runner *runner, const char *path,
 		free_environment(env);
 		close(input);
 	}
-	if (file >= 0)
-		close(file);
+	fd_close(&file);
 	free(why);
 	return pid;
 }

@@ -7,7 +7,6 @@
 #include "lib/log.h"
 #include "supervise/handover.h"
 #include "supervise/lastwords.h"
-#include "lib/xalloc.h"
 
 static void take_handover(struct supervisor *s, json_t *state, const struct handover *h)
 {

@@ -1,4 +1,5 @@
 /* When this program is executed again (reexec.h): QEMU and its connection are to be left whole. */
+#include "lib/fd.h"
 #include "supervise/supervisor.h"
 
 #include <string.h>
@@ -46,8 +47,7 @@ static void reexec(struct supervisor *s, int qmp, json_int_t qmp_id)
 	reexec_now(s->path, s->argv, &with);
 	log_warn("reexec: cannot execute %s; this one goes on", s->path);
 	notify_hide();
-	if (qmp >= 0)
-		close(qmp);
+	fd_close(&qmp);
 }
 
 void upgrade_on_timer(evutil_socket_t fd, short what, void *arg)

@@ -9,6 +9,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
 #include "lib/timespan.h"
@@ -59,8 +60,7 @@ bool vmlock_runs(const char *name)
 	int fd = home ? safefile_open(AT_FDCWD, path, O_RDONLY) : -1;
 	bool runs = fd >= 0 && lock_is_held(fd, HOLDER_BYTE) && is_of_definition(fd);
 
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	free(path);
 	free(home);
 	return runs;
@@ -132,8 +132,8 @@ void vmlock_find_running(struct rundir *dir)
 
 	if (dir->running < 0 && !is_anothers(dir))
 		dir->running = process;
-	else if (process >= 0)
-		close(process);
+	else
+		fd_close(&process);
 }
 
 /* A vm.lock with a name in it was not removed by a supervisor. */
@@ -206,8 +206,7 @@ static struct flock blocker(const struct rundir *dir)
 
 	if (fd < 0 || !lock_look(fd, SUPERVISOR_BYTE, &lock))
 		lock.l_type = F_UNLCK;
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return lock;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/fd.h"
 #include "lib/xalloc.h"
 #include "vm/image.h"
 
@@ -317,8 +318,7 @@ static void walk_header(struct walk *w, json_t *node, const char *path, off_t at
 		walk_doubt(w, "%s cannot be read: %s", path, strerror(errno));
 	if (fd >= 0 && format)
 		refs = image_read_refs(fd, at, format);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	if (unclear)
 		walk_doubt(w,
 			   "nothing says of what format %s is, and it looks as if it referred to "

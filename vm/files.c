@@ -9,7 +9,6 @@
 #include "lib/array.h"
 #include "lib/xalloc.h"
 #include "vm/blocknode.h"
-#include "vm/image.h"
 
 /* ---- QEMU's options ---- */
 

@@ -13,7 +13,6 @@
 
 #include "lib/array.h"
 #include "lib/log.h"
-#include "lib/safefile.h"
 #include "lib/xalloc.h"
 #include "vm/nvram.h"
 

@@ -8,7 +8,6 @@
 #include <sys/param.h>
 
 #include "lib/array.h"
-#include "lib/log.h"
 #include "lib/timespan.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"

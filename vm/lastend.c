@@ -10,13 +10,13 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
 #include "vm/lockfile.h"
 #include "vm/outcome.h"
 #include "vm/paths.h"
-#include "vm/vm.h"
 
 /* Of the statuses that come without an outcome, where nothing more is known: there was no VM. */
 static const struct {
@@ -49,8 +49,7 @@ int64_t lastend_flush(int home)
 	json_t *flush = json_object_get(end, "flush-ms");
 	int64_t ms = json_is_integer(flush) ? json_integer_value(flush) : -1;
 
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	json_decref(end);
 	return ms;
 }
@@ -101,6 +100,5 @@ void lastend_write_failed(const char *name, int status, bool make)
 
 	if (home >= 0 && lock_vm_is_free(home))
 		lastend_write(home, status, "", -1);
-	if (home >= 0)
-		close(home);
+	fd_close(&home);
 }

@@ -87,8 +87,7 @@ bool lock_vm_is_free(int home)
 		fd >= 0 ? !lock_is_held(fd, HOLDER_BYTE) && !lock_is_held(fd, SUPERVISOR_BYTE)
 			: errno == ENOENT;
 
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return is_free;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/quote.h"
 #include "lib/safefile.h"
@@ -199,8 +200,7 @@ static json_t *load(int dirfd)
 
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= RECORD_MAX)
 		value = json_loadfd(fd, 0, NULL);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return value;
 }
 
@@ -211,8 +211,7 @@ json_t *moved_read(const char *home)
 	json_t *set = with_paths(json_object_get(value, "disks"), home, absolute);
 
 	json_decref(value);
-	if (dirfd >= 0)
-		close(dirfd);
+	fd_close(&dirfd);
 	return set;
 }
 
@@ -230,8 +229,7 @@ bool moved_write(const char *home, const char *new, json_t *moved)
 		written = dirfd >= 0 && (unlinkat(dirfd, MOVED, 0) == 0 || errno == ENOENT);
 	if (!written)
 		log_warn("cannot write %s/" MOVED, home);
-	if (dirfd >= 0)
-		close(dirfd);
+	fd_close(&dirfd);
 	free(text);
 	json_decref(record);
 	return written;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
 
@@ -36,8 +37,7 @@ static json_t *read_record(const char *home)
 
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= RECORD_MAX)
 		record = json_loadfd(fd, 0, NULL);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	free(path);
 	return record;
 }
@@ -57,8 +57,7 @@ static bool write_record(const char *home, json_t *record)
 		dirfd >= 0 && safefile_replace(dirfd, NVRAM_RECORD, NVRAM_RECORD ".new", text);
 	int error = errno;
 
-	if (dirfd >= 0)
-		close(dirfd);
+	fd_close(&dirfd);
 	free(text);
 	errno = error;
 	return written;
@@ -168,10 +167,8 @@ static bool copy(const char *from, int dirfd, const char *half, const char *name
 	error = errno;
 	if (target >= 0 && !copied)
 		unlinkat(dirfd, half, 0);
-	if (target >= 0)
-		close(target);
-	if (source >= 0)
-		close(source);
+	fd_close(&target);
+	fd_close(&source);
 	errno = error;
 	return copied;
 }
@@ -187,8 +184,7 @@ static bool copy_file(const char *from, const char *path, char **why)
 
 	if (!copied)
 		*why = xasprintf("cannot copy %s to %s: %s", from, path, strerror(errno));
-	if (dirfd >= 0)
-		close(dirfd);
+	fd_close(&dirfd);
 	free(home);
 	free(half);
 	return copied;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
@@ -59,8 +60,7 @@ pid_t reach_send(const char *state, const char *runtime, const char *name, int s
 	bool sent = process >= 0 && syscall(SYS_pidfd_send_signal, process, signo, NULL, 0) == 0;
 
 	error = process >= 0 ? errno : ESRCH;
-	if (process >= 0)
-		close(process);
+	fd_close(&process);
 	errno = error;
 	return sent ? pid : 0;
 }
@@ -80,8 +80,7 @@ int reach_and_signal(const char *name, int signo)
 	} else {
 		printf("%d\n", pid);
 	}
-	if (process >= 0)
-		close(process);
+	fd_close(&process);
 	free(state);
 	free(runtime);
 	return status;

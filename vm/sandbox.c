@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/fd.h"
 
 /* ---- which program ---- */
 
@@ -28,8 +29,7 @@ static bool read_head(const char *path, char head[HEAD])
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	bool whole = fd >= 0 && pread(fd, head, HEAD, 0) == HEAD;
 
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	return whole;
 }
 

@@ -265,8 +265,7 @@ static bool take_access(int dirfd, const char *like, int fd)
 
 		taken = fchmod(fd, st.st_mode & (same ? 0755 : 0705)) == 0;
 	}
-	if (from >= 0)
-		close(from);
+	fd_close(&from);
 	return taken;
 }
 
@@ -283,8 +282,7 @@ static bool write_new(int dirfd, const char *new, const char *name, const char *
 		  safefile_write(fd, text, len) && (!sync || fsync(fd) == 0);
 	if (!written)
 		log_warn("cannot write %s", name);
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	if (!written)
 		unlinkat(dirfd, new, 0);
 	return written;

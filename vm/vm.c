@@ -11,8 +11,6 @@
 
 #include "lib/array.h"
 #include "lib/log.h"
-#include "lib/printable.h"
-#include "lib/size.h"
 #include "lib/timespan.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/fd.h"
 #include "lib/xalloc.h"
 #include "vm/emulator.h"
 #include "vm/firmware.h"
@@ -72,8 +73,7 @@ static uint64_t identity(const struct vm *vm, const char *of)
 	int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
 	ssize_t len = fd >= 0 ? read(fd, machine, sizeof(machine) - 1) : -1;
 
-	if (fd >= 0)
-		close(fd);
+	fd_close(&fd);
 	machine[len > 0 ? len : 0] = '\0';
 	return hash(hash(hash(UINT64_C(14695981039346656037), machine), vm->name), of);
 }

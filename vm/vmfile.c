@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/xalloc.h"
 
 char *vmfile_refuse_writers(const struct stat *st, const char *path, const char *what)
@@ -142,9 +143,7 @@ void vmfile_open(struct vmfile_dir *dir, const char *path)
 
 void vmfile_close(struct vmfile_dir *dir)
 {
-	if (dir->fd >= 0)
-		close(dir->fd);
-	dir->fd = -1;
+	fd_close(&dir->fd);
 }
 
 char *vmfile_read(const struct vmfile_dir *dir, const char *name, size_t *len, struct stat *st,
