@@ -323,10 +323,8 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 		o->level = LEVEL_WARNING;
 		break;
 	case 'V':
-		puts("qemu-supervise " VERSION);
-		exit(0);
 	case 'h':
-		fputs(usage, stdout);
+		fputs(option == 'h' ? usage : "qemu-supervise " VERSION "\n", stdout);
 		exit(0);
 	case ':':
 		fatalx(EX_USAGE, "option \"%s\" needs a value; see qemu-supervise --help",
