@@ -31,7 +31,7 @@ for my $name (@commands) {
 }
 
 # States: those of vmstate.c.
-my @states = sort(slurp("$top/vmstate.c") =~ /\[VM_[A-Z_]+\] = "([-a-z]+)"/g);
+my @states = sort(slurp("$top/commands/vmstate.c") =~ /\[VM_[A-Z_]+\] = "([-a-z]+)"/g);
 is_deeply([sort $section{STATES} =~ /^\.It ([-a-z]+)$/mg], \@states, 'states');
 
 # Keys of the JSON.
