@@ -84,16 +84,19 @@ check-hosts:
 	$(MAKE) all
 	T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(HOSTS)
 
-# Those that run QEMU or one of its programs, and the others.
+# Those that run QEMU or one of its programs, and the others. Of the first, some show what vmconf does with files, and one what
+# valgrind says, whatever QEMU it is.
 WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE '^need\W.*qemu-(system|img|io)' t/*.t))
 WITHOUT_QEMU = $(filter-out $(WITH_QEMU) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
+ANY_QEMU = $(addprefix t/,valgrind.t $(addsuffix .t,$(addprefix vmconf-,copying full hangs journal killed owner sync)))
+OF_QEMU = $(filter-out $(ANY_QEMU),$(WITH_QEMU))
 
 # make check-qemu SUITE=sid: the demo, and the tests with QEMU, on another Debian. ALL=1: the whole of make check.
 SUITE ?= trixie
 
 check-qemu:
 	t/setup suite
-	t/suite $(SUITE) sh -c 'make demo && make check $(if $(ALL),,TESTS="$(filter $(LONG),$(WITH_QEMU)) $(filter-out $(LONG),$(WITH_QEMU))")'
+	t/suite $(SUITE) sh -c 'make demo && $(if $(ALL),make check,T_SOAK=15 make check TESTS="$(filter $(LONG),$(OF_QEMU)) $(filter-out $(LONG),$(OF_QEMU))")'
 
 # With the systemd of that Debian.
 check-systemd:

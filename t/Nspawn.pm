@@ -106,7 +106,7 @@ sub vm {
 	my ($h, $name, $mode, %o) = @_;
 	make_disk("$work/srv/$name.disk");
 	spew("$work/config/$name.json", JSON::PP->new->canonical->pretty->encode({
-		machine => 'q35', accel => 'tcg', memory => '128M', kernel => '/guest/vmlinuz', initrd => '/guest/initrd',
+		machine => 'q35', accel => 'tcg', memory => '128M', kernel => '/guest/vmlinux', initrd => '/guest/initrd',
 		append => T::guest_append($mode, %o), disks => [{ path => "/srv/$name.disk", format => 'raw' }], nics => [],
 		console => 'none', ready => 'listening', args => ['-serial', "file:/srv/$name.console", @{ $o{args} || [] }],
 		%{ $o{keys} || {} }

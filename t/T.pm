@@ -226,7 +226,7 @@ sub guest_command {
 	my ($emulator, $machine, undef, $memory, @more) = @{ $arch{ $o{arch} || 'amd64' } };
 	return (
 		$emulator, '-machine', $o{machine} || $machine, '-accel', 'tcg', '-m', $memory, @more,
-		'-nodefaults', '-no-user-config', '-display', 'none', '-kernel', "$dir/vmlinuz",
+		'-nodefaults', '-no-user-config', '-display', 'none', '-kernel', "$dir/" . ($o{arch} ? 'vmlinuz' : 'vmlinux'),
 		'-initrd', "$dir/initrd", '-append', $append, '-serial', "file:$o{console}",
 		($o{gate} ? ('-serial', "pipe:$o{gate}") : ()),
 		($o{disk} ? ('-drive', "file=$o{disk},format=raw,if=virtio") : ()), @{ $o{args} || [] }
@@ -253,7 +253,7 @@ sub guest_definition {
 	my $dir = guest_files();
 	return {
 		emulator => 'qemu-system-x86_64', machine => $o{machine} || 'q35', accel => 'tcg', memory => '128M',
-		kernel => "$dir/vmlinuz", initrd => "$dir/initrd-agent", append => guest_append($mode, %o),
+		kernel => "$dir/vmlinux", initrd => "$dir/initrd-agent", append => guest_append($mode, %o),
 		disks => [{ path => $o{disk}, format => 'raw' }], console => 'none', agent => JSON::PP::true,
 		args => ['-serial', "file:$o{console}", @{ $o{args} || [] }]
 	};

@@ -172,7 +172,7 @@ for (grep { $_->[0] } [$ENV{T_SUPERVISE}, 'bin/qemu-supervise'], [$ENV{T_VMCONF}
 }
 is((run_command('qemu-img', 'convert', '-O', 'qcow2', make_disk(), "$work/srv/base.qcow2"))[0], 0, 'an image');
 my @words = ('--image', 'file:///srv/base.qcow2', '--memory', '128M', '--set', 'args=["-serial", "file:/srv/console"]',
-	map { ('--set', $_) } 'accel=tcg', 'machine=q35', 'console=none', 'kernel=/guest/vmlinuz', 'initrd=/guest/initrd', 'append=' . T::guest_append('normal'));
+	map { ('--set', $_) } 'accel=tcg', 'machine=q35', 'console=none', 'kernel=/guest/vmlinux', 'initrd=/guest/initrd', 'append=' . T::guest_append('normal'));
 for my $start ('first', 'second') {
 	unlink "$work/srv/console";
 	my $c = container(@words);

@@ -45,7 +45,7 @@ sub starts_with {
 
 # ---- create ----
 vmconf_does('create', 'web', '--memory', '128M', '--nic', "user,hostfwd=$ssh,hostfwd=$web,dnssearch=example.org", '--set', 'accel=tcg', '--set',
-	"kernel=$guest/vmlinuz", '--set', "initrd=$guest/initrd", '--set', 'append=' . T::guest_append('normal', append => 'serve=22'), '--set',
+	"kernel=$guest/vmlinux", '--set', "initrd=$guest/initrd", '--set', 'append=' . T::guest_append('normal', append => 'serve=22'), '--set',
 	'ready=listening');
 is_deeply([@{ definition('web')->{nics}[0] }{'hostfwd', 'dnssearch'}], [[$ssh, $web], ['example.org']], 'twice the key makes a list');
 is(starts_with(undef, [22, 80], '--nic'), "guest: hello\n", 'and leads into the guest');

@@ -55,7 +55,7 @@ for my $where (sort keys %shown) {
 	unlink("$work/srv/web.console");
 	my $unit = $shown{$where} =~ s/\\e$/\\/gmr =~ s/^ {4}//gmr;
 	ok($unit =~ s{(^ExecStart=\S+ [^\n]*?-- ).*?[^\\]$}{$1qemu-system-x86_64 -machine q35 -accel tcg -m 128 -display none}ms, "$where: its command");
-	my $guest = '-kernel /guest/vmlinuz -initrd /guest/initrd -append "' . T::guest_append('normal')
+	my $guest = '-kernel /guest/vmlinux -initrd /guest/initrd -append "' . T::guest_append('normal')
 		. '" -drive file=/srv/web.disk,format=raw,if=virtio -serial file:/srv/web.console';
 	spew("$work/units/web.service", $unit =~ s/-display none/-display none $guest/r);
 	$h->ok_does('systemctl', 'daemon-reload');

@@ -19,7 +19,7 @@ local $ENV{QEMU_SUPERVISE_CONFIG_DIR} = $config;
 local $ENV{QEMU_SUPERVISE_STATE_DIR} = $state;
 
 my %linux = (
-	accel => 'tcg', memory => '128M', kernel => "$guest/vmlinuz", initrd => "$guest/initrd",
+	accel => 'tcg', memory => '128M', kernel => "$guest/vmlinux", initrd => "$guest/initrd",
 	append => 'console=ttyS0 quiet panic=-1 cryptomgr.notests noreplace-smp nokaslr no_timer_check tsc=reliable guest=normal'
 );
 
