@@ -6,17 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
 #include "vm/holder.h"
-
-static bool lock_with(int fd, int how, short type)
-{
-	struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
-
-	return fcntl(fd, how, &lock) == 0 && (how != F_OFD_GETLK || lock.l_type == F_UNLCK);
-}
 
 void atwork_sign(json_t *journal)
 {
@@ -29,14 +23,14 @@ void atwork_sign(json_t *journal)
 
 bool atwork_take(int fd)
 {
-	return lock_with(fd, F_OFD_SETLK, F_WRLCK);
+	return fd_lock(fd, F_OFD_SETLK, F_WRLCK, 0, 0);
 }
 
 int atwork_open(int dirfd, const char *file)
 {
 	int fd = safefile_open(dirfd, file, O_RDONLY);
 
-	if (fd >= 0 && lock_with(fd, F_OFD_GETLK, F_RDLCK)) {
+	if (fd >= 0 && fd_lock(fd, F_OFD_GETLK, F_RDLCK, 0, 0)) {
 		close(fd);
 		fd = -1;
 	}
@@ -46,7 +40,7 @@ int atwork_open(int dirfd, const char *file)
 /* The lock that we get so is a shared one: nobody takes that for work. */
 void atwork_wait(int fd)
 {
-	while (!lock_with(fd, F_OFD_SETLKW, F_RDLCK) && errno == EINTR)
+	while (!fd_lock(fd, F_OFD_SETLKW, F_RDLCK, 0, 0) && errno == EINTR)
 		;
 	close(fd);
 }

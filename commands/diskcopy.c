@@ -169,13 +169,6 @@ void disk_tell_left(const char *path, const char *format)
  */
 enum { LOCK_DOES = 100, LOCK_KEEPS_OFF = 200, ACCESS_WRITE = 1, ACCESS_RESIZE = 3 };
 
-static bool lock_byte(int fd, off_t byte, int how, short type)
-{
-	struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-
-	return fcntl(fd, how, &lock) == 0 && (how == F_OFD_SETLK || lock.l_type == F_UNLCK);
-}
-
 /* Nobody writes to it as long as the descriptor is open. -1: somebody does, and a line says so. */
 static int keep_writers_off(const char *path)
 {
@@ -184,11 +177,11 @@ static int keep_writers_off(const char *path)
 	bool off = fd >= 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bits); i++)
-		off = off && lock_byte(fd, LOCK_KEEPS_OFF + bits[i], F_OFD_SETLK, F_RDLCK);
+		off = off && fd_lock(fd, F_OFD_SETLK, F_RDLCK, LOCK_KEEPS_OFF + bits[i], 1);
 	if (!off && fd < 0)
 		log_warn("cannot read %s", path);
 	for (size_t i = 0; i < ARRAY_SIZE(bits) && off; i++)
-		off = lock_byte(fd, LOCK_DOES + bits[i], F_OFD_GETLK, F_WRLCK);
+		off = fd_lock(fd, F_OFD_GETLK, F_WRLCK, LOCK_DOES + bits[i], 1);
 	if (!off && fd >= 0) {
 		log_error("%s is in use: another process writes to it", path);
 		close(fd);

@@ -8,36 +8,12 @@
 #include <unistd.h>
 
 #include "commands/vmstate.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
 #include "vm/lockfile.h"
 
 #define NOT_HELD (-1)
-
-/* A supervisor that was just ending may have removed the file before we had its lock. */
-static int take(const char *path)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	struct stat ours, named;
-
-	for (;;) {
-		int fd = safefile_open(AT_FDCWD, path, O_RDWR | O_CREAT);
-
-		if (fd < 0)
-			return NOT_HELD;
-		if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-			int error = errno;
-
-			close(fd);
-			errno = error;
-			return NOT_HELD;
-		}
-		if (fstat(fd, &ours) == 0 && stat(path, &named) == 0 &&
-		    ours.st_ino == named.st_ino && ours.st_dev == named.st_dev)
-			return fd;
-		close(fd);
-	}
-}
 
 int hold_down(const struct store *store, const char *name, const char *done)
 {
@@ -52,7 +28,7 @@ int hold_down(const struct store *store, const char *name, const char *done)
 			  done);
 	else if (access(home, F_OK) < 0 && errno == ENOENT)
 		held = HOLD_NOTHING;
-	else if ((held = take(path)) < 0)
+	else if ((held = lock_take(AT_FDCWD, path, WHOLE_FILE)) < 0)
 		log_warn("%s cannot be %s: cannot lock %s", name, done, path);
 	free(path);
 	free(home);
@@ -63,12 +39,10 @@ int hold_down(const struct store *store, const char *name, const char *done)
 void let_go(const struct store *store, const char *name, int held)
 {
 	char *path = store_path(store, name, "vm.lock"), text[HOLDER_LINE + 1];
-	struct stat ours, named;
 
 	if (held >= 0) {
 		lock_read(held, HOLDER_BYTE, text);
-		if (text[0] == '\0' && fstat(held, &ours) == 0 && stat(path, &named) == 0 &&
-		    ours.st_ino == named.st_ino)
+		if (text[0] == '\0' && fd_is_named(AT_FDCWD, path, held))
 			unlink(path);
 		close(held);
 	}

@@ -41,27 +41,20 @@ static bool need_dir(const char *path, const char *what, int *fd)
 	return *fd >= 0 && is_ours(*fd, path, what);
 }
 
-static bool try_lock(int fd, int how)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-	return fcntl(fd, how, &lock) == 0;
-}
-
 /* A second for the usual case, that another change is just being made; then not without a word. */
 static bool wait_lock(const char *dir, int fd)
 {
 	const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
 
 	for (int i = 0; i < 100; i++) {
-		if (try_lock(fd, F_OFD_SETLK))
+		if (fd_lock(fd, F_OFD_SETLK, F_WRLCK, 0, 0))
 			return true;
 		if (errno != EAGAIN && errno != EACCES && errno != EINTR)
 			return false;
 		nanosleep(&pause, NULL);
 	}
 	log_notice("another vmconf makes a change (it holds %s/" LOCK "): waiting for it", dir);
-	return try_lock(fd, F_OFD_SETLKW);
+	return fd_lock(fd, F_OFD_SETLKW, F_WRLCK, 0, 0);
 }
 
 static bool lock_dir(const char *dir, int dirfd, int *lock)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
@@ -144,17 +145,9 @@ static char *refuse_kind(int fd, const char *path)
 	return access(path, X_OK) < 0 ? xstrdup(strerror(errno)) : NULL;
 }
 
-static char *absolute(const char *path)
-{
-	char cwd[PATH_MAX];
-
-	return path[0] == '/' || !getcwd(cwd, sizeof(cwd)) ? xstrdup(path)
-							   : xasprintf("%s/%s", cwd, path);
-}
-
 int program_open(const char *path, char **why)
 {
-	struct walk w = {.at = open_at(AT_FDCWD, "/"), .path = absolute(path)};
+	struct walk w = {.at = open_at(AT_FDCWD, "/"), .path = path_absolute(path)};
 	const char *name;
 	int error;
 

@@ -14,7 +14,12 @@
 
 static struct flock range_of(enum lock_byte byte, short type)
 {
-	return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+	bool whole = byte == WHOLE_FILE;
+
+	return (struct flock){.l_type = type,
+			      .l_whence = SEEK_SET,
+			      .l_start = whole ? 0 : byte,
+			      .l_len = whole ? 0 : 1};
 }
 
 static int close_with(int fd, int error)
@@ -33,14 +38,12 @@ int lock_take(int dirfd, const char *name, enum lock_byte byte)
 
 	for (;;) {
 		int fd = safefile_open(dirfd, name, O_RDWR | O_CREAT);
-		struct stat ours, named;
 
 		if (fd < 0)
 			return -1;
 		if (fcntl(fd, F_OFD_SETLK, &lock) < 0)
 			return close_with(fd, errno);
-		if (fstat(fd, &ours) == 0 && fstatat(dirfd, name, &named, 0) == 0 &&
-		    stat_is_same(&ours, &named))
+		if (fd_is_named(dirfd, name, fd))
 			return fd;
 		close(fd);
 	}

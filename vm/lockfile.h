@@ -14,11 +14,11 @@
 
 #include "vm/holder.h"
 
-enum lock_byte { HOLDER_BYTE, SUPERVISOR_BYTE };
+enum lock_byte { HOLDER_BYTE, SUPERVISOR_BYTE, WHOLE_FILE };
 
 /*
- * Opens and locks a byte of a file, which is made if it is missing. Close-on-exec; -1 and errno,
- * EAGAIN if somebody else has it.
+ * Opens and locks a byte of a file, or all of it; it is made if it is missing. Close-on-exec; -1
+ * and errno, EAGAIN if somebody else has it.
  */
 int lock_take(int dirfd, const char *name, enum lock_byte byte);
 

@@ -33,11 +33,8 @@
 /* path is taken over. */
 static char *absolute(char *path)
 {
-	char cwd[PATH_MAX], *result;
+	char *result = path ? path_absolute(path) : NULL;
 
-	if (!path || path[0] == '/' || !getcwd(cwd, sizeof(cwd)))
-		return path;
-	result = xasprintf("%s/%s", cwd, path);
 	free(path);
 	return result;
 }
