@@ -39,7 +39,7 @@ $h->is_clean('hangs', 'after a stop by the next one');
 
 # ---- meanwhile: units that are shown, of VMs without a definition; each says that the VM outlives its supervisor ----
 my %shown = (
-	'README.md' => slurp("$top/README.md") =~ /^A whole systemd unit:\n\n(.*?)^\S/ms,
+	'README.md' => slurp("$top/README.md") =~ /^A complete systemd unit:\n\n(.*?)^\S/ms,
 	'qemu-supervise(8)' => slurp("$top/man/qemu-supervise.8") =~ /^A unit for a command line.*?indent\n(.*?)^\.Ed/ms,
 	'web.service' => slurp("$top/examples/web.service"),
 );
