@@ -217,6 +217,12 @@ sub guest_append {
 		. ($o{delay} // 0) . ($o{gate} ? ' gate=ttyS1' : '') . ($o{agent} ? " agent=$o{agent}" : '') . ($o{append} ? " $o{append}" : '');
 }
 
+# The kernel for a mode. Unpacked, it is booted by PVH, and learns of less memory that is the firmware's, which a wake-up needs.
+sub guest_kernel {
+	my ($mode, $arch) = @_;
+	return $arch || $mode =~ /^s3/ ? 'vmlinuz' : 'vmlinux';
+}
+
 # QEMU's command line for such a guest. Options: arch (of t/guest), delay, machine, disk (undef: none), console, append, gate (a FIFO:
 # what a line opens the guest waits for), args (at the end).
 sub guest_command {
@@ -226,7 +232,7 @@ sub guest_command {
 	my ($emulator, $machine, undef, $memory, @more) = @{ $arch{ $o{arch} || 'amd64' } };
 	return (
 		$emulator, '-machine', $o{machine} || $machine, '-accel', 'tcg', '-m', $memory, @more,
-		'-nodefaults', '-no-user-config', '-display', 'none', '-kernel', "$dir/" . ($o{arch} ? 'vmlinuz' : 'vmlinux'),
+		'-nodefaults', '-no-user-config', '-display', 'none', '-kernel', "$dir/" . guest_kernel($mode, $o{arch}),
 		'-initrd', "$dir/initrd", '-append', $append, '-serial', "file:$o{console}",
 		($o{gate} ? ('-serial', "pipe:$o{gate}") : ()),
 		($o{disk} ? ('-drive', "file=$o{disk},format=raw,if=virtio") : ()), @{ $o{args} || [] }
@@ -253,7 +259,7 @@ sub guest_definition {
 	my $dir = guest_files();
 	return {
 		emulator => 'qemu-system-x86_64', machine => $o{machine} || 'q35', accel => 'tcg', memory => '128M',
-		kernel => "$dir/vmlinux", initrd => "$dir/initrd-agent", append => guest_append($mode, %o),
+		kernel => "$dir/" . guest_kernel($mode), initrd => "$dir/initrd-agent", append => guest_append($mode, %o),
 		disks => [{ path => $o{disk}, format => 'raw' }], console => 'none', agent => JSON::PP::true,
 		args => ['-serial', "file:$o{console}", @{ $o{args} || [] }]
 	};
