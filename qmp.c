@@ -218,7 +218,7 @@ static void on_line(void *arg, const char *text, size_t len)
 	json_t *id = json_object_get(line, "id");
 
 	if (!json_is_object(line))
-		garbage(qmp, "a line that is no JSON object");
+		garbage(qmp, "a line that is not a JSON object");
 	else if (qmp->state == GREETING && json_object_get(line, "QMP")) {
 		qmp->state = CAPABILITIES;
 		send_command(qmp, "qmp_capabilities", NULL, 0, on_capabilities, qmp);

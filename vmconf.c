@@ -64,7 +64,7 @@ static const struct command commands[] = {
 	{"restart", cmd_restart, "NAME...|--all [OPTION]...",
 	 "Stops VMs and starts them; options as stop.\n"},
 	{"enable", cmd_enable, "NAME...", "Has VMs started when the host boots.\n"},
-	{"disable", cmd_disable, "NAME...", "Has them not started then any more.\n"},
+	{"disable", cmd_disable, "NAME...", "No longer starts them when the host boots.\n"},
 	{"is-enabled", cmd_is_enabled, "NAME...",
 	 "Tells whether VMs are started then; 3: one is not.\n"},
 	{"console", cmd_console, "NAME", "The VM's serial console; Ctrl-] leaves it.\n"},

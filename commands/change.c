@@ -77,7 +77,8 @@ static json_t *read_json(const struct store *store, const char *name)
 	if (text && !json_is_object(definition)) {
 		vm_free(vm_from_text(name, text, len, &problems));
 		tell_problems(&problems);
-		log_error("the definition of %s is no JSON object: put it right with \"vmconf edit "
+		log_error("the definition of %s is not a JSON object: put it right with \"vmconf "
+			  "edit "
 			  "%s\"",
 			  name, name);
 		json_decref(definition);

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
-#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 

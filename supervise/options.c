@@ -188,7 +188,7 @@ static int64_t need_time(const char *option, const char *text)
 	int64_t ms;
 
 	if (!timespan_parse(text, &ms))
-		fatalx(EX_USAGE, "%s: \"%s\" is no TIME: %s", option, text, TIMESPAN_IS);
+		fatalx(EX_USAGE, "%s: \"%s\" is not a TIME: %s", option, text, TIMESPAN_IS);
 	return ms;
 }
 
@@ -209,7 +209,7 @@ static int need_fd(const char *text)
 	errno = 0;
 	fd = strtol(text, &end, 10);
 	if (errno || *end || end == text || fd < 0 || fd > INT32_MAX)
-		fatalx(EX_USAGE, "--notify-fd: \"%s\" is no descriptor", text);
+		fatalx(EX_USAGE, "--notify-fd: \"%s\" is not a descriptor", text);
 	return (int)fd;
 }
 
@@ -342,12 +342,12 @@ _Noreturn static void refuse_operands(const char *first, const char *second)
 		       "qemu-supervise [OPTION]... -- QEMU [ARG]...; see qemu-supervise --help");
 	if (strstr(first, "qemu"))
 		fatalx(EX_USAGE,
-		       "%s: a QEMU command line goes behind \"--\": qemu-supervise [OPTION]... -- "
+		       "%s: a QEMU command line goes after \"--\": qemu-supervise [OPTION]... -- "
 		       "QEMU [ARG]...",
 		       first);
 	if (second)
 		fatalx(EX_USAGE,
-		       "\"%s\" behind the VM %s: options go before its name, and there is one VM; "
+		       "\"%s\" after the VM %s: options go before its name, and there is one VM; "
 		       "see qemu-supervise --help",
 		       second, first);
 	fatalx(EX_USAGE, "\"%s\" cannot be the name of a VM: %s", first, vm_name_wrong(first));

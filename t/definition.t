@@ -149,9 +149,9 @@ subtest 'the command line' => sub {
 	is($said[0], 64, '--name with a VM: status 64');
 	like($said[2], qr/--name x: the VM web has its name from its definition/, 'and why');
 	my $no_name = qr/"\S+" cannot be the name of a VM: /;
-	for (['web mail', qr/"mail" behind the VM web: /], ['web -t 3', qr/"-t" behind the VM web: options go before its name/],
-		['web --', qr/"--" behind the VM web: /], ['../web', $no_name], ['.web', $no_name], ['x' x 65, $no_name],
-		['qemu-system-x86_64 -m 1G', qr/qemu-system-x86_64: a QEMU command line goes behind "--": /]) {
+	for (['web mail', qr/"mail" after the VM web: /], ['web -t 3', qr/"-t" after the VM web: options go before its name/],
+		['web --', qr/"--" after the VM web: /], ['../web', $no_name], ['.web', $no_name], ['x' x 65, $no_name],
+		['qemu-system-x86_64 -m 1G', qr/qemu-system-x86_64: a QEMU command line goes after "--": /]) {
 		my ($args, $why) = @$_;
 		@said = run_command($program, split ' ', $args);
 		is($said[0], 64, "$args: status 64");

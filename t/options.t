@@ -32,10 +32,10 @@ subtest 'options' => sub {
 	refused(['-n'], qr/"-n" needs a value/, 'no value');
 	refused([], qr/no VM and no QEMU command line/, 'nothing');
 	refused(['-v', '--'], qr/no QEMU command line/, 'no command behind --');
-	refused([fake_qemu()], qr/a QEMU command line goes behind/, 'no --');
-	refused(['-t', '5x', @qemu], qr/--timeout: "5x" is no TIME: 90, 90s, 2m, 1h30m, 1500ms, 0 or forever/, 'timeout');
-	refused(['--press-interval', '', @qemu], qr/--press-interval: "" is no TIME/, 'press interval');
-	refused(['--boot-timeout', '-1', @qemu], qr/--boot-timeout: "-1" is no TIME/, 'boot timeout');
+	refused([fake_qemu()], qr/a QEMU command line goes after/, 'no --');
+	refused(['-t', '5x', @qemu], qr/--timeout: "5x" is not a TIME: 90, 90s, 2m, 1h30m, 1500ms, 0 or forever/, 'timeout');
+	refused(['--press-interval', '', @qemu], qr/--press-interval: "" is not a TIME/, 'press interval');
+	refused(['--boot-timeout', '-1', @qemu], qr/--boot-timeout: "-1" is not a TIME/, 'boot timeout');
 	refused(['-r', 'listenign', @qemu], qr/"listenign"; did you mean "listening"\? \(started, listening, agent\)/, 'ready');
 	refused(['--notify-fd', 'one', @qemu], qr/--notify-fd: "one"/, 'notify descriptor');
 	refused(['--notify-fd', '77', @qemu], qr/--notify-fd 77: Bad file descriptor/, 'a descriptor that is not open');
@@ -59,31 +59,31 @@ subtest 'triggers' => sub {
 	row_refused('SEGV=ignore', qr/unknown trigger "SEGV"; that signal means a fault/);
 	row_refused('RTMIN=ignore', qr/unknown trigger "RTMIN"; RTMIN brings a deadline/);
 	row_refused('RTMIN+99=ignore', qr/unknown trigger "RTMIN\+99"/);
-	row_refused('TERM', qr/"TERM" is no TRIGGER=LADDER/);
+	row_refused('TERM', qr/"TERM" is not a TRIGGER=LADDER/);
 };
 
 subtest 'actions' => sub {
 	my $actions = qr/\(actions: powerdown, .*, run:PROGRAM, status, reexec, ignore\)/;
 	row_refused('HUP=rest', qr/unknown action "rest"; did you mean "reset"\? $actions/);
 	row_refused('HUP=save 5s', qr/unknown action "save".* $actions/);
-	row_refused('HUP=reset 5x', qr/"5x" behind reset is no TIME: 90/);
-	row_refused('HUP=reset 5s 6s', qr/"5s 6s" behind reset is no TIME/);
+	row_refused('HUP=reset 5x', qr/"5x" after reset is not a TIME: 90/);
+	row_refused('HUP=reset 5s 6s', qr/"5s 6s" after reset is not a TIME/);
 	row_refused("HUP=$_", qr/a rung is empty/) for '', ' ', 'reset,', ',reset', 'stop,,cont';
 	row_refused('HUP=reset:now', qr/unknown action "reset:now"/);
 	row_refused('HUP=qmp', qr/unknown action "qmp"/);
-	row_refused('HUP=qmp:', qr/"qmp:" needs a command behind the colon/);
-	row_refused('HUP=qmp:x y', qr/"qmp:x y" is no QMP command/);
+	row_refused('HUP=qmp:', qr/"qmp:" needs a command after the colon/);
+	row_refused('HUP=qmp:x y', qr/"qmp:x y" is not a QMP command/);
 	row_refused('HUP=qmp:{"a', qr/"qmp:\{"a" is not JSON/);
 	row_refused('HUP=qmp:{"a": 1}', qr/has no "execute"/);
 	row_refused('HUP=qmp:{"execute": "stop", "id": 1}', qr/has the key "id"/);
-	row_refused('HUP=run:', qr/"run:" needs a program behind the colon/);
+	row_refused('HUP=run:', qr/"run:" needs a program after the colon/);
 	row_refused('HUP=run:hook', qr/"run:hook" needs the whole path/);
 };
 
 subtest 'ladders that end the VM' => sub {
 	row_refused("TERM=$_", qr/must end in "kill" or in a rung of TIME "forever"/)
 		for 'powerdown', 'powerdown 5s, quit 5s', 'agent-shutdown', 'quit', 'powerdown 5s, status';
-	row_refused('TERM=kill, quit 5s, kill', qr/a rung behind "kill" is never reached/);
+	row_refused('TERM=kill, quit 5s, kill', qr/a rung after "kill" is never reached/);
 	for my $ladder ('kill', 'quit forever', 'powerdown 5s, run:/bin/true forever', 'status', 'reboot, reset') {
 		my ($status, undef, $err) = run_command($program, '-p', '-o', "TERM=$ladder", @qemu);
 		is("$status$err", '0', "$ladder is taken");

@@ -66,14 +66,14 @@ static void refuses(void **state)
 		{"TERM", "quit 1s, kill,", "a rung is empty"},
 		{"TERM", "powerdwn 1s, kill", "did you mean \"powerdown\"?"},
 		{"TERM", "save, kill", "unknown action \"save\""},
-		{"TERM", "powerdown 1x, kill", "\"1x\" behind powerdown is no TIME"},
-		{"TERM", "powerdown 1s 2s, kill", "is no TIME"},
+		{"TERM", "powerdown 1x, kill", "\"1x\" after powerdown is not a TIME"},
+		{"TERM", "powerdown 1s 2s, kill", "is not a TIME"},
 		{"TERM", "powerdown:x 1s, kill", "unknown action"},
 		{"TERM", "qmp 1s", "unknown action"},
 		{"TERM", "qmp:", "needs a command"},
 		{"TERM", "run:", "needs a program"},
 		{"TERM", "run:a", "needs the whole path"},
-		{"TERM", "qmp:a b", "is no QMP command"},
+		{"TERM", "qmp:a b", "is not a QMP command"},
 		{"TERM", "qmp:{\"execute\": 1}", "has no \"execute\""},
 		{"TERM", "qmp:{\"execute\": \"a\", \"id\": 1}", "has the key \"id\""},
 		{"TERM", "qmp:{\"execute\": \"a\"", "is not JSON"},
@@ -119,7 +119,7 @@ static void sets_rows(void **state)
 	assert_non_null(strstr(doubt, "NO_SUCH_THING"));
 	free(doubt);
 	reason = policy_set(&policy, "TERM", &doubt);
-	assert_non_null(strstr(reason, "no TRIGGER=LADDER"));
+	assert_non_null(strstr(reason, "not a TRIGGER=LADDER"));
 	free(reason);
 	reason = policy_set(&policy, "TREM=kill", &doubt);
 	assert_non_null(strstr(reason, "did you mean \"TERM\"?"));

@@ -79,7 +79,7 @@ vmconf_does('create', 'spaces', '--nic', 'none');
 vmconf_does('edit', 'spaces');
 is(slurp("$config/spaces.json"), qq({\n    "memory": "64M"   }\n), 'spaces are as they were written');
 spew("$config/spaces.json", '{ broken');
-vmconf_fails(78, qr/no JSON object: put it right with "vmconf edit spaces"/, 'set', 'spaces', 'cpus=1');
+vmconf_fails(78, qr/not a JSON object: put it right with "vmconf edit spaces"/, 'set', 'spaces', 'cpus=1');
 editor('grep -q broken "$1" && echo "{\"cpus\": 1}" >"$1"');
 vmconf_does('edit', 'spaces');
 is(definition('spaces')->{cpus}, 1, 'a broken definition can be edited');

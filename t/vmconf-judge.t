@@ -86,7 +86,7 @@ for (
 	vmconf_does('set', 'web', "emulator=$work/hung");
 	my ($status, undef, $errors) = vmconf('check', 'web');
 	is($status, 0, "$script: not known is not wrong");
-	like($errors, qr/^(?:vmconf: QMP: a line that is no JSON object; .*\n)?vmconf: \S+web\.json: \S+hung was not asked what it takes: $why\n\z/, 'and that is said');
+	like($errors, qr/^(?:vmconf: QMP: a line that is not a JSON object; .*\n)?vmconf: \S+web\.json: \S+hung was not asked what it takes: $why\n\z/, 'and that is said');
 	chomp(my $pid = slurp("$work/pid"));
 	wait_until('its processes are gone', sub { group_is_gone($pid) });
 	as_it_was();

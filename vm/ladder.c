@@ -138,7 +138,7 @@ static char *check_qmp(const char *arg)
 	if (arg[0] != '{') {
 		if (arg[strspn(arg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 				    "-_.")] != '\0')
-			return xasprintf("\"qmp:%s\" is no QMP command; write qmp:COMMAND or "
+			return xasprintf("\"qmp:%s\" is not a QMP command; write qmp:COMMAND or "
 					 "qmp:{\"execute\": ..., \"arguments\": {...}}",
 					 arg);
 		return NULL;
@@ -164,7 +164,7 @@ static char *check_qmp(const char *arg)
 static char *check_arg(enum action action, const char *arg)
 {
 	if (!arg || arg[0] == '\0')
-		return xasprintf("\"%s:\" needs a %s behind the colon", actions[action].name,
+		return xasprintf("\"%s:\" needs a %s after the colon", actions[action].name,
 				 action == ACTION_RUN ? "program" : "command");
 	if (action == ACTION_RUN)
 		return arg[0] == '/'
@@ -237,7 +237,7 @@ static char *parse_rung(struct rung *rung, char *text)
 	if (!actions[rung->action].takes_arg) {
 		trim(rest);
 		if (rest[0] && !timespan_parse(rest, &rung->wait))
-			return xasprintf("\"%s\" behind %s is no TIME: %s", rest,
+			return xasprintf("\"%s\" after %s is not a TIME: %s", rest,
 					 actions[rung->action].name, TIMESPAN_IS);
 		return NULL;
 	}
@@ -293,7 +293,7 @@ static char *check_ladder(const struct ladder *ladder, const char *trigger)
 					 trigger, action_name(ladder->rungs[i].action));
 	for (size_t i = 0; i + 1 < ladder->count; i++)
 		if (ladder->rungs[i].action == ACTION_KILL)
-			return xasprintf("a rung behind \"kill\" is never reached");
+			return xasprintf("a rung after \"kill\" is never reached");
 	if (ladder_ends_vm(ladder) && last->action != ACTION_KILL && last->wait != FOREVER)
 		return xasprintf(
 			"a ladder that ends the VM must end in \"kill\" or in a rung of "
@@ -452,7 +452,7 @@ char *policy_set(struct policy *policy, const char *text, char **doubt)
 
 	*doubt = NULL;
 	if (!equals)
-		return xasprintf("\"%s\" is no TRIGGER=LADDER, such as "
+		return xasprintf("\"%s\" is not a TRIGGER=LADDER, such as "
 				 "\"TERM=powerdown 90s, quit 10s, kill\"",
 				 text);
 	name = xasprintf("%.*s", (int)(equals - text), text);
