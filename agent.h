@@ -24,7 +24,7 @@ struct agent_callbacks {
 	void (*ready)(void *arg);
 	/*
 	 * No agent has answered, or the connection is over; why is one short phrase. Nothing is
-	 * called any more afterwards. If a command was unanswered, its reply is called instead.
+	 * called afterwards. If a command was unanswered, its reply is called instead.
 	 */
 	void (*closed)(void *arg, const char *why);
 };
@@ -37,13 +37,13 @@ struct agent_callbacks {
 struct agent *agent_new(struct event_base *base, int fd, int sync_ms,
 			const struct agent_callbacks *callbacks, void *arg);
 
-/* Hangs up; nothing is called any more. NULL is fine. */
+/* Hangs up; nothing more is called. NULL is fine. */
 void agent_free(struct agent *agent);
 
 /*
  * Sends a command with its arguments (a new reference that is taken over; NULL: none). reply is
  * called exactly once, unless agent_free() is called before; it may send the next command, or call
- * agent_free(). After QMP_TIMEOUT and QMP_LOST the connection is of no use any more. False: it is
+ * agent_free(). After QMP_TIMEOUT and QMP_LOST the connection is no longer of use. False: it is
  * not ready, or a command is unanswered; nothing is sent and reply is not called.
  */
 bool agent_command(struct agent *agent, const char *command, json_t *arguments, int timeout_ms,

@@ -3,7 +3,7 @@
  *
  * The life of a connection: qmp_new(), then by itself the greeting and qmp_capabilities, then the
  * callback ready; commands and events; at the end either closed() is called once, or the owner
- * calls qmp_free(). After closed() nothing is called any more, and the owner still has to call
+ * calls qmp_free(). After closed() nothing more is called, and the owner still has to call
  * qmp_free().
  *
  * Nothing here blocks: what the socket does not take at once is kept and written when it does.

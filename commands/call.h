@@ -11,7 +11,7 @@
 struct command;
 struct vm_status;
 
-/* One call of vmconf: argv[0] is the command's name; call_option() leaves the operands behind. */
+/* One call of vmconf: argv[0] is the command's name; call_option() leaves the operands. */
 struct call {
 	struct store store;
 	const struct command *command;
@@ -70,10 +70,10 @@ long call_number(const struct call *call, const char *option, const char *text, 
 /* The same of a TIME: ms, or FOREVER. */
 int64_t call_time(const struct call *call, const char *option, const char *text);
 
-/* Whether name may name a VM; if not, a line says so: EX_USAGE. */
+/* Whether name may name a VM; if not, that is logged: EX_USAGE. */
 bool name_is_good(const char *name);
 
-/* 0 if there is a definition of name; else a line says what is wrong, and it is the status. */
+/* 0 if there is a definition of name; else what is wrong is logged, and it is the status. */
 int name_is_known(const struct store *store, const char *name);
 
 /* vm_load(), with a line for each problem. NULL: the status is EX_CONFIG. */

@@ -35,8 +35,8 @@ struct clone {
 void clone_plan(struct clone *c, const char *new_home);
 
 /*
- * Finds how each disk is copied. False: one cannot be, or not without losing something, and a line
- * says so.
+ * Finds how each disk is copied. False: one cannot be, or not without losing something, which is
+ * logged.
  */
 bool clone_plan_disks(struct clone *c);
 

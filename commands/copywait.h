@@ -11,7 +11,7 @@
 
 /*
  * Waits for the end of pid (-1: it never began), which is killed if we are to end. whole: what is
- * in to at the end takes as much room as from. False: it failed, and a line says so.
+ * in to at the end takes as much room as from. False: it failed, which is logged.
  */
 bool copy_wait(pid_t pid, const char *program, const char *from, const char *to, bool whole);
 
@@ -19,7 +19,7 @@ bool copy_wait(pid_t pid, const char *program, const char *from, const char *to,
 void copy_show(const char *doing);
 void copy_clear(void);
 
-/* Whether we are to end; then a line says so. */
+/* Whether we are to end; then it is logged. */
 bool copy_is_cut_off(void);
 
 #endif

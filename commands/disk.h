@@ -18,7 +18,7 @@ struct disk_base {
 /*
  * Finds a base image: a path, or a name in STATE/images with or without its extension. Its format
  * is the given one, or (NULL) what its extension says. False: it is not there, or not of that
- * format, and a line says so.
+ * format, which is logged.
  */
 bool disk_find_base(const struct store *store, const char *image, const char *format,
 		    struct disk_base *base);
@@ -41,7 +41,7 @@ pid_t disk_copy(const struct store *store, const char *from, const char *to, con
 /* The same for any program: argv[0] is searched for in PATH. */
 pid_t disk_run(const struct store *store, const char *const *argv);
 
-/* Waits for the end of one. False: it failed, and a line says so. */
+/* Waits for the end of one. False: it failed, which is logged. */
 bool disk_wait(pid_t pid, const char *program);
 
 #endif

@@ -169,7 +169,7 @@ void disk_tell_left(const char *path, const char *format)
  */
 enum { LOCK_DOES = 100, LOCK_KEEPS_OFF = 200, ACCESS_WRITE = 1, ACCESS_RESIZE = 3 };
 
-/* Nobody writes to it as long as the descriptor is open. -1: somebody does, and a line says so. */
+/* Nobody writes to it as long as the descriptor is open. -1: somebody does, which is logged. */
 static int keep_writers_off(const char *path)
 {
 	static const off_t bits[] = {ACCESS_WRITE, ACCESS_RESIZE};

@@ -23,7 +23,7 @@ enum disk_way {
 enum disk_way disk_way_of(const char *name, const char *path, const char *format, bool drop);
 
 /*
- * Copies it so. False: it failed, and a line says so. The bytes are only copied of a file that no
+ * Copies it so. False: it failed, which is logged. The bytes are only copied of a file that no
  * QEMU writes to, and which none can open for writing meanwhile.
  */
 bool disk_copy_whole(const struct store *store, const char *from, const char *to,

@@ -4,7 +4,7 @@
  * change belongs: that one is asked.
  *
  * What cannot be done (an I/O error, a file that may not be removed) stays in
- * STATE/.journal.NAME.json, and is tried again by whoever takes the lock next. Until then its names
+ * STATE/.journal.NAME.json, and is tried again by the next holder of the lock. Until then its names
  * are not free (journal_is_free()).
  */
 #ifndef JOURNAL_H
@@ -19,7 +19,7 @@
  * Writes the journal. The change counts as committed once there is a definition of name, which
  * there is not yet. Then forward is what remains to be done, otherwise back is (both taken over;
  * NULL: nothing). before: the other VM's name that is concerned, or NULL. The lock is held. sync:
- * it has reached the disk on return; else it does with journal_sync(). False: a line says why;
+ * it has reached the disk on return; else it does with journal_sync(). False: the reason is logged;
  * nothing is to be done.
  */
 bool journal_begin(struct store *store, const char *name, const char *before, json_t *back,
@@ -37,20 +37,20 @@ void journal_sync(const struct store *store);
  * For a change that takes long: the journal gets a lock and a name of its own and is synced, so
  * that the store's lock may be given up (store_let_others()) until journal_end(). Others are
  * refused the change's VMs meanwhile, and source (a VM that it reads), with words. It is the lock
- * that tells that somebody is at work: a child has it too (store_keep_lock()). False: a line says
- * why, and nothing has changed.
+ * that tells that somebody is at work: a child has it too (store_keep_lock()). False: the reason is
+ * logged, and nothing has changed.
  */
 bool journal_put_aside(struct store *store, const char *name, const char *source);
 
 /*
  * Does what the journal says, also one that was put aside. Without the store's lock that one is
- * left to whoever takes it next. False: a step failed, and a line says which; it is not forgotten.
+ * left to its next holder. False: a step failed, and which is logged; it is not forgotten.
  */
 bool journal_end(struct store *store);
 
 /*
  * For store_lock(): does what killed ones have left, and tries again what could not be done. What
- * was used since is left as it is. False: a line says why no change can be made.
+ * was used since is left as it is. False: the reason is logged.
  */
 bool journal_recover(struct store *store);
 

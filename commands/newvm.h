@@ -40,8 +40,8 @@ bool newvm_begin(struct newvm *vm);
 
 /*
  * For files that take long to make: others can make changes from newvm_let_others() to
- * newvm_resume(), but none of this VM, nor of source, whose files are copied. False: a line says
- * why; newvm_close() then leaves to the next change what it cannot take back itself.
+ * newvm_resume(), but none of this VM, nor of source, whose files are copied. False: the reason is
+ * logged; newvm_close() then leaves to the next change what it cannot take back itself.
  */
 bool newvm_let_others(struct newvm *vm, const char *source);
 bool newvm_resume(struct newvm *vm);
@@ -51,7 +51,7 @@ bool newvm_prepare(struct newvm *vm, json_t *definition);
 
 /*
  * Waits until its files are on the disk, for a VM that has what cannot be made again. Without it a
- * power cut behind newvm_commit() may leave a VM with empty files. False: a line says why.
+ * power cut after newvm_commit() may leave a VM with empty files. False: the reason is logged.
  */
 bool newvm_sync(const struct newvm *vm);
 

@@ -22,8 +22,8 @@ void step_rename(json_t *steps, const char *from, const char *to); /* from may b
  */
 bool steps_are_good(json_t *steps, json_t *vms);
 
-/* Does them. Those that are left, a new array: one that failed (a line says why), and what must
- * come after it. */
+/* Does them. Those that are left, a new array: one that failed (the reason is logged), and what
+ * must come after it. */
 json_t *steps_do(const struct store *store, json_t *steps);
 
 /* Whether it removes a file. */

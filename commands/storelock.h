@@ -13,8 +13,8 @@
 /*
  * Makes the directories where needed, takes their locks, waiting for them, and finishes or takes
  * back what another vmconf has left half done. Signals that would end us are blocked until
- * store_unlock(). False: they cannot be taken, or others may write in the directories; a line says
- * why.
+ * store_unlock(). False: they cannot be taken, or others may write in the directories; the reason
+ * is logged.
  */
 bool store_lock(struct store *store);
 void store_unlock(struct store *store);

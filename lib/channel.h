@@ -24,7 +24,7 @@ struct channel_callbacks {
 	void (*line)(void *arg, const char *text, size_t len);
 	/*
 	 * The connection is over; why is one short phrase. Called once, from the event loop;
-	 * nothing is called any more afterwards. It may call channel_free().
+	 * nothing is called afterwards. It may call channel_free().
 	 */
 	void (*closed)(void *arg, const char *why);
 };

@@ -35,7 +35,7 @@ const char *log_vm_name(void);
 
 /*
  * Each writes one line; log_warn adds strerror(errno). None of them ever blocks: a line that a full
- * pipe does not take is counted, and the number is told when there is room again. The same line
+ * pipe does not take is counted, and the number is logged when there is room again. The same line
  * again within a second is counted too, also where others of a flood stand between. errno is
  * preserved.
  */

@@ -9,7 +9,7 @@ void *xreallocarray(void *old, size_t count, size_t size);
 char *xstrdup(const char *s);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Gives memory that is not needed any more back to the system early: a supervisor mostly sleeps. */
+/* Gives memory that is no longer needed back to the system early: a supervisor mostly sleeps. */
 void xalloc_be_frugal(void);
 
 /* What says so before that; none at first. */

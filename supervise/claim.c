@@ -28,7 +28,7 @@
 
 /* ---- the directories ---- */
 
-/* Who ended just now removes it after that. False: a line says why. */
+/* Who ended just now removes it after that. False: the reason is logged. */
 static bool make_and_open(struct rundir *dir)
 {
 	for (int i = 0; i < TRIES && dir->fd < 0; i++) {

@@ -63,7 +63,7 @@ struct climber {
 	struct climb *climbs; /* one for each row of the policy, and the resort */
 	size_t count;
 	struct climb *ending;	      /* the ladder that ends the VM, once there is one */
-	struct policy_row resort_row; /* quit, kill: behind a ladder without kill, at a deadline */
+	struct policy_row resort_row; /* quit, kill: after a ladder without kill, at a deadline */
 	struct climb *resort;
 	int64_t deadline; /* on ops->real's clock; FOREVER: none */
 	int64_t reserve;  /* ms before it that belong to quit and kill */
@@ -115,7 +115,7 @@ int64_t climber_time(const struct climber *c);
 
 /*
  * To be called every AWAKE_BEAT_MS while a ladder is climbed: then a gap is found, and rungs go on
- * with what was left before it. A deadline stands. climber_rest(): not any more.
+ * with what was left before it. A deadline stands. climber_rest(): no longer.
  */
 void climber_beat(struct climber *c);
 void climber_rest(struct climber *c);
@@ -151,7 +151,7 @@ void climber_resume(struct climber *c, const struct climb_left *left);
 /* Sets a deadline that another supervisor was given, and what of it belongs to quit and kill. */
 void climber_resume_deadline(struct climber *c, int64_t deadline, int64_t reserve, bool extended);
 
-/* Adds a rung to the history. False: there is no such trigger any more. */
+/* Adds a rung to the history. False: the trigger no longer exists. */
 bool climber_resume_history(struct climber *c, const char *trigger, enum action action, int64_t ms);
 
 /* Closes the history: the VM has ended. */
@@ -163,7 +163,7 @@ const struct rung *climb_rung(const struct climb *climb);
 /* The rung's TIME runs from now. */
 void climb_clock(struct climber *c, struct climb *climb);
 
-/* The action has reached its aim, and what is left will come: TIME does not run any more. */
+/* The action has reached its aim, and what is left will come: TIME no longer runs. */
 void climb_hold(struct climber *c, struct climb *climb);
 
 /* The action could not be brought to QEMU: TIME runs, and climber_retry() does it again. */

@@ -56,7 +56,7 @@ void guest_look(struct guest *guest);
 /*
  * Begins to press: when the guest listens, and again. First does what its run state asks for.
  * running: that it runs is known already; then a guest that was seen listening since its last start
- * is pressed at once, and looked at behind that. Returns whether it was pressed at once.
+ * is pressed at once, and looked at after that. Returns whether it was pressed at once.
  */
 bool guest_press(struct guest *guest, bool running);
 

@@ -18,7 +18,7 @@ struct reexec {
 	int lock;		 /* of the runtime directory */
 	int supervision;	 /* the supervisor's part of vm.lock */
 	int names[SOCKET_COUNT]; /* of the runtime directory's sockets: links may lead there */
-	int running;		 /* a pidfd of a QEMU that is no child, or was taken over */
+	int running;		 /* a pidfd of a QEMU that is not a child, or was taken over */
 	int qmp;	   /* a connection past its greeting, of which nothing was read ahead */
 	json_int_t qmp_id; /* the last one that a command of it had */
 	int notify;	   /* where readiness is still to be reported with a newline */

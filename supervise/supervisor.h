@@ -40,7 +40,7 @@ struct terminal {
 /* process.c */
 struct qemu_process {
 	pid_t pid;
-	bool adopted; /* another supervisor started it: it is no child of ours */
+	bool adopted; /* another supervisor started it: it is not our child */
 	bool waited;  /* waitpid(2) told wait_status */
 	int wait_status;
 	bool gone;			/* it has ended */
@@ -155,7 +155,7 @@ struct supervisor {
 /* Reaps children, of which QEMU may be one. */
 void process_reap(struct supervisor *s);
 
-/* Watches the end of one that is no child of ours, behind s->dir.running. */
+/* Watches the end of one that is not our child, behind s->dir.running. */
 void process_watch(struct supervisor *s);
 
 /* Of exec_event: QEMU was executed, or why it could not be. */
@@ -260,7 +260,7 @@ void events_on_run_state(void *arg, enum qmp_result result, json_t *value);
 /* Whether the guest of a run state goes on only after a reset. */
 bool events_needs_reset(const char *run_state);
 
-/* Raises a trigger that is no signal, if there is a ladder for it. event is borrowed. */
+/* Raises a trigger that is not a signal, if there is a ladder for it. event is borrowed. */
 void events_trigger(struct supervisor *s, const char *name, json_t *event);
 
 /* What the VM's readiness waits for, as a sentence; and it does so no longer. */
@@ -281,10 +281,10 @@ void standstill_text(const struct supervisor *s, char *text, size_t size);
 /* BLOCK_IO_ERROR, for which QEMU may be about to stop the guest. */
 void standstill_io_error(struct supervisor *s, json_t *data);
 
-/* The run state has become another one: a guest that stands still is told of in the log, once. */
+/* The run state has become another one: a guest that stands still is logged, once. */
 void standstill_changed(struct supervisor *s);
 
-/* The VM is to be ended: why its guest may be of no help is told once more. */
+/* The VM is to be ended: why its guest may be of no help is logged once more. */
 void standstill_ending(struct supervisor *s);
 
 /* ---- report.c ---- */

@@ -26,7 +26,7 @@ int vmlock_take(struct rundir *dir, const char *name);
 /* Sets holder to what vm.lock says of QEMU, and running, unless that is known, if it holds it. */
 void vmlock_find_running(struct rundir *dir);
 
-/* Writes who we are to vm.lock: others find us there. False: a line says why it cannot be done. */
+/* Writes who we are to vm.lock: others find us there. False: the reason is logged. */
 bool vmlock_sign(const struct rundir *dir);
 
 /* Whether a QEMU holds vm.lock, or may. Our own copy is closed. */

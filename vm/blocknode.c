@@ -211,7 +211,7 @@ json_t *node_of_file(const char *path)
 
 /*
  * The node of a file name of QEMU's, which is relative to dir (NULL: to nothing known). NULL: it is
- * no local file, or there is a doubt.
+ * not a local file, or there is a doubt.
  */
 json_t *node_of_name(struct walk *w, const char *name, const char *dir)
 {

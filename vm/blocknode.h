@@ -33,7 +33,7 @@ void walk_name(struct walk *w, const char *name, const char *dir, const char *fo
 
 /*
  * The node of such a name, which is relative to dir (NULL: to nothing known); a new reference.
- * NULL: it is no local file, or there is a doubt.
+ * NULL: it is not a local file, or there is a doubt.
  */
 json_t *node_of_name(struct walk *w, const char *name, const char *dir);
 

@@ -19,8 +19,8 @@ struct firmware_use {
 /*
  * The firmware that the VM's variables were made with; for a VM that has none yet, the first one
  * that fits, keeps variables and needs no SMM, one that is not made for confidential computing if
- * there is such a one. False: there is none, and *why gets a malloc'd sentence. firmware_free()
- * either way.
+ * there is one. False: there is none, and *why gets a malloc'd sentence. firmware_free() either
+ * way.
  */
 bool firmware_find(const struct firmware_use *use, struct firmware *firmware, char **why);
 void firmware_free(struct firmware *firmware);

@@ -23,7 +23,7 @@ char *made_file(const char *name);
  */
 json_t *made_read(const struct store *store, const char *name, char **why);
 
-/* It is on the disk then. False: a line says why. */
+/* It is on the disk then. False: the reason is logged. */
 bool made_write(const struct store *store, const char *name, json_t *files, json_t *disks);
 
 /* Of a VM that is not there. */

@@ -38,7 +38,7 @@ char *nvram_path(const char *home, const struct firmware *firmware);
 bool nvram_fits(const char *home, const struct firmware *firmware);
 
 /*
- * Makes the variables, unless they are there, and their record. For whoever holds vm.lock. False:
+ * Makes the variables, unless they are there, and their record. The caller holds vm.lock. False:
  * *why gets a malloc'd sentence.
  */
 bool nvram_make(const char *home, const struct firmware *firmware, char **why);

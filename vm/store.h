@@ -62,20 +62,20 @@ json_t *store_read_ours(int dirfd, const char *path, const char *name, struct st
 /*
  * Writes the definition of name to a new file beside it and syncs it: store_commit() puts it in its
  * place. Who may read that of like (a VM; it may be the same) may read it, nobody else where there
- * is none. The lock is held. False: a line says why, and nothing is left.
+ * is none. The lock is held. False: the reason is logged, and nothing is left.
  */
 bool store_prepare(const struct store *store, const char *name, const char *like, const char *text,
 		   size_t len);
 bool store_prepare_json(const struct store *store, const char *name, const char *like,
 			json_t *definition);
 
-/* replace: there may be a definition already. False: a line says why. */
+/* replace: there may be a definition already. False: the reason is logged. */
 bool store_commit(const struct store *store, const char *name, bool replace);
 
 /* Forgets what was prepared, and removes what a killed one has left. */
 void store_abandon(const struct store *store);
 
-/* Removes a definition, gives it another name that is free. False: a line says why. */
+/* Removes a definition, gives it another name that is free. False: the reason is logged. */
 bool store_remove(const struct store *store, const char *name);
 bool store_rename(const struct store *store, const char *name, const char *new_name);
 

@@ -29,8 +29,7 @@ enum vm_file_now vm_file_look(const struct vm *vm);
 
 void vm_free(struct vm *vm); /* NULL is fine */
 
-/* Puts the definition's ladders into policy. A trigger that only QEMU can judge is told of in the
- * log. */
+/* Puts the definition's ladders into policy. A trigger that only QEMU can judge is logged. */
 void vm_take_ladders(const struct vm *vm, struct policy *policy);
 
 /* The UUID and the MAC of a nic: those of the definition, else made of host and name. Malloc'd. */
@@ -46,7 +45,7 @@ void vm_command_free(char **argv);
 
 /*
  * Makes what QEMU needs in the state directory, which must be there: the variables of UEFI
- * firmware, unless it has them. For whoever holds vm.lock. False: *why gets a malloc'd sentence.
+ * firmware, unless it has them. The caller holds vm.lock. False: *why gets a malloc'd sentence.
  */
 bool vm_prepare(const struct vm *vm, char **why);
 

@@ -23,7 +23,7 @@ void vmfile_close(struct vmfile_dir *dir);
  * Reads the file of that name in a directory. Never blocks, whatever it is. Refuses what others
  * than root and we may have written: as in ssh, that is a matter of owner and mode. NULL: errno is
  * ENOENT where there is no such file, and *why gets a malloc'd "found X, expected Y". The text is
- * malloc'd, with a NUL behind its *len bytes; *st is the file as it was then.
+ * malloc'd, with a NUL after its *len bytes; *st is the file as it was then.
  */
 char *vmfile_read(const struct vmfile_dir *dir, const char *name, size_t *len, struct stat *st,
 		  char **why);
