@@ -196,6 +196,19 @@ vmconf_does('set', 'db', 'args=["-S"]');
 vmconf_does('start', 'db');
 vmconf_does('stop', 'db');
 
+# A start that fails while a stop waits for it: the init system may be about to try again.
+spew("$work/emulator", qq{#!/bin/sh\ncase "\$*" in *-readconfig*) while [ ! -e "$work/fail" ]; do sleep 0.02; done ;; esac\nexit 1\n});
+chmod 0755, "$work/emulator";
+vmconf_does('set', 'db', "emulator=$work/emulator", 'machine=q35');
+adapter(qq([ "\$1" = stop ] && { >"$work/fail"; exit 0; }\nexec "$top/init/none" "\$@"));
+my ($failing) = in_background('start', 'db');
+wait_until('a supervisor', sub { state_of('db')->{state} eq 'starting' });
+like(vmconf_does('stop', 'db'), qr/^db: stopped/, 'a start that fails while it is stopped');
+waitpid($failing, 0);
+is($? >> 8, 69, 'the start has failed');
+is(scalar(grep { $_ eq 'stop db' } split /, /, asked()), 2, 'and the init system is told not to try again');
+vmconf_does('set', 'db', 'emulator=', 'machine=');
+
 # ---- a terminal sees progress ----
 adapter(qq(exec "$top/init/none" "\$@"));
 vmconf_does('start', 'web1');
