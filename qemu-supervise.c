@@ -311,7 +311,7 @@ static int begin(struct supervisor *s)
 		takeover_adopt(s);
 		return 0;
 	}
-	if (s->options.stands_in) {
+	if (s->options.placeholder) {
 		log_error("it has ended meanwhile, and is not started: see above");
 		return EX_CONFIG;
 	}
@@ -402,7 +402,7 @@ static int open_directory(struct supervisor *s)
 
 static bool is_still_defined(const struct options *options)
 {
-	return !options->stands_in && vm_file_look(options->vm) != VM_FILE_GONE;
+	return !options->placeholder && vm_file_look(options->vm) != VM_FILE_GONE;
 }
 
 int main(int argc, char **argv)

@@ -66,7 +66,7 @@ static bool was_cut_off(const struct vm_end *end)
 }
 
 /* Whoever asked for the stop is told here: no failure is left with the init system. */
-static void settle(const struct lifecycle *l, struct job *job)
+static void tell_init_system(const struct lifecycle *l, struct job *job)
 {
 	pid_t pid;
 
@@ -108,7 +108,7 @@ static void is_down(struct lifecycle *l, struct job *job)
 	told = fresh && end->words[0];
 
 	if (fresh && end->status != 0)
-		settle(l, job);
+		tell_init_system(l, job);
 	job_over(l, job, unseen ? EXIT_DIED : bad ? end->status : 0);
 	if (unseen)
 		log_error("%s is down: %s", job->name, job->now.reason);

@@ -303,7 +303,7 @@ static bool are_private(const struct rundir *dir)
 static int check_definition(const struct rundir *dir, const struct options *options)
 {
 	bool home_is_there = dir->home < 0 || fd_is_named(AT_FDCWD, dir->home_path, dir->home);
-	bool has_file = options->vm && !options->stands_in;
+	bool has_file = options->vm && !options->placeholder;
 	enum vm_file_now now = has_file ? vm_file_look(options->vm) : VM_FILE_SAME;
 
 	if (now == VM_FILE_SAME && home_is_there)

@@ -25,15 +25,15 @@ void climber_init(struct climber *c, const struct policy *policy, const struct l
 	c->climbs = xcalloc(c->count, sizeof(c->climbs[0]));
 	for (size_t i = 0; i < policy->count; i++)
 		c->climbs[i].row = &policy->rows[i];
-	snprintf(c->resort_row.trigger.s, sizeof(c->resort_row.trigger.s), "deadline");
-	ladder_parse(&c->resort_row.ladder, c->resort_row.trigger.s, "quit 5s, kill");
-	c->resort = &c->climbs[policy->count];
-	c->resort->row = &c->resort_row;
+	snprintf(c->last_resort_row.trigger.s, sizeof(c->last_resort_row.trigger.s), "deadline");
+	ladder_parse(&c->last_resort_row.ladder, c->last_resort_row.trigger.s, "quit 5s, kill");
+	c->last_resort = &c->climbs[policy->count];
+	c->last_resort->row = &c->last_resort_row;
 }
 
 void climber_free(struct climber *c)
 {
-	ladder_free(&c->resort_row.ladder);
+	ladder_free(&c->last_resort_row.ladder);
 	free(c->climbs);
 	free(c->history);
 	*c = (struct climber){0};
@@ -157,7 +157,7 @@ static void step_to(struct climber *c, struct climb *climb, size_t rung)
 		climb->resumed = false;
 		act(c, climb);
 	} else if (climb == c->ending) {
-		begin(c, c->resort, "a ladder without an end");
+		begin(c, c->last_resort, "a ladder without an end");
 	}
 	c->ops->changed(c->arg);
 }
@@ -352,13 +352,13 @@ void climber_triggers(struct climber *c, const struct trigger_seen *seen, size_t
 		climber_trigger(c, &seen[i]);
 }
 
-/* The ladder of TERM if it ends the VM; else the resort. */
+/* The ladder of TERM if it ends the VM; else the last resort. */
 static struct climb *stop_climb(const struct climber *c)
 {
 	const struct policy_row *term = policy_find(c->policy, "TERM");
 
 	return term && ladder_ends_vm(&term->ladder) ? &c->climbs[term - c->policy->rows]
-						     : c->resort;
+						     : c->last_resort;
 }
 
 void climber_set_flush(struct climber *c, int64_t ms)

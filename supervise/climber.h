@@ -60,11 +60,12 @@ struct climber {
 	const struct policy *policy;
 	const struct ladder_ops *ops;
 	void *arg;
-	struct climb *climbs; /* one for each row of the policy, and the resort */
+	struct climb *climbs; /* one for each row of the policy, and the last resort */
 	size_t count;
-	struct climb *ending;	      /* the ladder that ends the VM, once there is one */
-	struct policy_row resort_row; /* quit, kill: after a ladder without kill, at a deadline */
-	struct climb *resort;
+	struct climb *ending; /* the ladder that ends the VM, once there is one */
+	struct policy_row
+		last_resort_row; /* quit, kill: after a ladder without kill, at a deadline */
+	struct climb *last_resort;
 	int64_t deadline; /* on ops->real's clock; FOREVER: none */
 	int64_t reserve;  /* ms before it that belong to quit and kill */
 	int64_t flush;	  /* ms that QEMU needs to end, as far as is known; -1: not known */

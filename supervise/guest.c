@@ -44,8 +44,8 @@ struct guest {
 	bool looking; /* a look is under way */
 	bool settled; /* its run state has settled it; only the rest of its answers is to come */
 	bool pressing;
-	bool unproven; /* the press counted on what was seen before; the look behind it is to come
-			*/
+	bool unconfirmed; /* the press counted on what was seen before; the look after it is to come
+			   */
 	bool awaiting;
 	bool waiting_told, sts_told;
 	int64_t press_began, last_press, last_cont;
@@ -195,13 +195,13 @@ static void press_if_due(struct guest *g)
 /* ---- the look: run state, then the register ---- */
 
 /* A press that nobody heard does nothing, and counts as none. */
-static void prove(struct guest *g, bool heard)
+static void confirm(struct guest *g, bool heard)
 {
-	if (g->unproven && !heard) {
+	if (g->unconfirmed && !heard) {
 		g->presses = g->taken = 0;
 		g->callbacks->taken(g->arg, 0);
 	}
-	g->unproven = false;
+	g->unconfirmed = false;
 }
 
 static void tell_ready(struct guest *g)
@@ -228,7 +228,7 @@ static void looked(struct guest *g, enum hears hears)
 		g->hears_since = since(g);
 	g->looking = false;
 	g->hears = hears;
-	prove(g, hears != HEARS_NOTHING);
+	confirm(g, hears != HEARS_NOTHING);
 	tell_ready(g);
 	if (g->pressing && probe_has_no_button(&g->probe))
 		nobody(g, "this machine has no power button");
@@ -348,7 +348,7 @@ static void on_status(void *arg, enum qmp_result result, json_t *value)
 	state = json_string_value(json_object_get(value, "status"));
 	snprintf(g->run_state, sizeof(g->run_state), "%s", state ? state : "");
 	if (runstate_needs(g->run_state) != NEEDS_NOTHING)
-		prove(g, false);
+		confirm(g, false);
 	if (settle_run_state(g))
 		return;
 	if (!probe_is_readable(&g->probe))
@@ -529,7 +529,7 @@ void guest_look(struct guest *g)
 static void begin_pressing(struct guest *g, unsigned presses)
 {
 	g->pressing = true;
-	g->unproven = false;
+	g->unconfirmed = false;
 	g->press_began = now(g);
 	g->presses = g->taken = presses;
 	g->last_press = g->last_cont = 0;
@@ -547,7 +547,7 @@ bool guest_press(struct guest *g, bool running)
 	bool listens = running && g->layout_known && g->hears == HEARS_PRESSES;
 
 	begin_pressing(g, 0);
-	g->unproven = listens;
+	g->unconfirmed = listens;
 	if (listens)
 		press(g);
 	look(g);

@@ -416,7 +416,7 @@ static struct vm *stand_in(struct options *o, const char *name)
 	if (!vm)
 		return NULL;
 	log_warnx("%s: it runs, and is taken over all the same, with the default ladders", name);
-	o->stands_in = true;
+	o->placeholder = true;
 	return with_command(o, vm);
 }
 

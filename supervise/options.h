@@ -25,11 +25,11 @@ struct options {
 	bool print;
 	int signal; /* to be sent to the supervisor of the VM, 0: none; -1: there is to be one */
 	enum log_level level;
-	char **command;	 /* QEMU and its arguments, NULL-terminated */
-	bool defined;	 /* by a definition, vm */
-	bool only_adopt; /* vmconf stops it: no QEMU is to be started (qemu-supervise-init(7)) */
-	bool stands_in;	 /* vm is none of anybody's: its definition is refused, but it runs */
-	struct vm *vm;	 /* or NULL: the command was given, and is not owned */
+	char **command;	  /* QEMU and its arguments, NULL-terminated */
+	bool defined;	  /* by a definition, vm */
+	bool only_adopt;  /* vmconf stops it: no QEMU is to be started (qemu-supervise-init(7)) */
+	bool placeholder; /* vm is not its definition, which is refused; but it runs */
+	struct vm *vm;	  /* or NULL: the command was given, and is not owned */
 	struct qemu_actions actions;
 };
 
