@@ -10,7 +10,7 @@
 #include "supervise/notify.h"
 
 #define REEXEC_MS    10	 /* between tries while QEMU is to answer, or in the middle of a line */
-#define REEXEC_TRIES 100 /* then without its answers, or without that connection */
+#define REEXEC_TRIES 500 /* then without its answers, or without that connection */
 
 /* Why not now; NULL: nothing is against it. */
 static const char *not_now(const struct supervisor *s)

@@ -259,7 +259,7 @@ sub guest_definition {
 	my $dir = guest_files();
 	return {
 		emulator => 'qemu-system-x86_64', machine => $o{machine} || 'q35', accel => 'tcg', memory => '128M',
-		kernel => "$dir/" . guest_kernel($mode), initrd => "$dir/initrd-agent", append => guest_append($mode, %o),
+		kernel => "$dir/vmlinuz", initrd => "$dir/initrd-agent", append => guest_append($mode, %o),
 		disks => [{ path => $o{disk}, format => 'raw' }], console => 'none', agent => JSON::PP::true,
 		args => ['-serial', "file:$o{console}", @{ $o{args} || [] }]
 	};
