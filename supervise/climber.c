@@ -112,8 +112,6 @@ void climber_rest(struct climber *c)
 	awake_rest(&c->awake);
 }
 
-/* ---- climbing ---- */
-
 static void remember(struct climber *c, const struct climb *climb)
 {
 	if (climb == c->ending)
