@@ -1,5 +1,6 @@
 #include "commands/setkey.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,6 +3,7 @@
 #include "supervise/supervisor.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,6 +1,9 @@
 /* QEMU does not answer, or the VM does not get ready. */
 #include "supervise/supervisor.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "lib/log.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"

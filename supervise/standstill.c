@@ -1,5 +1,6 @@
 /* A guest whose CPUs QEMU has stopped: why, and that it is said. */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/log.h"

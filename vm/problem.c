@@ -1,5 +1,6 @@
 #include "vm/problem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
 #include "vm/values.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
