@@ -1,7 +1,6 @@
 #include "commands/qapi.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,5 @@
 #include "commands/setkey.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

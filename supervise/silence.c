@@ -1,7 +1,6 @@
 /* QEMU does not answer, or the VM does not get ready. */
 #include "supervise/supervisor.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/log.h"

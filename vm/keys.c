@@ -2,10 +2,8 @@
 #include "vm/keys.h"
 
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/array.h"
 #include "lib/timespan.h"

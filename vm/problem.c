@@ -1,6 +1,5 @@
 #include "vm/problem.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

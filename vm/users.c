@@ -1,6 +1,5 @@
 #include "vm/users.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

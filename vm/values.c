@@ -1,6 +1,5 @@
 #include "vm/values.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
