@@ -1,4 +1,4 @@
-/* How many elements an array has. */
+/* The number of elements in an array. */
 #ifndef ARRAY_H
 #define ARRAY_H
 

@@ -1,8 +1,8 @@
 /*
- * A clock that stands still while we do: while we are frozen (a cgroup's freezer, docker pause,
- * SIGSTOP) and while the host is suspended, neither do we watch nor does the guest run.
+ * Detects time in which we did not run: while we are frozen (a cgroup's freezer, docker pause,
+ * SIGSTOP) or the host is suspended, neither the supervisor nor the guest runs.
  *
- * That is found by a heartbeat: who is to find it calls awake_look() every AWAKE_BEAT_MS.
+ * Detection needs a heartbeat: call awake_look() every AWAKE_BEAT_MS.
  */
 #ifndef AWAKE_H
 #define AWAKE_H
@@ -11,19 +11,19 @@
 
 #define AWAKE_BEAT_MS 1000
 
-/* Zero-initialised at the start. */
+/* Zero-initialise it. */
 struct awake {
-	int64_t seen, seen_real; /* when we ran last, on both clocks; 0: nobody beats */
-	int64_t missed;		 /* ms of now's clock in which we did not run */
+	int64_t seen, seen_real; /* the last beat, on both clocks; 0: no heartbeat */
+	int64_t missed;		 /* ms on now's clock in which we did not run */
 };
 
 /*
- * Looks at both clocks: now is monotonic_ms(), which may stand still while the host is suspended,
- * real is boottime_ms(). Returns for how long we did not run, in ms of real; 0: we did.
+ * One beat: now is monotonic_ms(), which may stop while the host is suspended, real is
+ * boottime_ms(). Returns how long we did not run, in ms of real; 0 if we did.
  */
 int64_t awake_look(struct awake *awake, int64_t now, int64_t real);
 
-/* Nobody beats from here on: a gap is none. */
+/* Stops the heartbeat: the time until the next awake_look() is not a gap. */
 void awake_rest(struct awake *awake);
 
 #endif

@@ -20,7 +20,7 @@ bool below_is_name(const char *name)
 	}
 }
 
-/* Part by part, which openat2(2)'s RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS come to without "..". */
+/* Part by part: without "..", the same as RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS of openat2(2). */
 int below_parent(int dirfd, const char *name, const char **last)
 {
 	int flags = O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;

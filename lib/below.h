@@ -1,18 +1,18 @@
 /*
- * Names below a directory that somebody else may write in: no link on the way is followed, so that
- * whatever is done to one is done below that directory.
+ * Names below a directory that somebody else may write to. No symbolic link on the way is followed,
+ * so nothing outside that directory is touched.
  */
 #ifndef BELOW_H
 #define BELOW_H
 
 #include <stdbool.h>
 
-/* Whether name is relative and leads nowhere but down: no part of it is empty, "." or "..". */
+/* Whether name is relative and stays below: no part of it is empty, "." or "..". */
 bool below_is_name(const char *name);
 
 /*
- * The directory in which the last part of name is, as openat(2) with O_PATH; *last is that part.
- * -1: errno tells, ENOTDIR or ELOOP where a part before it is a link.
+ * Opens (O_PATH) the directory that holds the last part of name, and points *last at that part. -1
+ * and errno on failure: ENOTDIR or ELOOP if an earlier part is a link.
  */
 int below_parent(int dirfd, const char *name, const char **last);
 

@@ -16,13 +16,13 @@
 
 struct channel {
 	struct bufferevent *bev;
-	struct event *broken; /* made active to tell the end from the event loop, not from a call */
+	struct event *broken; /* activated to call closed() from the event loop only */
 	const char *peer;
 	const struct channel_callbacks *callbacks;
 	void *arg;
 	bool open;
-	bool reading, doomed; /* freed in line(): done when that has returned */
-	size_t scanned;	      /* how much of the input is known to hold no end of line */
+	bool reading, doomed; /* doomed: freed in line(), so done once that returns */
+	size_t scanned;	      /* bytes of input known to hold no newline */
 	char why[128];
 };
 
@@ -44,8 +44,7 @@ static void on_broken(evutil_socket_t fd, short what, void *arg)
 	channel->callbacks->closed(channel->arg, channel->why); /* may free channel */
 }
 
-/* At once where the socket takes it, not in the next turn of the loop; the rest waits in the
- * buffer. */
+/* Writes at once, not in the next turn of the loop; only the rest is queued. */
 void channel_write(struct channel *channel, const char *text)
 {
 	struct evbuffer *out = bufferevent_get_output(channel->bev);
@@ -134,7 +133,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	snprintf(why, sizeof(why), "closed by %s", channel->peer);
 	if (what & BEV_EVENT_EOF)
 		channel_shut(channel, why);
-	else if (what & BEV_EVENT_WRITING) /* its last words may still be there to read */
+	else if (what & BEV_EVENT_WRITING) /* there may still be something to read */
 		bufferevent_disable(bev, EV_WRITE);
 	else if (what & BEV_EVENT_ERROR)
 		channel_shut(channel, evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));

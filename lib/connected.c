@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define LISTENS	  0x10000 /* __SO_ACCEPTCON */
-#define CONNECTED 3	  /* SS_CONNECTED; SS_CONNECTING: nobody has accepted it yet */
+#define CONNECTED 3	  /* SS_CONNECTED; SS_CONNECTING is not accepted yet */
 
 /* A line of /proc/net/unix: "Num: RefCount Protocol Flags Type St Inode Path". */
 static enum connected read_line(const char *line, const char *path)

@@ -1,13 +1,13 @@
-/* Who is connected to a socket that listens. */
+/* Whether anybody is connected to a listening socket. */
 #ifndef CONNECTED_H
 #define CONNECTED_H
 
 enum connected { CONNECTED_UNKNOWN, CONNECTED_NOBODY, CONNECTED_SOMEBODY };
 
 /*
- * Whether a connection to the socket of that path was taken by the program that listens there; one
- * that still waits for that does not count. Unknown: it is not seen from here, as in another
- * network namespace.
+ * Whether the listener on the socket at path has accepted a connection. One that is not accepted
+ * yet does not count. CONNECTED_UNKNOWN: the socket is not visible, as in another network
+ * namespace.
  */
 enum connected connected_look(const char *path);
 

@@ -1,4 +1,4 @@
-/* Open files: which file a descriptor is of, locks, and the path of one. */
+/* Open files: closing them, comparing them, locks and absolute paths. */
 #ifndef FD_H
 #define FD_H
 
@@ -6,22 +6,22 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-/* Closes it, unless it is -1, which it is on return. errno may change. */
+/* Closes *fd unless it is -1, and sets it to -1. errno may change. */
 void fd_close(int *fd);
 
-/* Whether both are of one file. */
+/* Whether both describe the same file. */
 bool stat_is_same(const struct stat *a, const struct stat *b);
 
-/* Whether name in dirfd, through a link too, leads to the open file fd. */
+/* Whether name in dirfd is the open file fd; a symbolic link is followed. */
 bool fd_is_named(int dirfd, const char *name, int fd);
 
 /*
- * fcntl(2) with F_OFD_SETLK, F_OFD_SETLKW or F_OFD_GETLK; len 0: to the end. F_OFD_GETLK tells
- * whether the lock could be had. False and errno on failure.
+ * An open file description lock: how is F_OFD_SETLK, F_OFD_SETLKW or F_OFD_GETLK (is it free?); len
+ * 0 reaches to the end of the file. False on failure, with errno.
  */
 bool fd_lock(int fd, int how, short type, off_t start, off_t len);
 
-/* A path from the root on, malloc'd. */
+/* path, made absolute; malloc'd. */
 char *path_absolute(const char *path);
 
 #endif

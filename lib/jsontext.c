@@ -9,7 +9,7 @@
 #include "lib/xalloc.h"
 
 #define DEEP	   1000 /* jansson gives up at 2048 */
-#define MANY	   18	/* digits that always fit into json_int_t */
+#define MANY	   18	/* digits that always fit json_int_t */
 #define INDENT_MAX 50	/* levels: the output stays in proportion to the text */
 
 #define SPACE " \t\r\n"
@@ -55,13 +55,13 @@ static bool is_long_integer(const char *token, size_t len)
 	return len - sign > MANY;
 }
 
-/* A number over what a double holds. In an object something follows it: strtod(3) stops there. */
+/* Whether a number is too large for a double. strtod(3) stops at what follows in an object. */
 static bool is_infinite(const char *token, size_t len, size_t left)
 {
 	return is_one_of(token[0], "-0123456789") && len < left && isinf(strtod(token, NULL));
 }
 
-/* One token, as jansson can hold it. */
+/* Writes one token in a form that jansson can hold. */
 static void put_tamed(const char *token, size_t len, size_t left, FILE *out)
 {
 	if (is_infinite(token, len, left)) {
@@ -73,7 +73,7 @@ static void put_tamed(const char *token, size_t len, size_t left, FILE *out)
 		fputs(".0", out);
 }
 
-/* The text with what jansson cannot hold put in a way that it can. Malloc'd. */
+/* A copy of text in a form that jansson can hold; malloc'd. */
 static char *tamed(const char *text, size_t left, size_t *len)
 {
 	char *result = NULL;
@@ -116,7 +116,7 @@ static bool is_key(const char *token, size_t len, const char *key)
 	return len == strlen(key) + 2 && token[0] == '"' && memcmp(token + 1, key, len - 2) == 0;
 }
 
-/* The length of the value that text begins with: up to what ends it in an object. */
+/* The length of the value at the start of text, up to what ends it in an object. */
 static size_t value_length(const char *text, size_t left)
 {
 	size_t depth = 0, at = 0, len = 0, used;
@@ -166,7 +166,7 @@ static void new_line(size_t depth, FILE *out)
 void jsontext_print(const char *text, size_t len, FILE *out)
 {
 	size_t depth = 0, used;
-	bool fresh = false; /* just after what opens */
+	bool fresh = false; /* just after an opening bracket */
 
 	for (; len > 0; text += used, len -= used) {
 		bool closes = is_one_of(text[0], "}]");

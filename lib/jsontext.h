@@ -1,6 +1,6 @@
 /*
- * JSON that QEMU or a guest wrote, which says more than jansson holds: numbers over 2^63-1, strings
- * with \u0000, nesting without an end.
+ * JSON from QEMU or a guest, which may hold what jansson cannot: numbers over 2^63-1, strings with
+ * \u0000, nesting of any depth.
  */
 #ifndef JSONTEXT_H
 #define JSONTEXT_H
@@ -10,17 +10,19 @@
 #include <stdio.h>
 
 /*
- * The value of a text. Whole numbers that do not fit into json_int_t are reals, a string may have
- * NULs, and what is nested a thousand deep, or over what a double holds, is null. NULL: it is not
- * valid. The caller's.
+ * Parses text. Integers that do not fit json_int_t become reals, strings may contain NUL, and
+ * values nested deeper than 1000 or numbers too large for a double become null. Returns a new
+ * reference, or NULL if text is not valid JSON.
  */
 json_t *jsontext_parse(const char *text, size_t len);
 
-/* What a key of the object text stands for, as it was written; NULL: it has no such key. *len: its
- * length. */
+/*
+ * The value of key in the JSON object text, as it was written and not copied; *value_len is its
+ * length in bytes. NULL if there is no such key.
+ */
 const char *jsontext_member(const char *text, size_t len, const char *key, size_t *value_len);
 
-/* Prints a valid text as jansson would with JSON_INDENT(2), every number and string as written. */
+/* Prints valid JSON like jansson with JSON_INDENT(2), but numbers and strings as written. */
 void jsontext_print(const char *text, size_t len, FILE *out);
 
 #endif

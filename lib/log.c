@@ -20,14 +20,14 @@
 
 #define REPEAT_SECONDS 1
 #define RECENT	       16
-#define BURST	       3 /* times that a line is written before it counts as a flood */
+#define BURST	       3 /* times a line is written before it counts as a flood */
 
-/* A line that was written lately: its like is only counted. */
+/* A recent line: repetitions of it are only counted. */
 struct recent {
 	char text[1024];
 	enum log_level level;
 	time_t time;   /* CLOCK_MONOTONIC, of its writing */
-	unsigned left; /* times it may be written yet */
+	unsigned left; /* times it may still be written */
 	unsigned long repeated;
 };
 
@@ -38,10 +38,10 @@ static struct {
 	bool journal;
 	int fd;
 	bool socket;
-	bool cut;	    /* in the middle of the last line */
-	unsigned long lost; /* lines that standard error did not take */
+	bool cut;	    /* the last line lacks its end */
+	unsigned long lost; /* lines that standard error did not accept */
 	struct recent recent[RECENT];
-	unsigned next; /* of them to be given up */
+	unsigned next; /* the entry to replace next */
 	struct recent *last;
 } logger = {.program = "qemu-supervise", .max = LEVEL_INFO, .fd = STDERR_FILENO};
 
@@ -93,7 +93,7 @@ const char *log_vm_name(void)
 	return logger.vm;
 }
 
-/* For one byte at least: what does not wait takes what it can. A file waits for nobody. */
+/* Room for one byte at least: a non-blocking write takes what it can. A file always has room. */
 static bool has_room(void)
 {
 	struct pollfd fd = {.fd = logger.fd, .events = POLLOUT};
@@ -101,7 +101,7 @@ static bool has_room(void)
 	return logfile_is_open() || poll(&fd, 1, 0) != 0;
 }
 
-/* Without waiting, and less than that where there is no room. -1: nothing. */
+/* Does not wait: writes less than len if there is no room. -1: nothing. */
 static ssize_t put(const char *data, size_t len)
 {
 	if (logfile_is_open())
@@ -121,8 +121,8 @@ void log_pass_on(const char *data, size_t len)
 }
 
 /*
- * A supervisor that hangs in write(2) because its logger hangs hears no signal: the line is lost.
- * The poll is for a descriptor of which log_never_wait() could make none that does not wait.
+ * Drops the line rather than block: a supervisor stuck in write(2) because its logger hangs cannot
+ * handle signals. The poll is for descriptors that log_never_wait() could not make non-blocking.
  */
 static void put_line(enum log_level level, const char *text)
 {
@@ -197,8 +197,8 @@ static void tell_lost(void)
 }
 
 /*
- * Whether the line is only counted: it is the last one again, or one of a flood of a few kinds in
- * turns, each of which is written once in a while.
+ * Whether to only count the line: it repeats the last one, or is one of a flood of a few
+ * alternating lines, each of which is still written once in a while.
  */
 static bool only_counted(struct recent *r, time_t now)
 {

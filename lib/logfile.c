@@ -24,7 +24,10 @@ static bool is_same(int fd, const struct stat *as)
 	return fstat(fd, &st) == 0 && st.st_dev == as->st_dev && st.st_ino == as->st_ino;
 }
 
-/* What else we, and the programs that we start, write to the old one goes to the new one, too. */
+/*
+ * Standard output and error follow if they were the old file, so that programs that we start write
+ * to the new one too.
+ */
 static void take(int fd, const struct stat *old)
 {
 	for (int other = STDOUT_FILENO; other <= STDERR_FILENO; other++)
@@ -51,7 +54,7 @@ bool logfile_is_open(void)
 	return logfile.fd >= 0;
 }
 
-/* One that was removed, or that somebody else has put aside, is given up. */
+/* Starts a new file if this one is full, or was removed or renamed by somebody else. */
 static void turn_over(void)
 {
 	char old[PATH_MAX];
@@ -72,7 +75,7 @@ static void turn_over(void)
 		take(fd, &st);
 }
 
-/* "2026-11-26 09:00:29.123 ", local time, as other logs have it. */
+/* "2026-11-26 09:00:29.123 ", local time, as in other logs. */
 static size_t stamp(char *text, size_t size)
 {
 	struct timespec now;
@@ -84,7 +87,7 @@ static size_t stamp(char *text, size_t size)
 	return len + (size_t)snprintf(text + len, size - len, ".%03ld ", now.tv_nsec / 1000000);
 }
 
-/* Of data, what belongs to one line. */
+/* data is at most one line. */
 static ssize_t write_line(const char *data, size_t len)
 {
 	char time[40];

@@ -1,6 +1,6 @@
 /*
- * A log in a file of its own, with the time before each line. When it is full it becomes FILE.old,
- * in the place of an older one. Like the rest of the log there is one of it.
+ * A log file with a timestamp on each line. When full it is renamed to FILE.old, replacing an older
+ * one. A process has only one, like the log.
  */
 #ifndef LOGFILE_H
 #define LOGFILE_H
@@ -9,17 +9,23 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define LOGFILE_MAX (1024 * 1024) /* bytes, before the line that is too much */
+#define LOGFILE_MAX (1024 * 1024) /* bytes; a line may still cross it */
 #define LOGFILE_OLD ".old"
-#define LOG_OLD	    "log.old" /* that of a VM under the adapter none */
+#define LOG_OLD	    "log.old" /* a VM's, under the adapter none */
 
-/* Opens it; path must outlive it. False and errno: also where it is a link, or not a file. */
+/*
+ * Opens the log file; path is kept, not copied. False on failure, with errno; a symbolic link, or
+ * anything but a regular file, is refused.
+ */
 bool logfile_open(const char *path);
 
-/* Whether it is open: then the log is there, and not on standard error. */
+/* Whether it is open: the log then goes there and not to standard error. */
 bool logfile_is_open(void);
 
-/* Writes lines, or parts of them; less than len where it cannot. -1 and errno: nothing. */
+/*
+ * Writes lines or parts of lines. Returns the bytes of data written, which may be fewer than len;
+ * -1 and errno if none.
+ */
 ssize_t logfile_write(const char *data, size_t len);
 
 #endif

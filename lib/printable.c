@@ -14,7 +14,7 @@
 #include "lib/array.h"
 #include "lib/xalloc.h"
 
-/* The bytes of the UTF-8 character at text; 0: it is not one. */
+/* The length in bytes of the UTF-8 character at text; 0 if it is not one. */
 static size_t decode(const char *text, size_t left, uint32_t *c)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -84,7 +84,7 @@ char *printable_json(const char *json)
 		else if (used)
 			fwrite(json, 1, used, out);
 		else
-			used = 1; /* in no JSON text */
+			used = 1; /* never in JSON text */
 	}
 	fclose(out);
 	return xcheck(text);
@@ -103,7 +103,7 @@ void say(const char *fmt, ...)
 	free(text);
 }
 
-/* Writes len bytes of a buffer that has *have, which are moved up. */
+/* Writes the first len of *have bytes in buffer, and moves the rest to its start. */
 static void pass_on(const char *before, char *buffer, size_t len, size_t *have, FILE *to)
 {
 	size_t left = replace(buffer, len, "\n\t"), line;
@@ -120,7 +120,7 @@ static void pass_on(const char *before, char *buffer, size_t len, size_t *have, 
 	memmove(buffer, buffer + len, *have);
 }
 
-/* By whole lines, lest a character is cut; a line that is too long for the buffer may be. */
+/* In whole lines, so as not to split a character; only a line longer than the buffer may be. */
 void printable_copy(int from, FILE *to, const char *before)
 {
 	static const size_t size = 65536;

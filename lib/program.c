@@ -19,7 +19,7 @@
 
 /* ---- who may exchange it ---- */
 
-/* Whoever can exchange the program that we are has our rights already. */
+/* Whoever can replace our own executable has our rights already. */
 static struct stat ourselves(void)
 {
 	struct stat st;
@@ -42,7 +42,7 @@ static bool others_may_write(const struct stat *st, const struct stat *us)
 	return (group || other) && !(st->st_mode & S_ISVTX);
 }
 
-/* malloc'd, or NULL. */
+/* Why others could replace it, malloc'd; NULL if they cannot. */
 static char *refuse(int fd, const struct stat *st)
 {
 	const struct stat us = ourselves();
@@ -67,7 +67,7 @@ static char *refuse(int fd, const struct stat *st)
 struct walk {
 	int at;	    /* where we are */
 	char *path; /* malloc'd */
-	char *rest; /* what of it is still to be gone; NULL: nothing */
+	char *rest; /* the part of path not walked yet; NULL: nothing */
 	unsigned links;
 };
 
@@ -82,7 +82,7 @@ static void move(struct walk *w, int to)
 	w->at = to;
 }
 
-/* False and errno. */
+/* Follows a link. False on failure, with errno. */
 static bool follow(struct walk *w, int link)
 {
 	char target[PATH_MAX], *path;
@@ -103,7 +103,7 @@ static bool follow(struct walk *w, int link)
 	return w->at >= 0;
 }
 
-/* One name further. NULL, or a malloc'd reason and errno. */
+/* Walks one name further. NULL, or a malloc'd reason and errno. */
 static char *step(struct walk *w, const char *name)
 {
 	int next = open_at(w->at, name), error;

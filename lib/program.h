@@ -1,29 +1,29 @@
-/* Programs that we execute: with root's rights never one that somebody else may exchange. */
+/* Executing programs, as root never one that somebody else could have replaced. */
 #ifndef PROGRAM_H
 #define PROGRAM_H
 
 /*
- * Opens a program (close-on-exec), unless others may exchange it: it, and each directory and link
- * on its path, must belong to root, to us or to the owner of the program that we are, and nobody
- * else may write to it; a directory is fine where it is sticky, or writable by our own group or
- * that of the program that we are. -1: *why gets a malloc'd reason, and errno is EPERM, or tells
- * why it cannot be executed.
+ * Opens a program (close-on-exec) that others cannot replace: it and every directory and link on
+ * its path must belong to root, to us or to the owner of our own executable, and nobody else may
+ * write to them. Exceptions are directories that are sticky or writable by our group or that of our
+ * executable. -1 on failure: *why is a malloc'd reason, and errno is EPERM, or why it cannot be
+ * executed.
  */
 int program_open(const char *path, char **why);
 
-/* The file that execvp(3) would execute, malloc'd; NULL: there is none. */
+/* The file that execvp(3) would execute, malloc'd; NULL if there is none. */
 char *program_find(const char *name);
 
 /*
- * execve(2) of what program_open() has opened at path. A script is executed by that path: its
- * interpreter must open it, and nobody else can exchange it there either. Safe after fork(2);
- * returns with errno on failure.
+ * execve(2) of what program_open() opened at path. A script is executed by path, since its
+ * interpreter must open it, and nobody else can replace it there. Safe after fork(2); returns only
+ * on failure, with errno.
  */
 void program_exec(int fd, const char *path, char *const *argv, char *const *env);
 
 /*
- * execvp(3), but as root only of what program_open() opens. For a child that may allocate; returns
- * with errno on failure: of EPERM the log has told.
+ * execvp(3), but root executes only what program_open() accepts. For a child that may allocate
+ * memory. Returns only on failure, with errno; EPERM has been logged.
  */
 void program_run(char *const *argv);
 

@@ -1,14 +1,14 @@
-/* Words as a shell would need them. */
+/* Quoting words for a shell. */
 #ifndef QUOTE_H
 #define QUOTE_H
 
-/* Prints a NULL-terminated list of words as one line that a shell reads as those words again. */
+/* Prints a NULL-terminated list of words as one line that a shell splits into the same words. */
 void quote_print(char *const *words);
 
-/* One word so, malloc'd. */
+/* One word, quoted; malloc'd. */
 char *quote_word(const char *word);
 
-/* Prints that, and no newline. */
+/* Prints one word, quoted, without a newline. */
 void quote_print_word(const char *word);
 
 #endif

@@ -12,7 +12,7 @@
 #define ALWAYS (O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
 #define MODE   0600
 
-/* errno, or 0. A file without a name was removed a moment ago, and is nobody else's. */
+/* An errno, or 0. A file without a name was removed a moment ago, and is nobody else's. */
 static int refuse(int fd)
 {
 	struct stat st;
@@ -74,7 +74,7 @@ bool safefile_replace(int dirfd, const char *name, const char *new, const char *
 	return replaced;
 }
 
-/* Where a directory is sticky, each file is safe from all but its owner. */
+/* In a sticky directory only its owner can replace a file of others. */
 char *safefile_writers(const struct stat *dir)
 {
 	bool shared = dir->st_mode & (S_IWGRP | S_IWOTH);

@@ -1,6 +1,6 @@
 /*
- * Files in a directory that somebody else may write to, or could once: no link is followed, no FIFO
- * waited for, and no file that has a second name elsewhere is written to.
+ * Files in a directory that somebody else can or once could write to: no link is followed, no FIFO
+ * is waited for, and a file with a second name elsewhere is never written.
  */
 #ifndef SAFEFILE_H
 #define SAFEFILE_H
@@ -10,31 +10,30 @@
 #include <sys/stat.h>
 
 /*
- * openat(2) of a regular file that has this name alone, close-on-exec; with O_CREAT it is made with
- * mode 0600. -1 and errno: also ELOOP, it is a link; EMLINK, it has another name; EINVAL, it is not
- * a regular file.
+ * openat(2), close-on-exec, of a regular file with a single name; O_CREAT makes it with mode 0600.
+ * -1 and errno on failure: also ELOOP (a symbolic link), EMLINK (it has another name) and EINVAL
+ * (not a regular file).
  */
 int safefile_open(int dirfd, const char *name, int flags);
 
-/* A new file, open for writing, in the place of whatever has that name. -1 and errno. */
+/* Makes a new file, open for writing, replacing any file of that name. -1 and errno on failure. */
 int safefile_create(int dirfd, const char *name);
 
-/* Writes all of it. False and errno. */
+/* Writes all of text. False on failure, with errno. */
 bool safefile_write(int fd, const char *text, size_t len);
 
 /*
- * Replaces a file: it holds all of text (mode 0600) or what it did before, also after a power cut.
- * new is its name while it is written, which only one process may use at a time. False and errno.
+ * Replaces a file (mode 0600) atomically, even on power loss. new is the name used while writing;
+ * only one process at a time may use it. False on failure, with errno.
  */
 bool safefile_replace(int dirfd, const char *name, const char *new, const char *text);
 
 /*
- * Who else than we and root may exchange what is in a directory, as the end of a sentence,
- * malloc'd; NULL: nobody.
+ * Who but root and us could replace files in a directory: the end of a sentence, malloc'd; or NULL.
  */
 char *safefile_writers(const struct stat *dir);
 
-/* Whether a directory is ours, or may be root's: another owner can exchange our files in it. */
+/* Whether a directory is ours or, if root_is_good, root's: others could replace our files. */
 bool safefile_owner_is_good(const struct stat *dir, bool root_is_good);
 
 #endif

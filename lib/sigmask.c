@@ -4,7 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The kernel's sigset_t: 64 bits, as longs of the machine. A C library's begins with it. */
+/* The kernel's sigset_t: 64 bits, in longs. The C library's begins with it. */
 #define KERNEL_SIZE 8
 #define LONG_BITS   (8 * sizeof(unsigned long))
 

@@ -9,7 +9,7 @@
 #define DIGITS	   "0123456789"
 #define DIGITS_MAX 15
 
-/* How much of text is a number: digits, which may have a fraction; 0: none of it. */
+/* The length of the number at the start of text: digits, with or without a fraction; 0 if none. */
 static size_t number_length(const char *text)
 {
 	size_t whole = strspn(text, DIGITS), fraction = 0;
@@ -21,7 +21,7 @@ static size_t number_length(const char *text)
 	return fraction ? whole + 1 + fraction : whole;
 }
 
-/* The power of two that a unit stands for; 0: it is none. */
+/* The power of two that a unit stands for; 0 if it is not a unit. */
 static unsigned unit_shift(char unit)
 {
 	static const char units[] = "KMGTP";

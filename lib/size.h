@@ -1,4 +1,4 @@
-/* Sizes, as every option and key takes them: a number with its unit. */
+/* Sizes, as options and keys take them: a number with a unit. */
 #ifndef SIZE_H
 #define SIZE_H
 
@@ -7,12 +7,12 @@
 
 #define SIZE_IS "a number with K, M, G, T or P after it, such as 20G or 1.5T"
 
-/* Whether text is a size of at least one byte, and below 8E: then *bytes. */
+/* Parses a size into *bytes. False if it is not one, below one byte, or 8E and over. */
 bool size_parse(const char *text, uint64_t *bytes);
 
 /*
- * What may be meant by a text that is not one, as the end of a message: "; 20 has no unit: is 20G
- * meant?", or "". It lives until the next call.
+ * A suggestion for text that is not a size, as the end of a message ("; 20 has no unit: is 20G
+ * meant?"), or "". Valid until the next call.
  */
 const char *size_hint(const char *text);
 

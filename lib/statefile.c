@@ -11,7 +11,7 @@
 #include "lib/fd.h"
 #include "lib/xalloc.h"
 
-#define ROOM 4096 /* for all of it, written compactly */
+#define ROOM 4096 /* bytes for all of it, in compact form */
 
 static int open_file(int dirfd, const char *name, int how)
 {
@@ -32,7 +32,7 @@ static bool reserve(int dirfd, const char *name)
 
 bool statefile_make(int dirfd)
 {
-	unlinkat(dirfd, STATE_FILE, 0); /* of one that was killed */
+	unlinkat(dirfd, STATE_FILE, 0); /* left by a supervisor that was killed */
 	unlinkat(dirfd, STATE_NEW, 0);
 	return reserve(dirfd, STATE_FILE) && reserve(dirfd, STATE_SPARE);
 }
@@ -42,7 +42,7 @@ void statefile_reserve(int dirfd)
 	reserve(dirfd, STATE_SPARE);
 }
 
-/* Over what is there, if anything: a write that fails leaves nothing that counts. */
+/* Overwrites the file, if any; after a failed write its contents do not matter. */
 static bool write_over(int dirfd, const char *name, const char *text)
 {
 	int fd = open_file(dirfd, name, O_WRONLY | O_CREAT);
@@ -75,7 +75,7 @@ static bool write_new(int dirfd, const json_t *state)
 	return written;
 }
 
-/* Some file systems cannot exchange: then the next spare needs room of its own. */
+/* Some file systems cannot exchange: the next spare then needs space of its own. */
 static bool exchange(int dirfd)
 {
 	return syscall(SYS_renameat2, dirfd, STATE_SPARE, dirfd, STATE_FILE, RENAME_EXCHANGE) ==
@@ -83,7 +83,7 @@ static bool exchange(int dirfd)
 	       renameat(dirfd, STATE_SPARE, dirfd, STATE_FILE) == 0;
 }
 
-/* Whoever reads the old one meanwhile reads on: only the next time it is written over. */
+/* A reader of the old file can read on: it is only overwritten the next time. */
 static bool write_spare(int dirfd, const json_t *state)
 {
 	char *text = xcheck(json_dumps(state, JSON_COMPACT));

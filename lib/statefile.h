@@ -1,7 +1,7 @@
 /*
- * state.json in a runtime directory. A new one takes its place by rename. Where there is no room
- * for one, it is written over a spare file, whose room is there, and the two are exchanged: then
- * the old one is the spare.
+ * state.json in a runtime directory. It is replaced by rename. If there is no room for a new file,
+ * a spare file with space reserved is overwritten and exchanged with it; the old one is the next
+ * spare.
  */
 #ifndef STATEFILE_H
 #define STATEFILE_H
@@ -13,16 +13,16 @@
 #define STATE_NEW   "state.json.new"
 #define STATE_SPARE ".state.json"
 
-/* Makes an empty one and the spare, with room reserved for both. False and errno on failure. */
+/* Makes an empty state.json and the spare, with reserved space. False and errno on failure. */
 bool statefile_make(int dirfd);
 
-/* Reserves what room can be had for the spare of a state.json that is there. */
+/* Reserves space for the spare of an existing state.json, if there is any. */
 void statefile_reserve(int dirfd);
 
-/* Replaces it by state (borrowed). False and errno: it could not be written, and is as it was. */
+/* Replaces state.json by state (borrowed). False and errno on failure; it is then unchanged. */
 bool statefile_write(int dirfd, const json_t *state);
 
-/* What it holds, a new reference; NULL: nothing that can be read. */
+/* The contents, a new reference; NULL if it cannot be read. */
 json_t *statefile_read(int dirfd);
 
 #endif

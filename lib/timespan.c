@@ -10,7 +10,7 @@
 
 #define LONGEST_MS (INT64_C(10) * 366 * 24 * 3600 * 1000)
 
-/* Largest first: "1m30s" is a time, "30s1m" is a slip. */
+/* Largest first: "1m30s" is a time, "30s1m" is a mistake. */
 static const struct unit {
 	const char *name;
 	int64_t ms;

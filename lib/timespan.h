@@ -1,4 +1,4 @@
-/* TIME, as written by users: 90, 90s, 2m, 1h30m, 1500ms, 0 or forever. */
+/* TIME as users write it (90, 90s, 2m, 1h30m, 1500ms, 0 or forever), and the clocks of waits. */
 #ifndef TIMESPAN_H
 #define TIMESPAN_H
 
@@ -15,25 +15,25 @@ struct timespan_text {
 	char s[32];
 };
 
-/* Reads a TIME into milliseconds, FOREVER for "forever". False: it is none, or over 10 years. */
+/* Parses a TIME into milliseconds or FOREVER. False if it is not one, or over 10 years. */
 bool timespan_parse(const char *text, int64_t *ms);
 
-/* Writes ms as timespan_parse() reads it: "180s", "1500ms", "0", "forever". */
+/* Formats ms as timespan_parse() reads it: "180s", "1500ms", "0", "forever". */
 struct timespan_text timespan_format(int64_t ms);
 
-/* The same for people: from a second on in whole seconds. */
+/* The same for people: in whole seconds from one second up. */
 struct timespan_text timespan_about(int64_t ms);
 
 /* Milliseconds of CLOCK_MONOTONIC: the clock of all waits. */
 int64_t monotonic_ms(void);
 
-/* Milliseconds of CLOCK_BOOTTIME: for times that another process reads, and of before a suspend. */
+/* Milliseconds of CLOCK_BOOTTIME: for times read by another process, or including a suspend. */
 int64_t boottime_ms(void);
 
-/* Sets a timer of libevent to go off in ms, which is not FOREVER. */
+/* Sets a libevent timer to go off in ms, which must not be FOREVER. */
 void timespan_arm(struct event *timer, int64_t ms);
 
-/* a + b, where either may be FOREVER. */
+/* a + b; either may be FOREVER. */
 int64_t timespan_add(int64_t a, int64_t b);
 
 #endif
