@@ -49,7 +49,7 @@ bool file_is_own(const struct vm *vm, const struct file *file)
 	return own;
 }
 
-/* What is wrong, before and after the path; before NULL: nothing is. */
+/* What is wrong, in words before and after the path; before NULL: nothing. */
 struct fault {
 	const char *before, *after;
 };
@@ -76,7 +76,7 @@ static size_t referred(const struct files *files, size_t disk, const struct file
 	return count;
 }
 
-/* now: NULL, the disk refers to fewer files. */
+/* now is NULL if the disk refers to fewer files. */
 static struct fault judge(const struct file *now, json_t *record)
 {
 	const char *was = json_string_value(json_object_get(record, "path"));
@@ -90,7 +90,7 @@ static struct fault judge(const struct file *now, json_t *record)
 	return (struct fault){NULL, NULL};
 }
 
-/* Those on top of what was recorded. */
+/* Judges an image on top of the recorded ones. */
 static struct fault judge_new(const struct vm *vm, const struct file *now)
 {
 	if (file_is_own(vm, now))

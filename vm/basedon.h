@@ -1,7 +1,7 @@
 /*
  * "based-on" of a disk in a definition: what its image was based on when it was made. A base that
- * is another file by now, or was written to, makes the disk worthless; and what the image itself
- * says, whoever has got hold of its QEMU may have written.
+ * was replaced or written to since makes the disk worthless, and the image itself cannot be
+ * trusted: whoever has taken over its QEMU may have written it.
  */
 #ifndef BASEDON_H
 #define BASEDON_H
@@ -9,17 +9,16 @@
 #include "vm/files.h"
 #include "vm/vm.h"
 
-/* Whether a file is in the VM's own directory, with all links followed. */
+/* Whether a file is in the VM's own directory; symbolic links are followed. */
 bool file_is_own(const struct vm *vm, const struct file *file);
 
-/* For the key: all that disks are based on among files, in order. NULL: they are based on nothing.
- */
+/* The value of "based-on": all bases of disks among files, in order. A new reference, or NULL. */
 json_t *based_on(const struct files *files);
 
 /*
- * Whether vm's disks are based on what they were then; files are those of its definition. Images on
- * top that are in its state directory may have come since: a snapshot makes such. For each that is
- * not there is a line: that vm cannot be "started" or "cloned".
+ * Whether vm's disks still have their recorded bases; files are those of its definition. Newer
+ * images on top are accepted in its state directory, since snapshots make them. Each fault is
+ * logged: vm cannot be done ("started", "cloned").
  */
 bool bases_are_as_recorded(const struct vm *vm, const struct files *files, const char *done);
 

@@ -14,19 +14,19 @@
 #include "lib/xalloc.h"
 #include "vm/image.h"
 
-#define DEPTH_MAX 200  /* of nodes in nodes, and of images on images: more is a circle */
-#define FILES_MAX 1000 /* of one VM: more is an image that multiplies */
+#define DEPTH_MAX 200  /* nodes in nodes, images on images: more is a loop */
+#define FILES_MAX 1000 /* files of one VM: more is an image that multiplies */
 
-/* ---- what QEMU's block drivers are to us ---- */
+/* ---- QEMU's block drivers ---- */
 
 enum driver_kind {
 	DRIVER_FILE,   /* "filename" is a local file */
-	DRIVER_LAYER,  /* names nothing itself, and shows what is below it as it is */
-	DRIVER_FORMAT, /* names nothing itself, and shows something else */
+	DRIVER_LAYER,  /* names no file itself, and passes its child through unchanged */
+	DRIVER_FORMAT, /* names no file itself, and changes what its child holds */
 	DRIVER_REMOTE, /* names no local file */
 };
 
-/* BlockdevDriver of QEMU's qapi/block-core.json, without those of image_may_refer(). */
+/* BlockdevDriver of QEMU's qapi/block-core.json, except those of image_may_refer(). */
 static const struct driver {
 	const char *name;
 	enum driver_kind kind;
@@ -54,9 +54,9 @@ static const struct driver {
 	{"luks", DRIVER_FORMAT},
 	{"parallels", DRIVER_FORMAT},
 	{"vdi", DRIVER_FORMAT},
-	{"vhdx", DRIVER_FORMAT},  /* QEMU opens none that has a parent */
-	{"vpc", DRIVER_FORMAT},	  /* QEMU knows nothing of parents */
-	{"vvfat", DRIVER_REMOTE}, /* a directory: no image is in it */
+	{"vhdx", DRIVER_FORMAT},  /* QEMU refuses one with a parent */
+	{"vpc", DRIVER_FORMAT},	  /* QEMU does not support parents */
+	{"vvfat", DRIVER_REMOTE}, /* a directory, not an image */
 	{"ftp", DRIVER_REMOTE},
 	{"ftps", DRIVER_REMOTE},
 	{"gluster", DRIVER_REMOTE},
@@ -116,8 +116,7 @@ char *walk_path(const struct walk *w, const char *path)
 			return NULL;
 	if (path[0] == '/')
 		return xstrdup(path);
-	/* The supervisor makes it where it is not there yet: until then no path leads through it.
-	 */
+	/* The supervisor makes a missing directory; until then it cannot resolve "..". */
 	for (; len > 0 && strncmp(path, "../", 3) == 0 && access(w->cwd, F_OK) < 0; path += 3)
 		while (len > 0 && w->cwd[--len] != '/')
 			;
@@ -146,7 +145,7 @@ const char *node_text(json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
-/* As a definition has it, and as the words of an option do. */
+/* Both forms occur: true in definitions, "on" in options. */
 bool node_is_on(json_t *object, const char *key)
 {
 	const char *text = node_text(object, key);
@@ -154,7 +153,6 @@ bool node_is_on(json_t *object, const char *key)
 	return json_is_true(json_object_get(object, key)) || (text && strcmp(text, "on") == 0);
 }
 
-/* {"file.filename": X} is {"file": {"filename": X}}: in names and options both are used. */
 json_t *node_nested(json_t *flat)
 {
 	json_t *result = xcheck(json_object()), *value;
@@ -196,7 +194,7 @@ static json_t *node_of_json(struct walk *w, const char *text)
 	return node;
 }
 
-/* "nbd+unix:///..." and the like. NULL: the name has no protocol. */
+/* The end of the protocol in names like "nbd+unix:///..."; NULL if there is none. */
 static const char *protocol_end(const char *name)
 {
 	const char *end = name + strcspn(name, ":/");
@@ -209,10 +207,6 @@ json_t *node_of_file(const char *path)
 	return xcheck(json_pack("{s:s, s:s}", "driver", "file", "filename", path));
 }
 
-/*
- * The node of a file name of QEMU's, which is relative to dir (NULL: to nothing known). NULL: it is
- * not a local file, or there is a doubt.
- */
 json_t *node_of_name(struct walk *w, const char *name, const char *dir)
 {
 	static const char *const local[] = {"file:", "host_device:", "host_cdrom:"};
@@ -238,11 +232,11 @@ json_t *node_of_name(struct walk *w, const char *name, const char *dir)
 	return node;
 }
 
-/* Where the bytes of a node are, as they are, in a local file. */
+/* Where a local file holds the bytes of a node unchanged. */
 struct bytes {
-	const char *path; /* NULL: they are not */
+	const char *path; /* NULL: none does */
 	off_t at;
-	const char *in_the_way; /* then: a driver that changes them; NULL: none, they are remote */
+	const char *in_the_way; /* then the driver that changes them; NULL: they are remote */
 };
 
 static json_t *resolve(const struct walk *w, json_t *node)
@@ -298,7 +292,7 @@ static void walk_refs(struct walk *w, json_t *node, const char *path, const stru
 		bool base = ref->part == IMAGE_BASE;
 
 		if (json_object_get(node, base ? "backing" : "data-file"))
-			continue; /* that is what counts */
+			continue; /* which overrides the header */
 		walk_name(w, ref->name, ref->beside ? dir : NULL, ref->format,
 			  base || part == FILE_BASE ? FILE_BASE : FILE_DATA, written && !base);
 	}
@@ -328,7 +322,7 @@ static void walk_header(struct walk *w, json_t *node, const char *path, off_t at
 	image_refs_free(&refs);
 }
 
-/* The image of a format that may refer to others, or (NULL) of one that is not known. */
+/* An image in a format that may refer to others, or (NULL) in an unknown one. */
 static void walk_image(struct walk *w, json_t *node, const char *format, enum file_part part,
 		       bool written)
 {
@@ -345,7 +339,7 @@ static void walk_image(struct walk *w, json_t *node, const char *format, enum fi
 	free(path);
 }
 
-/* What is below a node, whatever it is called there. */
+/* All children of a node, whatever their keys. */
 static void walk_children(struct walk *w, json_t *node, enum file_part part, bool written)
 {
 	const char *key = "";
@@ -382,7 +376,7 @@ static void walk_driver(struct walk *w, json_t *node, enum file_part part, bool 
 		walk_doubt(w, "the driver %s is not known here", name);
 }
 
-/* Other objects have neither driver nor file: a server, a cache. */
+/* Objects that are not nodes (a server, a cache) have neither driver nor file. */
 void walk_node(struct walk *w, json_t *node, enum file_part part, bool written)
 {
 	json_t *own = resolve(w, node);

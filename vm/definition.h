@@ -1,4 +1,4 @@
-/* A VM's definition as it was read: every key with its default filled in (vmconf.5). */
+/* A VM's definition in memory: every key, with its default filled in (vmconf.5). */
 #ifndef DEFINITION_H
 #define DEFINITION_H
 
@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-/* What UEFI firmware keeps in the VM's state directory, with its record: a list of file names. */
+/* UEFI firmware's files in the VM's state directory, with their record: a list of names. */
 #define UEFI_VARIABLES "uefi-vars.fd", "uefi-vars.qcow2", "uefi-vars.json"
 
 /* When to report readiness. */
@@ -17,38 +17,38 @@ enum ready_when { READY_STARTED, READY_LISTENING, READY_AGENT };
 /* Their names, NULL-terminated. */
 extern const char *const ready_words[];
 
-/* Where the guest's serial console goes. */
+/* Where the guest's serial console is connected. */
 enum vm_console { CONSOLE_NONE, CONSOLE_SOCKET, CONSOLE_STDIO };
 
 /*
- * What is wrong with a definition, all of it, one line each without a newline:
- * "FILE: disks[0].format: found 5, expected a string". Zero-initialised by its owner;
- * vm_problems_free(). Whatever a file holds, the lines have no control characters.
+ * Every error in a definition, one line each without a newline: "FILE: disks[0].format: found 5,
+ * expected a string". Zero-initialise it; vm_problems_free(). Lines never contain control
+ * characters, whatever the file holds.
  */
 struct vm_problems {
 	char **lines;
 	size_t count;
-	const char *of; /* what the lines begin with instead of FILE, or NULL */
+	const char *of; /* the start of the lines instead of FILE, or NULL */
 };
 void vm_problems_free(struct vm_problems *problems);
 
-/* What QEMU calls the devices that fit a machine's bus. */
+/* QEMU's names for the devices that fit a machine's bus. */
 struct vm_devices {
-	const char *machines; /* a pattern (fnmatch) */
+	const char *machines; /* an fnmatch(3) pattern */
 	const char *disk, *cdrom, *nic, *scsi, *serial;
-	const char *video; /* NULL: it has no place for one */
-	const char *usb;   /* NULL: the same */
-	unsigned ide; /* how many disks each of its buses ide.0, ide.1, ... takes; 0: it has none */
+	const char *video; /* NULL: none fits */
+	const char *usb;   /* NULL: none fits */
+	unsigned ide;	   /* disks on each of the buses ide.0, ide.1, ...; 0: none */
 };
 
 struct vm_disk {
-	char *path;	    /* absolute; NULL: what is passed on to -blockdev tells where it is */
+	char *path;	    /* absolute; NULL: passed_on says where it is */
 	const char *given;  /* the path as written, or NULL */
 	const char *format; /* the driver of its -blockdev */
 	const char *device; /* the driver of its -device */
 	json_t *properties; /* more of -device, or NULL */
 	json_t *based_on;   /* as basedon.h has it, or NULL */
-	json_t *passed_on;  /* the other keys: -blockdev's. Owned; NULL: the cdrom */
+	json_t *passed_on;  /* the other keys, for -blockdev; owned. NULL: the cdrom */
 };
 
 struct vm_nic {
@@ -56,7 +56,7 @@ struct vm_nic {
 	const char *mac;    /* NULL: vm_mac() makes one */
 	const char *device; /* the driver of its -device */
 	json_t *properties; /* more of -device, or NULL */
-	json_t *passed_on;  /* the other keys: -netdev's. Owned */
+	json_t *passed_on;  /* the other keys, for -netdev; owned */
 };
 
 #define VM_MIB 1048576
@@ -64,18 +64,18 @@ struct vm_nic {
 #define VM_ORDER_MIN (-1000)
 #define VM_ORDER_MAX 1000
 
-/* Every key with its default filled in. What is const or a json_t belongs to json. */
+/* Every key with its default filled in. const strings and json_t but passed_on belong to json. */
 struct vm {
 	char *name;
-	char *file;	  /* the definition's path */
-	char *home;	  /* the VM's state directory: relative paths begin here */
-	json_t *json;	  /* as in the file, nothing filled in */
+	char *file;	  /* path of the definition */
+	char *home;	  /* the VM's state directory, where relative paths start */
+	json_t *json;	  /* as in the file, without defaults */
 	struct stat read; /* the file when it was read */
 
 	const char *description; /* "": none */
 	const char *uuid;	 /* NULL: vm_uuid() makes one */
 	const char *emulator;
-	const char *arch; /* which machines the emulator has: "x86_64" */
+	const char *arch; /* what the emulator emulates: "x86_64" */
 	const char *machine;
 	const struct vm_devices *devices;
 	const char **accel; /* NULL-terminated */

@@ -26,7 +26,7 @@ static _Noreturn void print_help(const char *emulator, int output)
 	_exit(127);
 }
 
-/* All that comes until its end, or until HELP_MS are over. */
+/* Reads to the end, or until that time (monotonic ms). Malloc'd. */
 static char *read_until(int fd, int64_t until)
 {
 	char *text = xcalloc(HELP_MAX + 1, 1);
@@ -67,7 +67,7 @@ static char *help_of(const char *emulator)
 	return text;
 }
 
-/* Each option of -help begins a line. */
+/* In -help, each option begins a line. */
 bool emulator_takes(const char *emulator, const char *option)
 {
 	char *help = help_of(emulator);

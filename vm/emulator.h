@@ -1,12 +1,12 @@
-/* What the QEMU at hand can do. */
+/* What an installed QEMU supports. */
 #ifndef EMULATOR_H
 #define EMULATOR_H
 
 #include <stdbool.h>
 
 /*
- * Whether its -help lists an option ("-runas"). It is executed for that, for 20 ms, and ended after
- * 5 s. False also where it cannot be executed: its start will say why.
+ * Whether QEMU's -help lists an option ("-runas"). Runs it, which takes about 20 ms and is ended
+ * after 5 s. False also if it cannot be executed: starting it will report why.
  */
 bool emulator_takes(const char *emulator, const char *option);
 

@@ -12,7 +12,7 @@
 
 /* ---- QEMU's options ---- */
 
-/* KEY=VALUE,... with ",," for a comma; first: the key of a value without one. NULL: no object. */
+/* Parses KEY=VALUE,... (",," is a comma); first: key of a leading bare value. NULL: no object. */
 static json_t *parse_words(const char *text, const char *first)
 {
 	json_t *flat = text[0] == '{' ? json_loads(text, 0, NULL) : xcheck(json_object()), *result;
@@ -40,10 +40,10 @@ static json_t *parse_words(const char *text, const char *first)
 	return result;
 }
 
-/* Options of which the value is an image; the others' paths are words like any. */
+/* Options whose value is an image; paths in other options are plain words. */
 static const struct image_option {
 	const char *name;
-	bool plain; /* a file name, else words */
+	bool plain; /* a file name, else KEY=VALUE words */
 	bool read_only;
 } image_options[] = {
 	{"drive", false, false}, {"blockdev", false, false}, {"hda", true, false},
@@ -61,7 +61,7 @@ static const struct image_option *find_image_option(const char *word)
 	return NULL;
 }
 
-/* Of -drive, "file" is a name, and "format" what -blockdev calls "driver". */
+/* In -drive, "file" is a file name, and "format" is -blockdev's "driver". */
 static void walk_drive(struct walk *w, json_t *node, bool written)
 {
 	const char *name = node_text(node, "file"), *media = node_text(node, "media");
@@ -94,7 +94,7 @@ static void walk_option(struct walk *w, const struct image_option *option, const
 	else if (drive)
 		walk_drive(w, node, written);
 	else
-		walk_node(w, node, FILE_DISK, true); /* -snapshot is not for these */
+		walk_node(w, node, FILE_DISK, true); /* -snapshot does not affect these */
 	json_decref(node);
 }
 
@@ -109,7 +109,7 @@ static void add_named(struct files *files, const char *path, size_t len)
 	free(copy);
 }
 
-/* "/path", "key=/path,...", "file:/path". */
+/* Adds the paths in "/path", "key=/path,...", "file:/path". */
 static void add_words(struct files *files, const char *word)
 {
 	for (const char *p = word; *p; p++) {
@@ -153,7 +153,7 @@ static bool has_word(const char *const *argv, const char *word)
 	return false;
 }
 
-/* -blockdev and -drive may name nodes that others refer to. */
+/* -blockdev and -drive may name nodes that other options refer to. */
 static void collect_nodes(const char *const *argv, json_t *nodes)
 {
 	for (; argv[0] && argv[1]; argv++) {
@@ -206,7 +206,7 @@ void files_add_command(struct files *files, const char *const *argv)
 
 /* ---- all of a definition ---- */
 
-/* As vm_command() makes it. */
+/* The node as vm_command() builds it. */
 static json_t *disk_node(const struct walk *w, json_t *disk, size_t i)
 {
 	json_t *node = xcheck(json_copy(disk)), *more = json_object_get(disk, "file");
@@ -229,7 +229,7 @@ static json_t *disk_node(const struct walk *w, json_t *disk, size_t i)
 	return node;
 }
 
-/* What it was based on when it was made counts where the disk itself cannot be asked. */
+/* Recorded bases matter where the disk itself cannot be read. */
 static void add_recorded(struct walk *w, json_t *based_on)
 {
 	json_t *base;

@@ -1,6 +1,6 @@
 /*
- * The local files that a VM's definition, a QEMU command line or an image names, however it does:
- * what every command that removes, moves, copies or writes to one has to know.
+ * Finds the local files that a definition, a QEMU command line or an image names in any way. Every
+ * command that removes, moves, copies or writes a file needs to know.
  */
 #ifndef FILES_H
 #define FILES_H
@@ -9,15 +9,15 @@
 
 #include "vm/filelist.h"
 
-/* A definition, however broken; home is the VM's state directory. */
+/* Adds those of a definition, which may be broken; home is the VM's state directory. */
 void files_add_definition(struct files *files, json_t *definition, const char *home);
 
-/* QEMU's command line, which is executed in our directory. */
+/* Adds those of a QEMU command line that is run in our working directory. */
 void files_add_command(struct files *files, const char *const *argv);
 
 /*
- * One image, whose path is absolute, and what it refers to. format NULL: it is not known. cwd:
- * where QEMU will be executed; NULL: that is not known.
+ * Adds an image, by absolute path, and what it refers to. format NULL: not known. cwd: where QEMU
+ * will run; NULL: not known.
  */
 void files_add_image(struct files *files, const char *path, const char *format, enum file_part part,
 		     const char *cwd);

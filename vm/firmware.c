@@ -18,7 +18,7 @@
 
 /* ---- descriptors ---- */
 
-/* Sorted by name; of two with one name the first directory's counts. */
+/* Sorted by name; the first directory wins. */
 struct descriptors {
 	char **paths;
 	size_t count;
@@ -50,7 +50,7 @@ static void add_descriptor(struct descriptors *all, const char *dir, const char 
 	all->count++;
 }
 
-/* Takes path, which may be NULL. */
+/* Takes ownership of path, which may be NULL. */
 static void add_directory(struct descriptors *all, char *path)
 {
 	DIR *dir = path ? opendir(path) : NULL;
@@ -90,7 +90,7 @@ static void descriptors_free(struct descriptors *all)
 	free(all->paths);
 }
 
-/* An empty file, or a link to /dev/null, hides those of its name in later directories. */
+/* An empty file or a link to /dev/null hides the same name in later directories. */
 static json_t *load(const char *path)
 {
 	json_error_t error;
@@ -163,7 +163,7 @@ static bool has_target(json_t *targets, const char *arch, const char *machine)
 	return false;
 }
 
-/* Copies one of a mapping's files; false where it is not whole. */
+/* Copies a file of a mapping; false if it is incomplete or not readable. */
 static bool take_file(json_t *file, char **path, char **format)
 {
 	const char *name = json_string_value(json_object_get(file, "filename"));
@@ -201,7 +201,7 @@ static bool take_mapping(json_t *mapping, struct firmware *f)
 
 /* ---- the best one ---- */
 
-/* PASSED_OVER: only where it is asked for. */
+/* PASSED_OVER: used only if the user names it. */
 enum rank { UNFIT, PASSED_OVER, CONFIDENTIAL, PLAIN };
 
 struct search {
@@ -210,7 +210,7 @@ struct search {
 	struct nvram nvram;
 	struct firmware best;
 	enum rank rank;
-	char *passed_over; /* the descriptors, for the message */
+	char *passed_over; /* descriptors, for the message */
 };
 
 static bool is_recorded(const struct nvram *nvram, const struct firmware *f)
@@ -219,7 +219,7 @@ static bool is_recorded(const struct nvram *nvram, const struct firmware *f)
 	       strcmp(nvram->variables, f->variables) == 0;
 }
 
-/* Variables of which is not known what they were made with: they stay where they are. */
+/* Variables without a record may fit any firmware that would use the same path. */
 static bool may_be_of(const struct search *s, const struct firmware *f)
 {
 	char *path = f->variables ? nvram_path(s->use->home, f) : xstrdup("");
@@ -229,7 +229,7 @@ static bool may_be_of(const struct search *s, const struct firmware *f)
 	return may;
 }
 
-/* "amd-sev" says what plain firmware can do, too; the others are in what is made for that alone. */
+/* "amd-sev" also marks ordinary firmware; the others, what is for confidential computing only. */
 static enum rank rank(const struct search *s, json_t *features, const struct firmware *f)
 {
 	if (s->use->descriptor)
@@ -319,7 +319,7 @@ static char *none_found(const struct search *s)
 			 s->passed_over ? s->passed_over : "");
 }
 
-/* Malloc'd; NULL: they do, or there are none. */
+/* Why the variables do not fit the firmware, malloc'd; NULL if they do, or there are none. */
 static char *cannot_share(const struct search *s)
 {
 	char *path, *why = NULL;

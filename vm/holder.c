@@ -9,7 +9,7 @@
 
 #define COMMAND " command"
 
-/* "" if it cannot be read. Only calls that are safe after fork. */
+/* Reads a file, "" if it cannot. Only calls that are safe after fork. */
 static void read_file(const char *path, char *text, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -30,7 +30,7 @@ static unsigned long long start_time(pid_t pid)
 	if (pid != 0)
 		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	read_file(path, text, sizeof(text));
-	field = strrchr(text, ')'); /* the comm before it may hold spaces */
+	field = strrchr(text, ')'); /* the comm before it may contain spaces */
 	for (int i = 2; field && i < 22; i++)
 		field = strchr(field + 1, ' ');
 	return field ? strtoull(field + 1, NULL, 10) : 0;
@@ -56,7 +56,7 @@ int holder_format(const struct holder *holder, char line[HOLDER_LINE])
 			holder->boot, holder->command ? COMMAND : "");
 }
 
-/* scanf takes signs and spaces that nobody has written. */
+/* Checks by formatting again: scanf also accepts signs and spaces. */
 static bool parse(struct holder *holder, const char *text)
 {
 	char line[HOLDER_LINE];
@@ -81,7 +81,7 @@ bool holder_parse(struct holder *holder, const char *text)
 	return false;
 }
 
-/* What is read of a process behind its pidfd is of no other one. */
+/* Opens the pidfd before the start time is read, so that both are of the same process. */
 int holder_pidfd(const struct holder *holder)
 {
 	int fd = holder->pid > 0 ? (int)syscall(SYS_pidfd_open, holder->pid, 0) : -1;

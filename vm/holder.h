@@ -1,4 +1,7 @@
-/* A process that holds vm.lock, as the file tells it: told from a later one with the same pid. */
+/*
+ * The process that holds vm.lock, as recorded in the file. Its start time tells it from a later
+ * process with the same pid.
+ */
 #ifndef HOLDER_H
 #define HOLDER_H
 
@@ -12,30 +15,27 @@ struct holder {
 	pid_t pid;
 	unsigned long long start; /* field 22 of /proc/PID/stat: clock ticks of CLOCK_BOOTTIME */
 	char boot[BOOT_ID];	  /* boot_id() */
-	bool command;		  /* QEMU was started by a command line, not by a definition */
+	bool command;		  /* QEMU was started from a command line, not from a definition */
 };
 
-/* Writes the id of this boot of the host, "" if it cannot be read. Safe between fork and exec. */
+/* The host's boot id, "" if it cannot be read. Safe between fork and exec. */
 void boot_id(char id[BOOT_ID]);
 
-/*
- * What is known of a process: 0 is the calling one. start is 0 where there is no such process. Safe
- * between fork and exec.
- */
+/* Looks up a process (0: the caller); start is 0 if there is none. Safe between fork and exec. */
 struct holder holder_of(pid_t pid);
 
 /*
- * Reads and writes the line "PID START BOOTID\n", with " command" before its end for a command
- * line's. holder_parse(): false if it is none, and all of it is 0.
+ * Reads and writes the line "PID START BOOTID\n", with " command" at its end for a command line.
+ * holder_parse() returns false, with *holder all 0, if it is not one; holder_format() the length.
  */
 bool holder_parse(struct holder *holder, const char *text);
 int holder_format(const struct holder *holder, char line[HOLDER_LINE]);
 
 /*
- * A pidfd of the process that started then, or of that pid if start is 0; -1: it is not there.
- * Close-on-exec. The boot is not looked at: who asks has seen that the lock is held, and so in this
- * boot, and a container may have shown another id to who wrote it (systemd-nspawn 257 mounts one
- * over the host's, which ProtectKernelTunables= takes away).
+ * A pidfd (close-on-exec) of the process with that pid and start time (start 0: any); -1 if it is
+ * gone. The boot id is not compared: the caller has seen the lock held, so it is from this boot,
+ * and the writer may have seen another id in a container (systemd-nspawn 257 mounts one over the
+ * host's, which ProtectKernelTunables= removes).
  */
 int holder_pidfd(const struct holder *holder);
 

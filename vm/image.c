@@ -12,13 +12,13 @@
 #include "lib/array.h"
 #include "lib/xalloc.h"
 
-#define NAME_MAX_LEN 1023	 /* of a backing file, in all these formats */
+#define NAME_MAX_LEN 1023	 /* of a backing file, in each of these formats */
 #define TEXT_MAX     (64 * 1024) /* of a vmdk's descriptor */
-#define EXTENSIONS   64		 /* of a header; QEMU writes five at most */
+#define EXTENSIONS   64		 /* in a header; QEMU writes at most five */
 
 /* ---- opening ---- */
 
-/* Looked at through a descriptor that opens nothing: a device's driver does not hear of it. */
+/* O_PATH opens nothing, so a device's driver does not notice. */
 static int look(const char *path, struct stat *st)
 {
 	int fd = open(path, O_PATH | O_CLOEXEC);
@@ -41,7 +41,7 @@ bool image_look(const char *path, struct stat *st)
 	return fd >= 0;
 }
 
-/* Through its descriptor: what has been looked at is what is opened. */
+/* Opens through the O_PATH descriptor, so it opens exactly what was checked. */
 int image_open(const char *path, struct stat *st)
 {
 	int looked = look(path, st), fd, error;
@@ -57,7 +57,7 @@ int image_open(const char *path, struct stat *st)
 	return fd;
 }
 
-/* From 100 on, a byte for each thing that it may do; from 200 on, for each that others may not. */
+/* QEMU locks bytes from 100 on for what it may do, from 200 on for what others may not. */
 bool image_is_open(const char *path)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 200};
@@ -72,7 +72,7 @@ bool image_is_open(const char *path)
 
 /* ---- reading ---- */
 
-/* An image, or what is below it: its header begins at an offset of the file. */
+/* An image, or its container; its header is at an offset of the file. */
 struct source {
 	int fd;
 	off_t at;
@@ -85,7 +85,7 @@ static bool read_at(const struct source *in, uint64_t offset, void *to, size_t l
 	return pread(in->fd, to, len, in->at + (off_t)offset) == (ssize_t)len;
 }
 
-/* A name of QEMU's, malloc'd; NULL: it is not whole, or none. */
+/* A file name of QEMU's, malloc'd; NULL if it is truncated or missing. */
 static char *read_name(const struct source *in, uint64_t offset, uint32_t len)
 {
 	char *name = len > 0 && len <= NAME_MAX_LEN ? xcalloc(len + 1, 1) : NULL;
@@ -96,7 +96,7 @@ static char *read_name(const struct source *in, uint64_t offset, uint32_t len)
 	return NULL;
 }
 
-/* Takes name, and copies format: NULL or "", it is not known. */
+/* Takes ownership of name; copies format, which is NULL or "" if not known. */
 static void add(struct image_refs *refs, enum image_part part, char *name, const char *format)
 {
 	struct image_ref *ref;
@@ -121,7 +121,7 @@ struct qcow2_head {
 	uint64_t l1_offset, refcount_offset;
 	uint32_t refcount_clusters, snapshot_count;
 	uint64_t snapshots_offset;
-	uint64_t incompatible, compatible, autoclear; /* from version 3 on, as what follows */
+	uint64_t incompatible, compatible, autoclear; /* from version 3 on, like the following */
 	uint32_t refcount_order, header_length;
 } __attribute__((packed));
 
@@ -138,7 +138,7 @@ struct qcow2_extension {
 struct qcow2 {
 	struct source in;
 	struct qcow2_head head;
-	uint64_t from, until; /* where its extensions are */
+	uint64_t from, until; /* offsets of the extensions */
 	char format[16];      /* of its base */
 	char *data;	      /* its data file */
 };
@@ -174,7 +174,7 @@ static void read_extensions(struct qcow2 *q)
 	}
 }
 
-/* Where extensions are, as QEMU reads them: up to the base's name, or to the end of the cluster. */
+/* Finds the extensions as QEMU does: up to the base's name, or to the end of the cluster. */
 static bool find_extensions(struct qcow2 *q)
 {
 	uint32_t bits = be32toh(q->head.cluster_bits), version = be32toh(q->head.version);
@@ -208,7 +208,7 @@ static void read_qcow2(const struct source *in, struct image_refs *refs)
 	refs->v[refs->count - 1].beside = false;
 }
 
-/* The first version, of which the fields up to there are the same. */
+/* Version 1, whose fields are the same that far. */
 static void read_qcow(const struct source *in, struct image_refs *refs)
 {
 	struct qcow2_head head;
@@ -254,7 +254,7 @@ static void read_qed(const struct source *in, struct image_refs *refs)
 		    features & QED_BASE_IS_RAW ? "raw" : NULL);
 }
 
-/* ---- vmdk: a text that is the image, or is in it ---- */
+/* ---- vmdk: a text file, or text embedded in the image ---- */
 
 struct vmdk_head {
 	uint32_t magic, version, flags;
@@ -272,7 +272,7 @@ static char *read_text(const struct source *in, uint64_t offset)
 	return NULL;
 }
 
-/* What is between the quotes that follow, malloc'd; NULL: nothing. */
+/* The text in the next pair of quotes, malloc'd; NULL if there is none. */
 static char *quoted_after(const char *text)
 {
 	const char *from = text + strcspn(text, "\"\n");
@@ -343,7 +343,7 @@ bool image_may_refer(const char *format)
 	return find_reader(format) != NULL;
 }
 
-/* A vmdk may be a text, of which QEMU takes much for the beginning of one. */
+/* A vmdk may be plain text, and QEMU accepts a lot as the start of one. */
 bool image_looks_referring(int fd)
 {
 	char head[2048 + 1] = "";

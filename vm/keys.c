@@ -102,7 +102,7 @@ static const struct key *find_key(const struct key *keys, size_t count, const ch
 	return NULL;
 }
 
-/* Reads what object has of keys into base. Unknown ones are QEMU's in a disk and a nic. */
+/* Reads those keys that object has into base. Unknown keys of a disk or nic are QEMU's. */
 static void read_keys(struct reader *r, const struct place *place, const struct key *keys,
 		      size_t count, json_t *object, void *base)
 {
@@ -115,7 +115,7 @@ static void read_keys(struct reader *r, const struct place *place, const struct 
 	}
 }
 
-/* The nearest of keys to a word, as the end of a message. */
+/* The key nearest to a word, as the end of a message. */
 static const char *key_hint(const char *word, const struct key *keys, size_t count)
 {
 	const char *names[ARRAY_SIZE(vm_keys) + 1] = {0};
@@ -146,7 +146,7 @@ static void refuse_unknown(struct reader *r, const struct place *file, json_t *o
 
 /* ---- disks and nics ---- */
 
-/* Whether value is a list of objects; tells if it is not. */
+/* Whether value is a list of objects; reports it if not. */
 static bool is_list(struct reader *r, const struct place *place, const struct key *key,
 		    json_t *value)
 {
@@ -167,7 +167,7 @@ static bool is_list(struct reader *r, const struct place *place, const struct ke
 	return true;
 }
 
-/* A key that is missing; the nearest one of those that QEMU would get may be meant. */
+/* Reports a missing key; the nearest of those passed on to QEMU may be meant. */
 static void missing(struct reader *r, const struct place *place, json_t *object,
 		    const struct key *keys, size_t count, const char *name)
 {
@@ -192,7 +192,7 @@ static void missing(struct reader *r, const struct place *place, json_t *object,
 	free(key);
 }
 
-/* Formats of images: they need something that the image is in. */
+/* Image formats, which need a file underneath. */
 static bool needs_file(const char *format)
 {
 	static const char *const formats[] = {"raw",  "qcow2", "qcow",	    "qed",  "vdi",  "vhdx",
@@ -204,7 +204,7 @@ static bool needs_file(const char *format)
 	return false;
 }
 
-/* A new object with what is not ours. */
+/* A new object with the keys that are not ours. */
 static json_t *without(json_t *object, const struct key *keys, size_t count)
 {
 	json_t *rest = xcheck(json_object());
@@ -223,7 +223,7 @@ static void read_disk(struct reader *r, const struct place *place, json_t *objec
 		      struct vm_disk *disk)
 {
 	if (!json_is_object(object))
-		return; /* that was told */
+		return; /* already reported */
 	disk->passed_on = without(object, disk_keys, ARRAY_SIZE(disk_keys));
 	read_keys(r, place, disk_keys, ARRAY_SIZE(disk_keys), object, disk);
 	if (!json_object_get(object, "format"))
@@ -261,7 +261,7 @@ static void read_cdrom(struct reader *r, const struct place *place, const struct
 		cdrom->path = vm_absolute(r->vm, cdrom->given);
 }
 
-/* Lists of strings, as QEMU's JSON has them. */
+/* Turns lists of strings into QEMU's JSON form. */
 static void make_lists(struct reader *r, const struct place *place, json_t *netdev)
 {
 	const char *name;
@@ -283,7 +283,7 @@ static void read_nic(struct reader *r, const struct place *place, json_t *object
 		     struct vm_nic *nic)
 {
 	if (!json_is_object(object))
-		return; /* that was told */
+		return; /* already reported */
 	nic->passed_on = without(object, nic_keys, ARRAY_SIZE(nic_keys));
 	make_lists(r, place, nic->passed_on);
 	read_keys(r, place, nic_keys, ARRAY_SIZE(nic_keys), object, nic);

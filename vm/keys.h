@@ -1,10 +1,10 @@
-/* The keys of a definition. */
+/* The keys of a definition: the tables that read them. */
 #ifndef KEYS_H
 #define KEYS_H
 
 #include "vm/problem.h"
 
-/* Reads object into r->vm; unknown keys, wrong types and values are problems. */
+/* Reads object into r->vm; unknown keys, wrong types and wrong values become problems. */
 void keys_read(struct reader *r, json_t *object);
 
 #endif

@@ -16,11 +16,11 @@ static const struct action_info {
 	const char *name;
 	bool ends_vm;
 	bool takes_arg;
-	bool lasts;	     /* what it does goes on as long as its rung; or it may be done twice */
-	bool once;	     /* not again where it is not known whether it was done */
-	int64_t wait;	     /* the TIME of a rung that names none */
-	const char *emits;   /* QMP events that the action itself brings about */
-	const char *command; /* the QMP command by which qmp: would do the same */
+	bool lasts;	     /* it lasts as long as its rung, or may safely be done twice */
+	bool once;	     /* not repeated when it is not known whether it was done */
+	int64_t wait;	     /* the default TIME of a rung */
+	const char *emits;   /* QMP events that the action itself causes */
+	const char *command; /* the QMP command that does the same through qmp: */
 } actions[] = {
 	[ACTION_POWERDOWN] = {.name = "powerdown",
 			      .ends_vm = true,
@@ -109,7 +109,7 @@ static void trim(char *s)
 	s[len] = '\0';
 }
 
-/* How long the rung at text is, up to its comma; the commas of qmp:{...} are JSON's. */
+/* The length of the rung at text, up to its comma; commas in qmp:{...} belong to the JSON. */
 static size_t rung_length(const char *text)
 {
 	const char *json = text + strspn(text, " \t");
@@ -173,7 +173,7 @@ static char *check_arg(enum action action, const char *arg)
 	return check_qmp(arg);
 }
 
-/* The action that text begins with; *rest gets what follows the name (and its colon). */
+/* The action at the start of text; *rest is what follows its name and colon. */
 static enum action find_action(const char *text, char **rest)
 {
 	size_t len = strcspn(text, ": \t");
@@ -189,7 +189,7 @@ static enum action find_action(const char *text, char **rest)
 	return ACTION_COUNT;
 }
 
-/* Takes a TIME off the end of text, if its last word is one. */
+/* Removes a TIME from the end of text, if its last word is one. */
 static bool take_time(char *text, int64_t *wait)
 {
 	char *space = strrchr(text, ' ');
@@ -368,7 +368,7 @@ bool ladder_ends_vm(const struct ladder *ladder)
 	return false;
 }
 
-/* kill is sure: what it waits for cannot be hurried by another ladder. */
+/* kill always works: no other ladder could speed it up. */
 int64_t rung_wait(const struct rung *rung)
 {
 	return rung->action == ACTION_KILL ? 0 : rung->wait;

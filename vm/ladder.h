@@ -1,8 +1,8 @@
 /*
  * The policy: which trigger begins which ladder, as users write it.
  *
- * A ladder is a list of rungs, "ACTION [TIME], ...". A rung does its action, then waits at most
- * TIME for the VM to end, then comes the next one (supervise/climber.h).
+ * A ladder is a list of rungs, "ACTION [TIME], ...". A rung does its action and waits up to TIME
+ * for the VM to end; then the next rung begins (supervise/climber.h).
  */
 #ifndef LADDER_H
 #define LADDER_H
@@ -34,7 +34,7 @@ enum action {
 
 struct rung {
 	enum action action;
-	char *arg;    /* what follows the colon of qmp: and run:, else NULL */
+	char *arg;    /* the text after the colon of qmp: and run:, else NULL */
 	int64_t wait; /* ms, or FOREVER */
 };
 
@@ -46,7 +46,7 @@ struct ladder {
 struct policy_row {
 	struct trigger_name trigger;
 	struct ladder ladder;
-	bool chosen; /* by the user; the default otherwise */
+	bool chosen; /* by the user, not the default */
 };
 
 struct policy {
@@ -54,66 +54,66 @@ struct policy {
 	size_t count;
 };
 
-/* The action of a name, ACTION_COUNT if there is none. */
+/* The action with that name, or ACTION_COUNT. */
 enum action action_find(const char *name);
 
-/* The name of an action, as users write it. */
+/* An action's name, as users write it. */
 const char *action_name(enum action action);
 
 /* Whether a ladder with this action ends the VM. */
 bool action_ends_vm(enum action action);
 
-/* Whether an action is done again where it is not known whether QEMU has done it. */
+/* Whether an action is repeated when it is not known whether QEMU did it. */
 bool action_is_repeated(enum action action);
 
-/* Whether what an action does goes on as long as its rung, or may be done twice. */
+/* Whether an action lasts as long as its rung, or may safely be done twice. */
 bool action_lasts(enum action action);
 
 /* Fills policy with the default table. */
 void policy_init(struct policy *policy);
 
-/* Frees all that policy holds. */
+/* Frees everything in policy. */
 void policy_free(struct policy *policy);
 
 /*
- * Sets one row from "TRIGGER=LADDER". Returns NULL, or why it is refused; a row that is accepted
- * with a doubt (an event no QEMU is known to have) returns NULL and sets *doubt. Both are malloc'd
- * sentences without a full stop, the caller's to free.
+ * Sets one row from "TRIGGER=LADDER". Returns NULL, or why it is refused. A doubt about an accepted
+ * row (no known QEMU has such an event) is returned in *doubt. Both are malloc'd sentences without
+ * a full stop, for the caller to free.
  */
 char *policy_set(struct policy *policy, const char *row, char **doubt);
 
-/* Sets the TIME of every powerdown rung of the TERM and INT ladders, as they are now. */
+/* Sets the TIME of every powerdown rung of the current TERM and INT ladders. */
 void policy_set_timeout(struct policy *policy, int64_t ms);
 
-/* The row of a trigger's canonical name, or NULL. */
+/* The row for a trigger's canonical name, or NULL. */
 const struct policy_row *policy_find(const struct policy *policy, const char *trigger);
 
-/* Reads a ladder for a trigger. Returns NULL or a malloc'd reason, as policy_set() does. */
+/* Parses a ladder for a trigger. Returns NULL or a malloc'd reason, like policy_set(). */
 char *ladder_parse(struct ladder *ladder, const char *trigger, const char *text);
 void ladder_free(struct ladder *ladder);
 
-/* The ladder as ladder_parse() reads it, malloc'd. */
+/* Formats a ladder as ladder_parse() reads it; malloc'd. */
 char *ladder_format(const struct ladder *ladder);
 
-/* One rung of it: "powerdown 180s", malloc'd. */
+/* Formats one rung: "powerdown 180s"; malloc'd. */
 char *rung_format(const struct rung *rung);
 
-/* Whether it has an action that ends the VM. */
+/* Whether any of its actions ends the VM. */
 bool ladder_ends_vm(const struct ladder *ladder);
 
-/* How long a rung may hold up the next one, in ms, or FOREVER. */
+/* How long a rung may delay the next one, in ms, or FOREVER. */
 int64_t rung_wait(const struct rung *rung);
 
-/* The sum of its waits in ms, or FOREVER; from a rung on. */
+/* The sum of the waits in ms, or FOREVER; of all rungs, or from one on. */
 int64_t ladder_total(const struct ladder *ladder);
 int64_t ladder_total_from(const struct ladder *ladder, size_t rung);
 
-/* What is added once, for a QEMU that flushes its disks after SHUTDOWN. */
+/* Added once, in ms, for QEMU to flush its disks after SHUTDOWN. */
 #define LADDER_FLUSH_MS 30000
 
 /*
- * How long a stop may take in ms, or FOREVER: TERM's ladder, a guest that is still booting when the
- * button is to be pressed, and QEMU flushing its disks.
+ * How long a stop may take in ms, or FOREVER: TERM's ladder, waiting for a booting guest before the
+ * button works, and QEMU flushing its disks.
  */
 int64_t policy_longest_stop(const struct policy *policy, int64_t boot_timeout);
 

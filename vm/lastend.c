@@ -18,7 +18,7 @@
 #include "vm/outcome.h"
 #include "vm/paths.h"
 
-/* Of the statuses that come without an outcome, where nothing more is known: there was no VM. */
+/* Words for statuses without an outcome or a logged failure: the VM never started. */
 static const struct {
 	int status;
 	const char *words;
@@ -79,7 +79,7 @@ static bool is_ours_alone(const char *path)
 	return !writers;
 }
 
-/* The VM's state directory, if nobody else may write there; else -1. */
+/* Opens the VM's state directory if nobody else may write there; else -1. */
 static int open_home(const char *name, bool make)
 {
 	char *path = vm_home(name), *base = paths_state_dir();

@@ -31,7 +31,7 @@ static int close_with(int fd, int error)
 
 /* ---- taking ---- */
 
-/* Who removes such a file holds its lock: once it is taken, the file must still have its name. */
+/* Only a holder of the lock removes the file, so check after locking that it still has its name. */
 int lock_take(int dirfd, const char *name, enum lock_byte byte)
 {
 	struct flock lock = range_of(byte, F_WRLCK);
@@ -77,7 +77,7 @@ bool lock_is_held(int fd, enum lock_byte byte)
 	return !lock_look(fd, byte, &lock) || lock.l_type != F_UNLCK;
 }
 
-/* QEMU, which can lock for reading alone, cannot pass for one. */
+/* QEMU has only a read lock, so it cannot be mistaken for a vmconf. */
 bool lock_is_whole(const struct flock *lock)
 {
 	return lock->l_type == F_WRLCK && lock->l_len == 0;
@@ -172,7 +172,7 @@ static enum proof holds(pid_t pid, int file, enum lock_byte byte)
 	return proof;
 }
 
-/* As in a container without CAP_SYS_PTRACE, whose QEMU runs as another user. */
+/* For containers without CAP_SYS_PTRACE whose QEMU runs as another user. */
 static bool is_only_ours(int file)
 {
 	struct stat st;
@@ -180,7 +180,7 @@ static bool is_only_ours(int file)
 	return fstat(file, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 022) == 0;
 }
 
-/* What is read of a process before its pidfd tells its end is of no other one. */
+/* Polls the pidfd last: if the process still runs, everything read before was about it. */
 int lock_holder(int fd, enum lock_byte byte, struct holder *holder)
 {
 	char text[HOLDER_LINE + 1];

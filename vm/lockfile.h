@@ -1,10 +1,10 @@
 /*
  * A VM's lock files, and who holds them.
  *
- * vm.lock has a byte that QEMU holds as long as it lives, shared and with a descriptor that it
- * cannot write, and one that its supervisor holds, whatever runtime directory that has; for each of
- * them there is a record (holder.h) of who that is. A vmconf that works on the VM's files holds all
- * of it. "lock" in the runtime directory has one byte, and the supervisor's pid alone.
+ * In vm.lock, QEMU holds one byte as long as it lives (a shared lock on a read-only descriptor) and
+ * its supervisor another, whichever runtime directory it uses; each has a record of its holder
+ * (holder.h). A vmconf that works on the VM's files locks the whole file. "lock" in the runtime
+ * directory has a single byte, and only the supervisor's pid.
  */
 #ifndef LOCKFILE_H
 #define LOCKFILE_H
@@ -17,43 +17,45 @@
 enum lock_byte { HOLDER_BYTE, SUPERVISOR_BYTE, WHOLE_FILE };
 
 /*
- * Opens and locks a byte of a file, or all of it; it is made if it is missing. Close-on-exec; -1
- * and errno, EAGAIN if somebody else has it.
+ * Opens a file, which is made if missing, and locks a byte of it or all of it. Close-on-exec. -1 on
+ * failure, with errno: EAGAIN if somebody else holds it.
  */
 int lock_take(int dirfd, const char *name, enum lock_byte byte);
 
 /*
- * A second descriptor of vm.lock, for QEMU: it holds the lock, and cannot be written. Only for who
- * has the supervisor's byte, with ours, and has seen that the other one is free. -1 and errno.
+ * A second, read-only descriptor of vm.lock for QEMU, which holds the lock. The caller must hold
+ * the supervisor's byte through ours and have seen that QEMU's is free. -1 on failure, with errno.
  */
 int lock_for_qemu(int dirfd, const char *name, int ours);
 
-/* Whose lock is in the way; l_type is F_UNLCK if there is none. False and errno: nobody knows. */
+/* Finds the lock in the way; l_type is F_UNLCK if there is none. False and errno on failure. */
 bool lock_look(int fd, enum lock_byte byte, struct flock *lock);
 
-/* Whether somebody else holds that byte, or may. */
+/* Whether somebody else holds that byte, or might. */
 bool lock_is_held(int fd, enum lock_byte byte);
 
-/* Whether a vmconf holds all of it. */
+/* Whether it is a vmconf's lock on the whole file. */
 bool lock_is_whole(const struct flock *lock);
 
-/* Whether nobody holds anything of the vm.lock in that directory: neither QEMU, nor a supervisor or
- * a vmconf. */
+/* Whether vm.lock in that directory is free: no QEMU, supervisor or vmconf holds it. */
 bool lock_vm_is_free(int home);
 
-/* A byte's record as text; "" if there is none. */
+/* Reads a byte's record as text; "" if there is none. */
 void lock_read(int fd, enum lock_byte byte, char text[HOLDER_LINE + 1]);
 
-/* Reserves the room for both records: writing them then needs no other. False and errno. */
+/*
+ * Reserves disk space for both records, so that writing them cannot fail for lack of it. False on
+ * failure, with errno.
+ */
 bool lock_reserve(int fd);
 
-/* Writes a byte's record. False and errno. Safe between fork and exec. */
+/* Writes a byte's record. False on failure, with errno. Safe between fork and exec. */
 bool lock_write(int fd, enum lock_byte byte, const struct holder *holder);
 
 /*
- * A pidfd of the process that a byte's record names, if that process holds the byte; -1 if not, or
- * if it is another one by now. Where the kernel does not let us look at its descriptors, its start
- * time must do, in a file that nobody else can write.
+ * A pidfd of the process that a byte's record names, if that process really holds the byte; else
+ * -1. Where the kernel hides the process's descriptors, its start time is proof enough in a file
+ * that nobody else can write.
  */
 int lock_holder(int fd, enum lock_byte byte, struct holder *holder);
 

@@ -8,7 +8,7 @@
 #include "lib/array.h"
 #include "lib/xalloc.h"
 
-/* Machines for which defaults are known, by the names of QEMU's programs and of uname(2). */
+/* Architectures with known defaults, by the names in QEMU's programs and in uname(2). */
 static const struct arch {
 	const char *name, *host, *emulator, *machine;
 } arches[] = {
@@ -23,9 +23,9 @@ static const struct arch {
 	{"loongarch64", "loongarch64", "qemu-system-loongarch64", "virt"},
 };
 
-/* Debian has programs of QEMU under its own names of the architectures, too. */
+/* Debian also names QEMU's programs after its own architectures. */
 static const struct {
-	const char *emulated, *arch, *machine; /* NULL: that of the architecture */
+	const char *emulated, *arch, *machine; /* NULL: the architecture's */
 } other_names[] = {
 	{"amd64", "x86_64", NULL},  {"x86_64-microvm", "x86_64", "microvm"},
 	{"arm64", "aarch64", NULL}, {"armhf", "arm", NULL},
@@ -73,7 +73,7 @@ static const struct arch *host_arch(void)
 	return NULL;
 }
 
-/* By the emulator's name, which may also be that of the host's own ("kvm", a wrapper). */
+/* Guesses from the emulator's name; one like "kvm", or a wrapper, means the host's own. */
 static const struct arch *emulated_arch(struct vm *vm, const struct arch *host)
 {
 	static const char prefix[] = "qemu-system-";
@@ -98,7 +98,7 @@ static const struct arch *emulated_arch(struct vm *vm, const struct arch *host)
 	return NULL;
 }
 
-/* Whether the host's CPUs can run its guests. */
+/* Whether the host's CPUs can run its guests natively. */
 static bool is_native(const struct vm *vm, const struct arch *host)
 {
 	return host && (strcmp(host->name, vm->arch) == 0 ||

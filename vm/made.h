@@ -1,6 +1,6 @@
 /*
- * What vmconf has made for a VM: STATE/.NAME.made.json, beside the VM's directory, since that may
- * be another user's, who must not tell root what to remove.
+ * The list of files that vmconf made for a VM: STATE/.NAME.made.json. It is not in the VM's own
+ * directory, which may belong to another user, who must not tell root what to remove.
  */
 #ifndef MADE_H
 #define MADE_H
@@ -10,23 +10,23 @@
 
 #include "vm/store.h"
 
-/* Where older ones have the list: in the VM's state directory. */
+/* Older versions keep it here, in the VM's state directory. */
 #define MADE_BEFORE "made.json"
 
 /* The list's name in the state directory, malloc'd. */
 char *made_file(const char *name);
 
 /*
- * {"files": [...], "disks": [...]}: names in the VM's state directory that vmconf has made, and
- * those of them that are disks (older lists do not tell). NULL: there is no list, or others may
- * have written it: then *why (unless why is NULL) gets malloc'd words, else NULL.
+ * {"files": [...], "disks": [...]}: names in the VM's state directory that vmconf made, and those
+ * that are disks (missing in older lists). A new reference. NULL: there is no list, or others may
+ * have written it; then *why (unless why is NULL) is set to malloc'd words, else to NULL.
  */
 json_t *made_read(const struct store *store, const char *name, char **why);
 
-/* It is on the disk then. False: the reason is logged. */
+/* Writes and syncs the list. False: the reason is logged. */
 bool made_write(const struct store *store, const char *name, json_t *files, json_t *disks);
 
-/* Of a VM that is not there. */
+/* Removes the list of a VM that no longer exists. */
 void made_forget(const struct store *store, const char *name);
 
 #endif

@@ -18,7 +18,7 @@
 
 /* ---- paths ---- */
 
-/* What is not a file, such as nbd://HOST, stays as it is. home may be NULL. */
+/* Leaves anything that is not a file, such as nbd://HOST, as it is. home may be NULL. */
 static json_t *absolute(const char *path, const char *home)
 {
 	bool inside = home && path[0] != '/' && !strchr(path, ':');
@@ -37,7 +37,7 @@ static json_t *relative(const char *path, const char *home)
 	return xcheck(json_string(inside ? path + len + 1 : path));
 }
 
-/* Of a node that is in others: where the innermost one is, or NULL. */
+/* The file of the innermost of nested nodes, or NULL. */
 static const char *innermost(json_t *node)
 {
 	while (json_is_object(json_object_get(node, "file")))
@@ -53,9 +53,9 @@ static bool is_same_file(const char *one, const char *other)
 					   a.st_dev == b.st_dev && a.st_ino == b.st_ino);
 }
 
-/* ---- what QEMU tells ---- */
+/* ---- what QEMU reports ---- */
 
-/* QEMU calls a node "json:{...}" where a path would not say it all. */
+/* QEMU names a node "json:{...}" if a path would not be enough. */
 static json_t *file_of(const char *name, const char *home)
 {
 	json_t *node = strncmp(name, "json:", 5) == 0 ? json_loads(name + 5, 0, NULL) : NULL;
@@ -81,7 +81,7 @@ static json_t *disk_of(const char *format, json_t *image, const char *home)
 				"bases", bases));
 }
 
-/* The id of the guest's device, which QEMU may call by the path of a part of it; malloc'd. */
+/* The id of the guest's device, malloc'd. QEMU may report the path of a part of it. */
 static char *id_of(json_t *backend)
 {
 	static const char prefix[] = "/machine/peripheral/";
@@ -95,7 +95,7 @@ static char *id_of(json_t *backend)
 			 qdev + skip);
 }
 
-/* A medium that can be changed is no disk of the VM. */
+/* Removable media are not disks of the VM. */
 json_t *moved_look(json_t *answer, const char *home)
 {
 	json_t *disks = xcheck(json_object()), *backend;
@@ -154,9 +154,8 @@ json_t *moved_since(json_t *origins, json_t *now, json_t *before)
 typedef json_t *path_fn(const char *path, const char *home);
 
 /*
- * A copy of a set in which each path is changed so: a VM may be renamed, therefore what is in its
- * state directory is relative to that in the record. A disk of which something is missing is left
- * out.
+ * A copy of a set with every path changed. The record has paths relative to the state directory,
+ * since a VM may be renamed. Incomplete disks are left out.
  */
 static json_t *with_paths(json_t *set, const char *home, path_fn *change)
 {
@@ -191,7 +190,7 @@ static int open_home(const char *home)
 	return open(home, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-/* Who may write there may have put anything in its place. */
+/* Anybody who can write there may have replaced the file with anything. */
 static json_t *load(int dirfd)
 {
 	int fd = openat(dirfd, MOVED, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -235,7 +234,7 @@ bool moved_write(const char *home, const char *new, json_t *moved)
 	return written;
 }
 
-/* ---- what a definition makes of it ---- */
+/* ---- the definition's disks ---- */
 
 static bool is_based_on(json_t *disk, const char *path)
 {
@@ -250,14 +249,14 @@ static bool is_based_on(json_t *disk, const char *path)
 	return false;
 }
 
-/* Whether the guest was on path, or its disk is based on it. */
+/* Whether the disk was on path before, or is based on it. */
 static bool has_left(json_t *disk, const char *path)
 {
 	return !is_same_file(path, text_of(disk, "file")) &&
 	       (is_based_on(disk, path) || is_same_file(path, text_of(disk, "from")));
 }
 
-/* The file that the guest would write to, or NULL: nobody does, or it is not a file. */
+/* The file that the guest would write to; NULL if none. */
 static json_t *file_of_disk(const struct vm *vm, const struct vm_disk *disk)
 {
 	const char *inner = innermost(disk->passed_on);
@@ -269,7 +268,7 @@ static json_t *file_of_disk(const struct vm *vm, const struct vm_disk *disk)
 	return absolute(inner, vm->home);
 }
 
-/* Which disk of the definition one is based on; NULL: none. */
+/* The file of the definition that a disk is based on, a new reference; NULL if none. */
 static json_t *base_among(const struct vm *vm, json_t *disk)
 {
 	for (size_t i = 0; vm && i < vm->disk_count; i++) {
@@ -329,7 +328,7 @@ static bool find_disk(const struct vm *vm, json_t *record, size_t i, struct move
 	return left;
 }
 
-/* Whether an option of QEMU's, in whichever form, has the path as one of its values. */
+/* Whether a QEMU option, in any form, has path as one of its values. */
 static bool names(const char *arg, const char *path)
 {
 	size_t len = strlen(path);
@@ -348,7 +347,7 @@ static bool is_in_args(const struct vm *vm, const char *path)
 	return false;
 }
 
-/* What "args" mean is not known, but which files they name; QEMU runs in the state directory. */
+/* "args" are only searched for file names, not parsed; QEMU runs in the state directory. */
 static bool find_in_arg(const struct vm *vm, json_t *record, size_t i, struct moved_disk *found)
 {
 	const char *id;
@@ -387,7 +386,7 @@ bool moved_find(const struct vm *vm, json_t *record, size_t *next, struct moved_
 	return false;
 }
 
-/* What makes the definition name it, malloc'd. */
+/* How to make the definition name that file, malloc'd. */
 static char *way_on(const struct vm *vm, const struct moved_disk *disk)
 {
 	char *path, *words;

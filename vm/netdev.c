@@ -16,7 +16,7 @@ const char *const netdev_types[] = {
 static const char *const lists[] = {"hostfwd",	 "guestfwd",  "dnssearch", "search",
 				    "tcp-ports", "udp-ports", "param"};
 
-/* Whether it is the name of a bridge of this host, or might be that of one. */
+/* Whether it is, or could be, the name of a bridge on this host. */
 static bool is_bridge(const char *name)
 {
 	static const char digits[] = "0123456789";
@@ -28,7 +28,7 @@ static bool is_bridge(const char *name)
 	return is || (br && br[2] && !br[2 + strspn(br + 2, digits)]);
 }
 
-/* As words of --nic and as the file has it: whoever reads this may have written either. */
+/* In both forms, --nic and the file: the reader may have used either. */
 static char *written(const char *type, const char *key, const char *value)
 {
 	return xasprintf("; write %s,%s=%s for it (in the file \"type\": \"%s\", \"%s\": \"%s\")",

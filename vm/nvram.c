@@ -27,7 +27,7 @@ char *nvram_path(const char *home, const struct firmware *firmware)
 
 /* ---- the record ---- */
 
-/* NULL: there is none. */
+/* NULL if there is none. */
 static json_t *read_record(const char *home)
 {
 	char *path = xasprintf("%s/" NVRAM_RECORD, home);
@@ -81,7 +81,7 @@ static void forget(const char *home)
 	free(path);
 }
 
-/* ---- what there is ---- */
+/* ---- the variables ---- */
 
 static char *string_of(json_t *object, const char *key)
 {
@@ -146,14 +146,14 @@ static bool copy_bytes(int from, int to)
 	ssize_t got;
 
 	while ((got = read(from, buffer, sizeof(buffer))) > 0) {
-		errno = ENOSPC; /* where only a part of it is written */
+		errno = ENOSPC; /* in case only a part is written */
 		if (write(to, buffer, (size_t)got) != got)
 			return false;
 	}
 	return got == 0 && fsync(to) == 0;
 }
 
-/* By way of HALF, both in one directory. A file that was renamed is safe once its directory is. */
+/* By way of half, in the same directory. A rename is durable once the directory is synced. */
 static bool copy(const char *from, int dirfd, const char *half, const char *name)
 {
 	int source = open(from, O_RDONLY | O_CLOEXEC), target = -1, error;
@@ -173,7 +173,7 @@ static bool copy(const char *from, int dirfd, const char *half, const char *name
 	return copied;
 }
 
-/* To path, which is not there: whole, or not at all. False: *why gets a malloc'd sentence. */
+/* Copies to path, which does not exist, atomically. False: *why is a malloc'd sentence. */
 static bool copy_file(const char *from, const char *path, char **why)
 {
 	const char *name = strrchr(path, '/') + 1;
@@ -197,7 +197,7 @@ bool nvram_make(const char *home, const struct firmware *firmware, char **why)
 	char *path = nvram_path(home, firmware);
 	bool new = access(path, F_OK) < 0 && errno == ENOENT, made = true;
 
-	/* First: variables without a record are those that 0.1.0 made. */
+	/* The record comes first: variables without one are taken for 0.1.0's. */
 	if (!remember(home, firmware) && new) {
 		*why = xasprintf("cannot write %s/" NVRAM_RECORD ": %s", home, strerror(errno));
 		made = false;

@@ -1,6 +1,6 @@
 /*
- * The variables of a VM's UEFI firmware, in its state directory, and the record beside them of the
- * firmware that they were made with.
+ * The variables of a VM's UEFI firmware, in its state directory, and the record of the firmware
+ * that they were made with.
  */
 #ifndef NVRAM_H
 #define NVRAM_H
@@ -9,21 +9,20 @@
 
 #define NVRAM_RECORD "uefi-vars.json"
 
-/* A firmware. */
+/* A firmware; firmware_free(). */
 struct firmware {
 	char *code, *code_format;
-	bool flash; /* else it is loaded by -bios */
-	/* What a new VM's variables are copied from; NULL: it keeps none. */
+	bool flash; /* else loaded with -bios */
+	/* The template of a new VM's variables; NULL: it keeps none. */
 	char *variables, *variables_format;
 };
 
-/* What there is. */
+/* What a VM has; nvram_free(). */
 struct nvram {
-	char *path; /* the variables; NULL: none were made yet */
+	char *path; /* the variables; NULL: none yet */
 	/*
-	 * The firmware that the record names; NULL: there is no record (0.1.0 made none). Whoever
-	 * can write to the state directory can write it: it chooses between the firmware of the
-	 * host, and is never opened itself.
+	 * The firmware in the record; NULL: no record (0.1.0 wrote none). Whoever can write to the
+	 * state directory can change it, so it only selects among the host's firmware.
 	 */
 	char *code, *variables;
 };
@@ -31,15 +30,15 @@ struct nvram {
 struct nvram nvram_look(const char *home);
 void nvram_free(struct nvram *nvram);
 
-/* Where the variables of a firmware that keeps any are. Malloc'd. */
+/* The path of the variables for a firmware that keeps any. Malloc'd. */
 char *nvram_path(const char *home, const struct firmware *firmware);
 
-/* Whether what is there, if anything, has the size that the firmware's variables have. */
+/* Whether existing variables, if any, have the size that the firmware needs. */
 bool nvram_fits(const char *home, const struct firmware *firmware);
 
 /*
- * Makes the variables, unless they are there, and their record. The caller holds vm.lock. False:
- * *why gets a malloc'd sentence.
+ * Makes the variables, unless they exist, and their record. The caller holds vm.lock. False: *why
+ * is a malloc'd sentence.
  */
 bool nvram_make(const char *home, const struct firmware *firmware, char **why);
 

@@ -48,7 +48,7 @@ void outcome_event(struct outcome *o, const char *event, json_t *data, bool stop
 	} else if (strcmp(event, "GUEST_PANICKED") == 0) {
 		o->panicked = true;
 	} else if (strcmp(event, "MIGRATION") == 0 && status && strcmp(status, "completed") == 0) {
-		/* The receiving side gets that event too, and runs from then on. */
+		/* The receiving side gets this event too, but runs afterwards. */
 		o->migrated = o->ran && !o->running;
 	}
 }
@@ -59,7 +59,7 @@ void outcome_run_state(struct outcome *o, const char *state)
 
 	o->running = strcmp(state, "running") == 0;
 	if (strcmp(state, "postmigrate") != 0 && strcmp(state, "finish-migrate") != 0)
-		o->migrated = false; /* it has gone on here since, and nobody saw it */
+		o->migrated = false; /* it resumed here, unseen */
 	for (size_t i = 0; i < ARRAY_SIZE(not_started); i++)
 		if (strcmp(state, not_started[i]) == 0)
 			return;
@@ -109,7 +109,7 @@ static int died(const int *wait_status, char *words, size_t size)
 	return EXIT_DIED;
 }
 
-/* Where nobody tells what it died of, the SIGKILL that we have sent counts. */
+/* If its status is not known, a SIGKILL of ours is taken for the cause. */
 static bool died_of_our_kill(const struct outcome *o, const int *wait_status)
 {
 	return o->killed &&

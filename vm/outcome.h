@@ -1,4 +1,4 @@
-/* How it ended: from QMP's events and the process's status to the exit status. */
+/* How a VM ended: from QMP events and QEMU's wait status to our exit status. */
 #ifndef OUTCOME_H
 #define OUTCOME_H
 
@@ -7,9 +7,9 @@
 
 #include "vm/runstate.h"
 
-/* Exit statuses beside those of <sysexits.h>; the table is in qemu-supervise(8). */
+/* Exit statuses besides <sysexits.h>; the table is in qemu-supervise(8). */
 enum {
-	/* Of --signal; as the status of init scripts has it. */
+	/* of --signal, as in init scripts */
 	EXIT_NO_SUPERVISOR = 3,
 	EXIT_NOT_SHUT_DOWN = 80,
 	EXIT_KILLED = 81,
@@ -21,40 +21,39 @@ enum {
 	EXIT_NO_PROGRAM = 127,
 };
 
-/* What is known of the VM; zero-initialised at the start. */
+/* What is known about the VM. Zero-initialise it. */
 struct outcome {
-	bool answered; /* QEMU has answered a QMP command: the VM was started */
+	bool answered; /* QEMU has answered a QMP command, so the VM was started */
 	bool running;  /* the guest's CPUs run */
-	bool ran;      /* they ran since the guest was last (re)started */
+	bool ran;      /* they have run since the guest was last (re)started */
 	bool panicked;
-	bool migrated;	 /* saved or migrated away, and not resumed here since */
-	bool killed;	 /* we have sent SIGKILL */
-	bool early;	 /* at that event the guest had not been asked for anything yet */
-	bool stopping;	 /* a ladder that ends the VM was in progress at the SHUTDOWN event */
-	char reason[32]; /* of the first SHUTDOWN event, "" if none was seen */
-	char failure[RUNSTATE_TEXT]; /* for which QEMU has stopped the guest, "" if it has not */
+	bool migrated;		     /* saved or migrated away, and not resumed here */
+	bool killed;		     /* we sent SIGKILL */
+	bool early;		     /* at SHUTDOWN the guest had not been asked for anything yet */
+	bool stopping;		     /* at SHUTDOWN a ladder that ends the VM was in progress */
+	char reason[32];	     /* of the first SHUTDOWN event; "": none seen */
+	char failure[RUNSTATE_TEXT]; /* why QEMU stopped the guest; "" if it did not */
 };
 
-/* Takes in a QMP event; data may be NULL. stopping: a ladder that ends the VM is in progress. */
+/* Records a QMP event; data may be NULL. stopping: a ladder that ends the VM is in progress. */
 void outcome_event(struct outcome *o, const char *event, json_t *data, bool stopping);
 
-/* Takes in a run state that query-status told. */
+/* Records a run state from query-status. */
 void outcome_run_state(struct outcome *o, const char *state);
 
-/* QEMU has stopped the guest, and text tells why; "": it has not, or the guest goes on. */
+/* Records why QEMU stopped the guest; "": it did not, or the guest runs again. */
 void outcome_failed(struct outcome *o, const char *text);
 
-/* Of the words of outcome_status() the part that tells why, where "not shut down" is said before.
- */
+/* The part of outcome_status()'s words that says why, without a leading "not shut down". */
 const char *outcome_cause(const char *words);
 
 /*
- * The exit status for a QEMU that waitpid(2) told *wait_status of, and words for it. NULL: it was
- * no child of ours, and nobody has told how its process ended.
+ * Our exit status, and words for it. wait_status is from waitpid(2); NULL: QEMU was not our child,
+ * so it is not known.
  */
 int outcome_status(const struct outcome *o, const int *wait_status, char *words, size_t size);
 
-/* Adds to words why a guest stood still that was not shut down; the log has told it before. */
+/* Appends to words why a guest that was not shut down was stopped; it has been logged before. */
 void outcome_add_failure(const struct outcome *o, int status, char *words, size_t size);
 
 #endif

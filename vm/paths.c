@@ -15,10 +15,10 @@ struct place {
 	const char *variable;
 	const char *of_root;
 	const char *xdg;
-	const char *at_home; /* where the XDG variable is not set; NULL: nowhere */
+	const char *at_home; /* in HOME, if the XDG variable is not set; NULL: nowhere */
 };
 
-/* NULL where it is empty, too, as the XDG specification has it. */
+/* An empty variable counts as not set, as in the XDG specification. */
 static const char *variable(const char *name)
 {
 	const char *value = getenv(name);
@@ -67,7 +67,7 @@ char *paths_runtime_dir(void)
 
 /* ---- names ---- */
 
-/* What has a fixed name where the VMs' files are: no VM's may take it. */
+/* Names with a fixed meaning among the VMs' files. */
 static const struct reserved {
 	const char *name, *suffix;
 	char *(*dir)(void);
@@ -86,7 +86,7 @@ static bool same_file(const char *path, const char *other)
 	       a.st_ino == b.st_ino;
 }
 
-/* There are file systems to which "Images" is the same. */
+/* On some file systems "Images" is the same file. */
 static bool is_taken(const struct reserved *r, const char *name)
 {
 	char *dir, *path, *other;
@@ -144,7 +144,7 @@ bool paths_make(const char *path)
 	return made;
 }
 
-/* Takes base. QEMU works in another directory than we do. */
+/* Takes ownership of base. The result is absolute, since QEMU runs in another directory. */
 static char *in_directory(char *base, const char *name, const char *suffix)
 {
 	char *here = base && base[0] != '/' ? xcheck(get_current_dir_name()) : NULL;
@@ -167,7 +167,7 @@ char *vm_home(const char *name)
 	return in_directory(paths_state_dir(), name, "");
 }
 
-/* The name of the VM whose definition a directory entry is, malloc'd, or NULL. */
+/* The VM whose definition a directory entry is, malloc'd, or NULL. */
 static char *vm_name_of(const char *entry)
 {
 	static const char suffix[] = ".json";

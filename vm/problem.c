@@ -30,7 +30,6 @@ static char *shortened(char *text)
 	return text;
 }
 
-/* JSON of one value, short and in ASCII, malloc'd. */
 char *problem_quote(json_t *value)
 {
 	return shortened(

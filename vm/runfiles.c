@@ -21,7 +21,7 @@ static const char *const socket_names[] = {[SOCKET_CONTROL] = "control",
 					   [SOCKET_AGENT] = "agent"};
 _Static_assert(ARRAY_SIZE(socket_names) == SOCKET_COUNT, "a name for each socket");
 
-/* Besides the sockets. The locks are the last ones to go. */
+/* Besides the sockets. Locks go last. */
 static const char *const files[] = {STATE_FILE, STATE_NEW, STATE_SPARE, "stderr", "lock"};
 
 const char *runfiles_socket(enum rundir_socket socket)
@@ -51,7 +51,7 @@ bool runfiles_fit(const char *path)
 	return fit;
 }
 
-/* A link to a descriptor of a supervisor that is gone: by now it may be another process's. */
+/* Whether path links to a descriptor of a supervisor that is gone: its pid may be reused by now. */
 static bool leads_astray(const char *dir, const char *path)
 {
 	char target[64];

@@ -1,4 +1,4 @@
-/* What there is in the runtime directory of a VM, for both programs. */
+/* The files in a VM's runtime directory, for both programs. */
 #ifndef RUNFILES_H
 #define RUNFILES_H
 
@@ -6,35 +6,33 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* What QEMU listens on. */
+/* The sockets on which QEMU listens. */
 enum rundir_socket {
 	SOCKET_CONTROL,
 	SOCKET_QMP,
-	SOCKET_CONSOLE, /* this and the next one: where the definition asks for them */
+	SOCKET_CONSOLE, /* this and the next only if the definition asks for them */
 	SOCKET_AGENT,
 	SOCKET_COUNT
 };
 
-/* Its name in the directory; QEMU's chardev has the same after "qemu-supervise-". */
+/* Its file name; QEMU's chardev has the same after "qemu-supervise-". */
 const char *runfiles_socket(enum rundir_socket socket);
 
-/* The address of the socket name in the directory at path. False and errno: it has over 107 bytes.
- */
+/* The address of socket name in the directory at path. False and errno if over 107 bytes. */
 bool runfiles_address(const char *path, const char *name, struct sockaddr_un *sa);
 
-/* Whether a directory of that path can have all of them. */
+/* Whether path is short enough for all of them. */
 bool runfiles_fit(const char *path);
 
-/* Connects to one of the sockets of the directory at path, non-blocking. -1 and errno on failure.
- */
+/* Connects to a socket of the directory at path, non-blocking. -1 on failure, with errno. */
 int runfiles_connect(const char *path, enum rundir_socket socket);
 
-/* Removes all files but vm.lock, the locks last. */
+/* Removes all files except vm.lock, the locks last. */
 void runfiles_remove(int dirfd);
 
 /*
- * Removes what a supervisor that was killed has left in the directory at path, unless somebody
- * holds a lock there. Files of others stay, and the directory with them.
+ * Removes what a killed supervisor left in the directory at path, unless somebody holds a lock
+ * there. Foreign files stay, and then the directory too.
  */
 void runfiles_remove_left(const char *path);
 

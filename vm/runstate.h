@@ -1,45 +1,45 @@
-/* The run states of QEMU (qapi/run-state.json): what each means for its guest, and for people. */
+/* QEMU's run states (qapi/run-state.json): what each means for its guest, and in words. */
 #ifndef RUNSTATE_H
 #define RUNSTATE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#define RUNSTATE_TEXT 128 /* room for any of them */
+#define RUNSTATE_TEXT 128 /* bytes, enough for any of them */
 #define RUNSTATE_WHY  112
 
 enum runstate_kind {
 	RUNSTATE_RUNS,
-	RUNSTATE_BEFORE, /* no guest has begun to run */
-	RUNSTATE_OTHER,	 /* a word that is not known: of a newer QEMU */
-	RUNSTATE_PASSES, /* the guest's CPUs are stopped for as long as QEMU needs it */
+	RUNSTATE_BEFORE, /* no guest has run yet */
+	RUNSTATE_OTHER,	 /* unknown: of a newer QEMU */
+	RUNSTATE_PASSES, /* the guest's CPUs are stopped while QEMU needs it */
 	RUNSTATE_STOPPED,
-	RUNSTATE_FAILED, /* QEMU has stopped them, since something failed */
+	RUNSTATE_FAILED, /* QEMU stopped them because something failed */
 };
 
-/* What a guest needs before anything can be asked of it. */
+/* What a guest needs before it can be asked for anything. */
 enum guest_need {
 	NEEDS_NOTHING,
 	NEEDS_CONT,
 	NEEDS_WAKEUP, /* and then some time */
 	NEEDS_TIME,   /* until the next run state */
-	NEEDS_NOBODY, /* nobody will answer, whatever is done */
+	NEEDS_NOBODY, /* it will never answer */
 };
 
-/* state: as query-status has it; "": not known yet, which counts as RUNSTATE_RUNS. */
+/* state is from query-status; "": not known yet, which counts as RUNSTATE_RUNS. */
 enum runstate_kind runstate_kind(const char *state);
 
 enum guest_need runstate_needs(const char *state);
 
-/* Why nobody will answer in a state of NEEDS_NOBODY; NULL of others. */
+/* Why a guest in a NEEDS_NOBODY state will never answer; NULL for other states. */
 const char *runstate_nobody(const char *state);
 
-/* What to do about a RUNSTATE_FAILED, as a sentence; NULL of others. */
+/* What to do about a RUNSTATE_FAILED state, as a sentence; NULL for other states. */
 const char *runstate_way_out(const char *state);
 
 /*
- * Writes "paused", "suspended: the guest sleeps", "io-error: WHY", where WHY is what QEMU has told
- * of the error; words of our own where it has not ("" or NULL).
+ * Writes "paused", "suspended: the guest sleeps" or "io-error: WHY", where WHY is QEMU's error
+ * (why), or words of our own if it is "" or NULL.
  */
 void runstate_text(char *text, size_t size, const char *state, const char *why);
 

@@ -19,7 +19,7 @@
 
 /* ---- which program ---- */
 
-/* Of an ELF file: magic number, class and byte order; and the machine. */
+/* In an ELF file: magic number, class and byte order; then the machine. */
 #define HEAD	   20
 #define IDENT	   6
 #define MACHINE_AT 18
@@ -33,13 +33,13 @@ static bool read_head(const char *path, char head[HEAD])
 	return whole;
 }
 
-/* One of our own machine: the numbers of system calls below are ours. */
+/* It must be for our own machine: the filter has its system call numbers. */
 bool sandbox_fits(const char *path)
 {
 	char head[HEAD], ours[HEAD];
 	struct stat st;
 
-	/* The filter would take the privileges away that these bring. */
+	/* The filter would remove the privileges that these bring. */
 	if (stat(path, &st) < 0 || st.st_mode & (S_ISUID | S_ISGID) ||
 	    getxattr(path, "security.capability", NULL, 0) >= 0)
 		return false;
@@ -64,10 +64,10 @@ bool sandbox_fits(const char *path)
 #define REFUSE(number, error) IF_CALL(number, 1), FAIL(error)
 
 /*
- * What spawn=deny has, but execve: a wrapper has to execute QEMU, and without a new process whoever
- * took QEMU over gains nothing by it (-sandbox sets no_new_privs). Calls of another machine's kind
- * end QEMU under any -sandbox. The flags of clone3 are in memory, which a filter does not see: with
- * ENOSYS the C library takes clone.
+ * The same as spawn=deny, but without execve: a wrapper has to execute QEMU, and executing
+ * something is no gain for whoever took over QEMU without a new process (-sandbox sets
+ * no_new_privs). System calls of another architecture end QEMU under any -sandbox. clone3's flags
+ * are in memory, which a filter cannot read; ENOSYS makes the C library use clone.
  */
 static const struct sock_filter filter[] = {
 	LOAD(offsetof(struct seccomp_data, nr)),

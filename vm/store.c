@@ -24,13 +24,13 @@
 #define SUFFIX	   ".json"
 #define SUFFIX_LEN (sizeof(SUFFIX) - 1)
 
-/* What store_prepare() and store_write_json() write; one of each at a time, under the lock. */
+/* Temporary names of store_prepare() and store_write_json(): one each at a time, under the lock. */
 #define NEW	  ".new"
 #define STATE_NEW ".state.new"
 
 /* ---- the directories ---- */
 
-/* path is taken over. */
+/* Takes ownership of path. */
 static char *absolute(char *path)
 {
 	char *result = path ? path_absolute(path) : NULL;
@@ -82,7 +82,7 @@ static int by_name(const void *a, const void *b)
 	return strverscmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* NAME of "NAME.json", malloc'd; NULL: it is no definition's. */
+/* NAME of "NAME.json", malloc'd; NULL if it is not a definition. */
 static char *name_of(const char *file)
 {
 	size_t len = strlen(file);
@@ -92,7 +92,7 @@ static char *name_of(const char *file)
 	return xasprintf("%.*s", (int)(len - SUFFIX_LEN), file);
 }
 
-/* Those that may be a VM's, or (good false) those that may not, in no order. */
+/* The valid VM names, or (good false) the others, unsorted. */
 static struct names read_names(const struct store *store, bool good)
 {
 	int fd = store->config_fd < 0 ? -1 : openat(store->config_fd, ".", O_RDONLY | O_CLOEXEC);
@@ -238,7 +238,7 @@ json_t *store_read_ours(int dirfd, const char *path, const char *name, struct st
 	return value;
 }
 
-/* Of the entries that name users and groups; what a file has is where it is, too. */
+/* Copies the ACL; it does not matter if there is none. */
 static bool copy_acl(int from, int to)
 {
 	static const char acl[] = "system.posix_acl_access";
@@ -250,7 +250,7 @@ static bool copy_acl(int from, int to)
 	return fsetxattr(to, acl, value, (size_t)len, 0) == 0;
 }
 
-/* Those may read fd who may read like; its group, where that cannot be had, may not. */
+/* Makes fd readable by whoever may read like; not by its group, if the group cannot be set. */
 static bool take_access(int dirfd, const char *like, int fd)
 {
 	int from = openat(dirfd, like, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -266,7 +266,7 @@ static bool take_access(int dirfd, const char *like, int fd)
 	return taken;
 }
 
-/* A new file in dirfd, which is to be called name; like is NULL, or a file there. */
+/* Makes a new file in dirfd, later to be called name; like is NULL, or a file there. */
 static bool write_new(int dirfd, const char *new, const char *name, const char *like,
 		      const char *text, size_t len, bool sync)
 {
@@ -331,7 +331,7 @@ bool store_prepare_json(const struct store *store, const char *name, const char 
 	return prepared;
 }
 
-/* Some network file systems know no RENAME_NOREPLACE; we hold the lock. */
+/* Some network file systems lack RENAME_NOREPLACE; we hold the lock. */
 static bool give_free_name(const struct store *store, const char *from, const char *to)
 {
 	int fd = store->config_fd;

@@ -9,9 +9,9 @@
 #include "lib/words.h"
 
 enum signal_class {
-	FATAL,	     /* ends a process by default, unless it is blocked: may be a trigger */
-	HARMLESS,    /* ignored by default, or stops: may be a trigger, is ours only then */
-	SYNCHRONOUS, /* the process's own fault: cannot be blocked with any sense */
+	FATAL,	     /* ends a process by default unless blocked: may be a trigger */
+	HARMLESS,    /* ignored by default, or stops: may be a trigger, and is handled only then */
+	SYNCHRONOUS, /* the process's own fault: blocking it makes no sense */
 	RESERVED,
 };
 
@@ -40,7 +40,7 @@ static const struct {
 
 #define SIGNAL_COUNT (ARRAY_SIZE(signals))
 
-/* The names a slip of the pen is compared with: signals that people use, then QMP's events. */
+/* Candidates for a misspelt name: common signals, then QMP's events. */
 static const char *const usual_signals[] = {"HUP",  "INT",  "QUIT", "TERM", "PWR",
 					    "USR1", "USR2", "ALRM", NULL};
 
@@ -182,7 +182,7 @@ static bool is_event(const char *text)
 	return false;
 }
 
-/* Not known: a slip of the pen, or an event of a QEMU newer than we are. */
+/* Unknown: a misspelling, or an event of a newer QEMU. */
 static enum trigger_kind unknown(const char *text, const char **hint)
 {
 	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
@@ -206,7 +206,7 @@ enum trigger_kind trigger_parse(const char *text, struct trigger_name *name, con
 
 	*hint = "";
 	snprintf(name->s, sizeof(name->s), "%s", text);
-	if (is_event(text)) /* STOP is one; as a signal nobody can catch it */
+	if (is_event(text)) /* STOP is one; the signal cannot be caught */
 		return TRIGGER_EVENT;
 	if (!signo)
 		return unknown(text, hint);

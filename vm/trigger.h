@@ -1,4 +1,4 @@
-/* What can begin a ladder: signals, QMP events, UNRESPONSIVE. */
+/* What can begin a ladder: signals, QMP events and UNRESPONSIVE. */
 #ifndef TRIGGER_H
 #define TRIGGER_H
 
@@ -8,15 +8,15 @@
 #define TRIGGER_UNRESPONSIVE "UNRESPONSIVE"
 
 /*
- * The one that brings a deadline: RTMIN, as the GNU C library counts. A number of our own, since
- * each C library has its own RTMIN. RTMIN+N is N more, RTMAX is 64.
+ * The signal that carries a deadline: RTMIN of glibc. The number is fixed, since each C library has
+ * its own RTMIN. RTMIN+N is N more, RTMAX is 64.
  */
 #define DEADLINE_SIGNAL 34
 
 enum trigger_kind {
 	TRIGGER_SIGNAL,
 	TRIGGER_EVENT,	       /* a QMP event, or UNRESPONSIVE */
-	TRIGGER_UNKNOWN_EVENT, /* looks like an event, but no QEMU that we know has it */
+	TRIGGER_UNKNOWN_EVENT, /* looks like an event, but no known QEMU has it */
 	TRIGGER_INVALID,
 };
 
@@ -25,21 +25,21 @@ struct trigger_name {
 };
 
 /*
- * Reads the name of a trigger (signals with or without "SIG") and writes its canonical form. hint
- * gets the end of a message about one that is not valid or not known: the nearest name, or why not;
- * else "". It lives until the next call.
+ * Parses the name of a trigger (signals with or without "SIG") and writes its canonical form. *hint
+ * is the end of a message about an invalid or unknown name (the nearest one, or why not), else "".
+ * Valid until the next call.
  */
 enum trigger_kind trigger_parse(const char *text, struct trigger_name *name, const char **hint);
 
-/* The number of a signal trigger ("TERM", "RTMIN+3"), 0 if it is none. */
+/* The number of a signal trigger ("TERM", "RTMIN+3"); 0 if it is not one. */
 int trigger_signal(const char *name);
 
-/* The canonical name of a signal; "RTMIN+3" for real-time ones. */
+/* A signal's canonical name; "RTMIN+3" for real-time ones. */
 struct trigger_name trigger_of_signal(int signo);
 
 /*
- * Adds to set the signals whose default action would end a process and that another process may
- * send for a reason of its own: all but KILL, STOP, the synchronous ones (signal(7)) and ABRT.
+ * Adds the signals that by default end a process and that another process may send on purpose: all
+ * but KILL, STOP, ABRT and the synchronous ones (signal(7)).
  */
 void trigger_fatal_signals(sigset_t *set);
 

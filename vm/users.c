@@ -24,7 +24,7 @@ bool names_have(const struct names *names, const char *s)
 
 /* ---- what they need ---- */
 
-/* A definition may be broken otherwise: its disks count all the same. */
+/* The disks of a definition count even if it is broken otherwise. */
 static void read_definition(const struct store *store, struct user *user)
 {
 	char *file = xasprintf("%s.json", user->name), *home = store_path(store, user->name, "");
@@ -45,7 +45,7 @@ static bool ends_with(const char *text, const char *end)
 	return len > tail && strcmp(text + len - tail, end) == 0;
 }
 
-/* What the definition does not tell any more, and so not of what format it is. */
+/* Files that the definition no longer names, so that their format is a guess. */
 static void read_made(const struct store *store, struct user *user)
 {
 	char *home = store_path(store, user->name, "");
@@ -96,9 +96,9 @@ void users_free(struct users *users)
 	*users = (struct users){0};
 }
 
-/* ---- what would be taken away from them ---- */
+/* ---- files that would be taken away ---- */
 
-/* What a file is to the VM that needs it: its beginning, and what follows the VM's name. */
+/* What a file is to the VM that needs it: words before and after the VM's name. */
 static const struct use {
 	const char *before, *after;
 } uses[] = {
@@ -134,7 +134,7 @@ static bool needs(const struct user *user, const char *name, const struct files 
 	return found;
 }
 
-/* Nothing is taken away as long as it is not known who needs it. */
+/* Nothing is taken away while it is not known who needs it. */
 static bool may_need(const struct store *store, const struct user *user, const char *name,
 		     const char *done)
 {
@@ -168,7 +168,7 @@ bool is_used_by_others(const struct store *store, const char *name, const struct
 	return used;
 }
 
-/* ---- what would be written under them ---- */
+/* ---- files that would be written to ---- */
 
 static bool is_base_of(const struct user *user, const char *name, const struct file *file)
 {

@@ -1,4 +1,4 @@
-/* Which VMs need which files. */
+/* Which VMs need which files, and whether that stands in the way of a change or a start. */
 #ifndef USERS_H
 #define USERS_H
 
@@ -8,7 +8,7 @@
 #include "vm/store.h"
 #include "vm/vm.h"
 
-/* A VM, and the files that its definition names or that vmconf has made for it. */
+/* A VM, and the files that its definition names or vmconf made for it. */
 struct user {
 	char *name;
 	bool readable; /* its definition is JSON */
@@ -20,32 +20,31 @@ struct users {
 	size_t count;
 };
 
-/* All VMs but those of except (which may be NULL); users_free(). */
+/* All VMs except those named (may be NULL); users_free(). */
 struct users users_read(const struct store *store, const struct names *except);
 void users_free(struct users *users);
 
 /*
- * Whether a VM that is none of except needs one of the files (paths): names it, has it as its disk,
- * or a disk is based on it, however far down. One that nobody can tell of may. For each such VM
- * there is a line: that NAME therefore cannot be done ("deleted") now.
+ * Whether a VM not in except needs one of the files (paths): names it, has it as a disk, or has a
+ * disk based on it, directly or not. A VM whose files are in doubt counts. Each such VM is logged,
+ * as the reason why NAME cannot be done ("deleted").
  */
 bool is_used_by_others(const struct store *store, const char *name, const struct names *files,
 		       const struct names *except, const char *done);
 
 /*
- * Whether one of the files, which the VM of that name writes to, is what another VM's disk is based
- * on, or keeps its data in: that would ruin it. For each there is a line: that NAME must not be
- * started.
+ * Whether a file that the VM name writes to is the base or the data file of another VM's disk,
+ * which that would ruin. Each is logged, as the reason why NAME must not be started.
  */
 bool is_base_of_others(const struct users *users, const char *name, const struct files *files);
 
-/* A warning for each of them of which it is not known what its disks are based on. */
+/* Logs a warning for each VM whose disks have unknown bases. */
 void users_tell_doubts(const struct users *users);
 
-/* Whether vm may be started, as far as the files of its disks are concerned; else lines say why. */
+/* Whether the files of vm's disks allow it to be started. If not, the reasons are logged. */
 bool users_let_start(const struct users *users, const struct vm *vm);
 
-/* Adds a copy of s. */
+/* Adds a copy of s to a list; whether a list has it. */
 void names_add(struct names *names, const char *s);
 bool names_have(const struct names *names, const char *s);
 

@@ -49,7 +49,7 @@ void read_integer(struct reader *r, const struct place *place, const struct key 
 		problem_wrong(r, place, value, key->expected, "");
 }
 
-/* MiB; as a number it is one that can be meant. */
+/* In MiB; a plain number must be a plausible one. */
 void read_memory(struct reader *r, const struct place *place, const struct key *key, json_t *value,
 		 void *to)
 {
@@ -68,7 +68,7 @@ void read_memory(struct reader *r, const struct place *place, const struct key *
 	free(text);
 }
 
-/* -1: it is none of them. */
+/* -1 if it is none of them. */
 static int word_index(const char *text, const char *const *words)
 {
 	for (int i = 0; words[i]; i++)
@@ -113,7 +113,7 @@ void read_path(struct reader *r, const struct place *place, const struct key *ke
 		problem_wrong(r, place, value, key->expected, "");
 }
 
-/* A word, or a path: that has a slash in it, so that a slip in a word is not taken for a file. */
+/* A word, or a path; a path needs a slash, so that a misspelt word is not taken for a file. */
 void read_firmware(struct reader *r, const struct place *place, const struct key *key,
 		   json_t *value, void *to)
 {
@@ -129,7 +129,7 @@ void read_firmware(struct reader *r, const struct place *place, const struct key
 		problem_wrong(r, place, value, key->expected, text ? word_hint(text, words) : "");
 }
 
-/* Whether text is like pattern, where x is a hexadecimal digit. */
+/* Whether text matches pattern, where x is a hexadecimal digit. */
 static bool is_like(const char *text, const char *pattern)
 {
 	for (; *pattern; text++, pattern++)
@@ -149,7 +149,7 @@ void read_uuid(struct reader *r, const struct place *place, const struct key *ke
 		problem_wrong(r, place, value, key->expected, "");
 }
 
-/* An odd first byte would make it a multicast address, which no nic may have. */
+/* An odd first byte makes a multicast address, which no nic may have. */
 void read_mac(struct reader *r, const struct place *place, const struct key *key, json_t *value,
 	      void *to)
 {
@@ -228,7 +228,7 @@ void read_strings(struct reader *r, const struct place *place, const struct key 
 	}
 }
 
-/* One of them, or a list of which the first is tried first. */
+/* One accelerator, or a list in order of preference. */
 void read_accel(struct reader *r, const struct place *place, const struct key *key, json_t *value,
 		void *to)
 {

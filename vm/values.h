@@ -1,4 +1,4 @@
-/* Values of a definition's keys: each reader checks one and puts it where its key says. */
+/* Readers for the values of a definition's keys: each checks one and stores it as its key says. */
 #ifndef VALUES_H
 #define VALUES_H
 
@@ -23,7 +23,7 @@ read_fn read_text, read_string, read_bool, read_integer, read_memory, read_word,
 	read_path, read_firmware, read_uuid, read_mac, read_netdev_type, read_object, read_based_on,
 	read_strings, read_accel, read_ladders;
 
-/* A path of a definition, which begins in the VM's state directory. Malloc'd. */
+/* A path of a definition, relative to the VM's state directory, made absolute. Malloc'd. */
 char *vm_absolute(const struct vm *vm, const char *path);
 
 #endif

@@ -66,7 +66,7 @@ static void check_args(struct reader *r, const struct place *file)
 
 /* ---- all of it ---- */
 
-/* Why a VM cannot have its files; NULL: it can. */
+/* Why there is no place for the VM's files; NULL if there is. */
 static const char *no_place(const struct vm *vm)
 {
 	json_t *home = vm->home ? json_string(vm->home) : NULL;
@@ -79,7 +79,7 @@ static const char *no_place(const struct vm *vm)
 	return is_utf8 ? NULL : "the path of the state directory is not UTF-8: QEMU cannot be told";
 }
 
-/* One with the defaults that depend on nothing. */
+/* A new VM with the defaults that depend on nothing else. */
 static struct vm *vm_new(const char *name, struct vm_problems *problems)
 {
 	const char *why = vm_name_wrong(name);
@@ -113,7 +113,7 @@ static struct vm *vm_new(const char *name, struct vm_problems *problems)
 	return NULL;
 }
 
-/* Takes vm and json. */
+/* Takes ownership of vm and json. */
 static struct vm *finish(struct vm *vm, json_t *json, struct vm_problems *problems)
 {
 	static const struct place file;
@@ -132,7 +132,7 @@ static struct vm *finish(struct vm *vm, json_t *json, struct vm_problems *proble
 		problem_wrong(&r, &file, json, "an object", "");
 	}
 	if (vm->press_interval == FOREVER)
-		vm->press_interval = 0; /* never again */
+		vm->press_interval = 0; /* press only once */
 	if (problems->count == before)
 		return vm;
 	vm_free(vm);
@@ -240,7 +240,7 @@ void vm_take_ladders(const struct vm *vm, struct policy *policy)
 	{
 		char *row = xasprintf("%s=%s", trigger, json_string_value(ladder)), *doubt;
 
-		free(policy_set(policy, row, &doubt)); /* was checked */
+		free(policy_set(policy, row, &doubt)); /* already checked */
 		if (doubt)
 			log_warnx("%s: on.%s: %s; the row is kept, in case QEMU knows it", vm->file,
 				  trigger, doubt);

@@ -1,4 +1,4 @@
-/* From a definition to QEMU's command line: JSON, or words of their own. */
+/* From a definition to QEMU's command line: JSON, or separate arguments. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,17 +56,17 @@ static void add_json(struct words *w, const char *option, json_t *object)
 	json_decref(object);
 }
 
-/* ---- what a VM is known by ---- */
+/* ---- the VM's identity ---- */
 
 static uint64_t hash(uint64_t hash, const char *text)
 {
 	for (; *text; text++) /* FNV-1a */
 		hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
-	hash = (hash ^ (hash >> 33)) * UINT64_C(0xff51afd7ed558ccd); /* and mixed, as MurmurHash3 */
+	hash = (hash ^ (hash >> 33)) * UINT64_C(0xff51afd7ed558ccd); /* mixed like MurmurHash3 */
 	return hash ^ (hash >> 33);
 }
 
-/* Another one for each host: two of them may have VMs of one name in one network. */
+/* Differs between hosts: VMs with the same name may be in one network. */
 static uint64_t identity(const struct vm *vm, const char *of)
 {
 	char machine[64] = "";
@@ -78,7 +78,7 @@ static uint64_t identity(const struct vm *vm, const char *of)
 	return hash(hash(hash(UINT64_C(14695981039346656037), machine), vm->name), of);
 }
 
-/* Version 8 of RFC 9562: made in a way of our own. */
+/* RFC 9562 version 8: custom. */
 char *vm_uuid(const struct vm *vm)
 {
 	uint64_t high, low;
@@ -122,7 +122,7 @@ static bool is_descriptor(const char *path)
 	return len > 5 && strcmp(path + len - 5, ".json") == 0;
 }
 
-/* Also what of "machine" says where it is. */
+/* Returns what to add to "machine". */
 static const char *add_firmware(struct words *w, const struct vm *vm, const struct firmware *f)
 {
 	char *variables;
@@ -172,7 +172,7 @@ static void add_kernel(struct words *w, const struct vm *vm)
 /* ---- who may do what ---- */
 
 /*
- * Under -sandbox no program gains privileges (no_new_privs), whatever is allowed: for anyone but
+ * Under -sandbox no program gains privileges (no_new_privs), whatever is allowed. So, except for
  * root, QEMU's setuid bridge helper and a sandbox exclude each other.
  */
 static void add_sandbox(struct words *w, const struct vm *vm)
@@ -186,7 +186,7 @@ static void add_sandbox(struct words *w, const struct vm *vm)
 				   needs.programs ? SANDBOX_SPAWN_ALLOW : SANDBOX_SPAWN_DENY));
 }
 
-/* QEMU 9.1 has both, 10.0 the second one alone; the others the first. */
+/* QEMU 9.1 has both options, older versions only -runas, newer ones only -run-with. */
 static void add_user(struct words *w, const struct vm *vm)
 {
 	if (!vm->run_as)
@@ -199,7 +199,7 @@ static void add_user(struct words *w, const struct vm *vm)
 
 /* ---- devices ---- */
 
-/* More of a device, where there is more. Takes device. */
+/* Takes ownership of device; properties may be NULL. */
 static void add_device(struct words *w, json_t *device, json_t *properties)
 {
 	if (properties)
@@ -232,7 +232,7 @@ static void add_buses(struct words *w, const struct vm *vm)
 			 json_pack("{s:s, s:s}", "driver", vm->devices->usb, "id", "usb"));
 }
 
-/* The node of the file that an image is in; what the definition says about it counts more. */
+/* The node of an image's file; the definition's own keys override it. */
 static json_t *file_node(const struct vm_disk *disk)
 {
 	json_t *more = disk->passed_on ? json_object_get(disk->passed_on, "file") : NULL;
@@ -246,8 +246,7 @@ static json_t *file_node(const struct vm_disk *disk)
 	return node;
 }
 
-/* Each IDE disk is given its place: QEMU puts them where there is none left. ide: how many others
- * there are before it. */
+/* Sets an IDE disk's place; QEMU might put it where none is left. ide: IDE disks before it. */
 static void set_ide_place(json_t *device, const struct vm *vm, unsigned ide)
 {
 	char *bus = xasprintf("ide.%u", ide / vm->devices->ide);
@@ -265,7 +264,7 @@ static json_t *disk_device(const struct vm *vm, const struct vm_disk *disk, cons
 
 	if (vm->devices->ide && begins_with(disk->device, "ide-"))
 		set_ide_place(device, vm, (*ide)++);
-	if (strcmp(disk->device, "nvme") == 0) /* does not work without */
+	if (strcmp(disk->device, "nvme") == 0) /* required */
 		json_object_set_new(device, "serial", json_string(id));
 	return device;
 }
@@ -346,7 +345,7 @@ static void add_console(struct words *w, const struct vm *vm)
 	}
 }
 
-/* Who wants to see the guest wants to type and point, too. */
+/* A guest with a display also needs a keyboard and a pointer. */
 static void add_display(struct words *w, const struct vm *vm)
 {
 	static const char *const input[] = {"usb-kbd", "usb-tablet"};

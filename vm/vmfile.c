@@ -25,7 +25,7 @@ char *vmfile_refuse_writers(const struct stat *st, const char *path, const char 
 	return NULL;
 }
 
-/* Where a descriptor leads, all links followed. */
+/* The path of an open descriptor, with links resolved. */
 static bool real_path(int fd, char path[PATH_MAX])
 {
 	char link[64];
@@ -37,7 +37,7 @@ static bool real_path(int fd, char path[PATH_MAX])
 	return len > 0;
 }
 
-/* A link may lead to a file in the same tree, and nowhere else. */
+/* A link may only lead to a file in the same tree. */
 static char *refuse_target(int fd, const char *dir)
 {
 	char target[PATH_MAX], *tree = realpath(dir, NULL), *why = NULL;
@@ -70,7 +70,7 @@ static char *refuse_kind(const struct stat *st)
 	return NULL;
 }
 
-/* size: what it had when it was looked at. It may grow while it is read. */
+/* size is from fstat(2); the file may grow meanwhile. */
 static char *read_text(int fd, size_t size, size_t *len, char **why)
 {
 	char *text = xcalloc(size + 2, 1);
@@ -94,7 +94,7 @@ static char *read_text(int fd, size_t size, size_t *len, char **why)
 	return NULL;
 }
 
-/* Without a link on the way at first: most definitions are none. */
+/* Tries without following a link first: most definitions are not links. */
 static int open_file(const struct vmfile_dir *dir, const char *name, char **why)
 {
 	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;

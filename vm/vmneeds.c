@@ -22,7 +22,7 @@ static bool is_word(json_t *object, const char *key, const char *word)
 	return value && strcmp(value, word) == 0;
 }
 
-/* Its scripts have defaults. */
+/* Scripts run by default. */
 static bool has_scripts(json_t *tap)
 {
 	if (json_object_get(tap, "helper"))
@@ -32,7 +32,7 @@ static bool has_scripts(json_t *tap)
 	return !is_word(tap, "script", "no") || !is_word(tap, "downscript", "no");
 }
 
-/* "tcp:10.0.2.100:80-cmd:cat", or a list of such, or of {"str": such}. */
+/* "tcp:10.0.2.100:80-cmd:cat", a list of these, or of {"str": ...}. */
 static bool is_command(json_t *forward)
 {
 	json_t *element;
@@ -55,7 +55,7 @@ static bool has_commands(json_t *user)
 	return json_object_get(user, "smb") || is_command(json_object_get(user, "guestfwd"));
 }
 
-/* A row of those that fit. */
+/* What a network of each type needs, if starts_programs() says so. */
 static const struct {
 	const char *type;
 	bool (*starts_programs)(json_t *netdev);
@@ -83,7 +83,7 @@ static void add_net(struct vm_needs *all, const char *type, json_t *netdev)
 
 /* ---- args ---- */
 
-/* "user,smb=/x", as far as it matters here: of several commands one is enough. */
+/* Parses "user,smb=/x" as far as needed: of several commands one is enough. */
 static json_t *parse_words(const char *text)
 {
 	json_t *object = xcheck(json_object());
@@ -112,7 +112,7 @@ static void take_net(struct vm_needs *all, const char *text)
 	json_decref(netdev);
 }
 
-/* "exec:COMMAND", or JSON of a channel. */
+/* "exec:COMMAND", or a channel in JSON. */
 static void take_incoming(struct vm_needs *all, const char *text)
 {
 	if (strncmp(text, "exec:", 5) == 0 || strstr(text, "\"exec\""))

@@ -1,4 +1,4 @@
-/* What a definition has QEMU do that its sandbox would not let it. */
+/* What a definition makes QEMU do that its sandbox would forbid. */
 #ifndef VMNEEDS_H
 #define VMNEEDS_H
 
@@ -7,9 +7,9 @@
 #include "vm/vm.h"
 
 struct vm_needs {
-	bool programs; /* QEMU starts some */
-	bool rights;   /* QEMU, or what it starts, changes its user, session or process group */
-	bool setuid;   /* what it starts may have its rights by its setuid bit alone */
+	bool programs; /* QEMU starts programs */
+	bool rights;   /* QEMU, or what it starts, changes user, session or process group */
+	bool setuid;   /* what it starts may depend on a setuid bit */
 };
 
 struct vm_needs vm_needs(const struct vm *vm);
