@@ -13,12 +13,12 @@
 #include "supervise/notify.h"
 #include "supervise/supervisor.h"
 
-#define STILL_THERE_MS	     60000 /* between two complaints about a QEMU that outlives SIGKILL */
+#define STILL_THERE_MS	     60000 /* between two warnings about a QEMU that survives SIGKILL */
 #define UNKNOWN_WHETHER_DONE "the connection was lost; whether QEMU has done it is not known"
 
 /* ---- commands of rungs ---- */
 
-/* An answer may come when its rung is long left: then it is only logged. */
+/* The answer may come long after its rung: then it is only logged. */
 struct answer {
 	struct supervisor *s;
 	struct climb *climb;
@@ -47,7 +47,7 @@ static bool is_last(const struct climb *climb)
 	return climb->rung + 1 == climb->row->ladder.count;
 }
 
-/* It is not known whether QEMU has done it. */
+/* It is not known whether QEMU did it. */
 static void on_answer_lost(struct answer *a)
 {
 	bool current = is_current(a);
@@ -61,7 +61,7 @@ static void on_answer_lost(struct answer *a)
 			   UNKNOWN_WHETHER_DONE);
 }
 
-/* No answer yet: TIME runs; but a last rung, which nothing follows, is kept until there is one. */
+/* No answer yet: TIME runs. In other ladders, a last rung is kept until there is one. */
 static void on_answer_late(struct answer *a)
 {
 	if (is_current(a) && (a->climb == a->s->climber.ending || !is_last(a->climb)))
@@ -97,8 +97,8 @@ static void on_answer(void *arg, enum qmp_result result, json_t *value)
 }
 
 /*
- * One command; where it is refused the rung costs no time. In a ladder that ends the VM its TIME
- * runs at once, since QEMU may be hung; in others the next rung has to wait for the answer.
+ * Sends a command; if it is refused, the rung costs no time. In a ladder that ends the VM TIME runs
+ * at once, since QEMU may hang; in others the next rung has to wait for the answer.
  */
 static enum act_result command(struct supervisor *s, struct climb *climb, const char *name,
 			       json_t *arguments)
@@ -113,13 +113,13 @@ static enum act_result command(struct supervisor *s, struct climb *climb, const 
 
 /* ---- the actions ---- */
 
-/* Known without a question: nothing has told otherwise since QEMU said so. */
+/* Known without asking: no event since QEMU's last answer. */
 static bool is_running(const struct supervisor *s)
 {
 	return s->outcome.running && strcmp(s->state.run_state, "running") == 0 && !s->state.asked;
 }
 
-/* Returns whether the press is done: TIME runs. */
+/* Returns whether the press was done, so that TIME runs. */
 static bool press(struct supervisor *s, const struct climb *climb, bool running)
 {
 	if (climb->resumed && s->asking.presses > 0) {
@@ -133,7 +133,7 @@ static bool press(struct supervisor *s, const struct climb *climb, bool running)
 static enum act_result act_powerdown(struct supervisor *s, struct climb *climb)
 {
 	if (s->ending_told)
-		return ACT_DONE; /* it is on its way down */
+		return ACT_DONE; /* it is going down already */
 	s->asking.presser = climb;
 	setaction_to_end(s);
 	return press(s, climb, is_running(s)) ? ACT_DONE : ACT_HELD;
@@ -142,7 +142,7 @@ static enum act_result act_powerdown(struct supervisor *s, struct climb *climb)
 static enum act_result act_agent_shutdown(struct supervisor *s, struct climb *climb)
 {
 	if (s->ending_told)
-		return ACT_DONE; /* it is on its way down */
+		return ACT_DONE; /* it is going down already */
 	if (!s->agentport) {
 		log_notice("agent-shutdown: this VM has no guest agent channel");
 		return ACT_FAILED;
@@ -154,7 +154,7 @@ static enum act_result act_agent_shutdown(struct supervisor *s, struct climb *cl
 	return ACT_DONE;
 }
 
-/* Only where QEMU is known to stay when the guest is down: a reboot never ends the VM. */
+/* Only if QEMU is known to stay when the guest is down: a reboot never ends the VM. */
 static void on_reboot_set(void *arg, enum qmp_result result, json_t *value)
 {
 	struct answer *a = arg;
@@ -205,7 +205,7 @@ static enum act_result act_reboot(struct supervisor *s, struct climb *climb)
 	return ACT_FAILED;
 }
 
-/* A guest that ran, and has to be let go on after a reset. */
+/* Whether the guest had run, and needs cont after a reset. */
 static bool needs_cont(const struct supervisor *s, const char *run_state)
 {
 	return events_needs_reset(run_state) ||
@@ -227,8 +227,8 @@ static void on_reset_status(void *arg, enum qmp_result result, json_t *value)
 }
 
 /*
- * Under -no-reboot a reset would end QEMU; QEMU decides that when it takes the command. A guest
- * that goes down in a reboot may still do so before it: this reset is the end of that reboot.
+ * Under -no-reboot a reset would end QEMU, as decided when QEMU takes the command. A guest that is
+ * rebooting may still go down before it: then this reset completes the reboot.
  */
 static enum act_result act_reset(struct supervisor *s, struct climb *climb)
 {
@@ -237,14 +237,14 @@ static enum act_result act_reset(struct supervisor *s, struct climb *climb)
 	return command(s, climb, "system_reset", NULL);
 }
 
-/* It answers nothing after that. */
+/* Asks about the disks first, as QEMU answers nothing after quit. */
 static enum act_result act_quit(struct supervisor *s, struct climb *climb)
 {
 	diskwatch_look(s->diskwatch);
 	return command(s, climb, "quit", NULL);
 }
 
-/* Only a child that we have started keeps its pid for sure until we have waited for it. */
+/* Only a child's pid is safe until we have waited for it. */
 static int send_kill(const struct supervisor *s)
 {
 	return s->dir.running >= 0
@@ -372,7 +372,7 @@ static enum act_result act_status(struct supervisor *s, struct climb *climb)
 	return ACT_DONE;
 }
 
-/* Not from here: the ladders must be at rest. */
+/* Not from within an action: the ladders must be at rest. */
 static enum act_result act_reexec(struct supervisor *s, struct climb *climb)
 {
 	(void)climb;
@@ -387,7 +387,7 @@ static enum act_result act_ignore(struct supervisor *s, struct climb *climb)
 	return ACT_DONE;
 }
 
-/* needs_qmp: cannot be done without; a ladder that ends the VM waits for it, others fail. */
+/* needs_qmp: without QMP a ladder that ends the VM waits for it; others fail. */
 static const struct {
 	enum act_result (*act)(struct supervisor *s, struct climb *climb);
 	bool needs_qmp;
@@ -442,7 +442,7 @@ static void release_agent(struct supervisor *s, const struct climb *climb)
 	s->asking.asker = NULL;
 }
 
-/* The climb leaves its rung while the VM goes on: what the action began is taken back. */
+/* The climb leaves its rung while the VM goes on: undo what the action began. */
 static void leave(void *arg, struct climb *climb)
 {
 	struct supervisor *s = arg;
@@ -458,7 +458,7 @@ static void leave(void *arg, struct climb *climb)
 		release_button(s, climb);
 		if (s->set.rebooting && climb == s->climber.ending)
 			setaction_forget_reboot(s);
-		else if (s->set.rebooting) /* a guest that was pressed may go down late */
+		else if (s->set.rebooting) /* a guest that was pressed may still go down */
 			timespan_arm(s->timers[TIMER_BACK], SETACTION_LATE_MS);
 		break;
 	case ACTION_RUN:
@@ -508,7 +508,7 @@ static int64_t climb_real(void *arg)
 	return boottime_ms();
 }
 
-/* Neither QEMU nor a program of ours, nor the guest's firmware, had what time they were given. */
+/* QEMU, our programs and the guest's firmware did not have the time they were given. */
 static void climb_slept(void *arg)
 {
 	struct supervisor *s = arg;

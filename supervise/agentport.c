@@ -11,14 +11,14 @@
 #include "lib/xalloc.h"
 #include "vm/runstate.h"
 
-#define LOOK_MS	   3000	 /* for QEMU to answer; then the agent is asked all the same */
-#define SYNC_MS	   3000	 /* for the agent to answer at first, and for a busy socket */
-#define REFUSAL_MS 10000 /* for it to refuse; nothing is told when it obeys */
-#define BUSY_MS	   100	 /* between two tries to connect, while others queue for the socket */
+#define LOOK_MS	   3000	 /* for QEMU to answer; then ask the agent all the same */
+#define SYNC_MS	   3000	 /* for the agent's first answer, and for a busy socket */
+#define REFUSAL_MS 10000 /* for it to refuse; it does not answer when it obeys */
+#define BUSY_MS	   100	 /* between attempts to connect while others queue for the socket */
 #define AGAIN_MS                                                                                   \
 	1000	      /* before an agent that has opened its port, and is awaited, is tried again  \
 		       */
-#define CONT_MS 10000 /* between two cont of a guest that does not stay running */
+#define CONT_MS 10000 /* between two cont for a guest that does not keep running */
 
 struct agentport {
 	struct event_base *base;
@@ -27,15 +27,15 @@ struct agentport {
 	void *arg;
 	struct qmp *qmp;
 	bool open;
-	bool looking, again; /* a query-chardev is unanswered; and out of date already */
-	struct agent *agent; /* the conversation, while there is one */
+	bool looking, again; /* a query-chardev is unanswered; and is outdated already */
+	struct agent *agent; /* NULL: no conversation */
 	struct event *timer;
 	bool awaiting;
 
 	bool shutting;
 	bool asked;
 	bool woken;
-	char run_state[32]; /* "": not known since shutting down began */
+	char run_state[32]; /* "": not known since the shutdown began */
 	int64_t began, last_cont;
 };
 
@@ -133,7 +133,7 @@ static void resume(struct agentport *p)
 	timespan_arm(p->timer, CONT_MS);
 }
 
-/* Its drivers close the port and open it again: that is an event. */
+/* Its drivers close the port and open it again, which is an event. */
 static void wake(struct agentport *p)
 {
 	if (p->woken)
@@ -257,7 +257,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	look(arg);
 }
 
-/* ---- what others call ---- */
+/* ---- interface ---- */
 
 struct agentport *agentport_new(struct event_base *base, const struct rundir *dir,
 				const struct agentport_callbacks *callbacks, void *arg)

@@ -49,7 +49,7 @@ int child_readconfig(const struct rundir *dir)
 {
 	int fd = memfd_create("qemu-supervise", MFD_CLOEXEC);
 
-	/* A wrapper may change the user before QEMU opens it by its name in /dev/fd. */
+	/* A wrapper may change the user before QEMU opens it in /dev/fd. */
 	if (fd < 0 || fchmod(fd, 0444) < 0)
 		return -1;
 	for (enum rundir_socket i = 0; i < SOCKET_COUNT; i++) {
@@ -65,7 +65,7 @@ static void inherit(int fd)
 		fcntl(fd, F_SETFD, 0);
 }
 
-/* The word behind the first -sandbox, if that is to keep QEMU from starting programs; or NULL. */
+/* The word after the first -sandbox, if it keeps QEMU from starting programs; or NULL. */
 static char **sandbox_word(char **argv)
 {
 	while (*argv && strcmp(*argv, "-sandbox") != 0)
@@ -73,7 +73,7 @@ static char **sandbox_word(char **argv)
 	return *argv && argv[1] && strstr(argv[1], SANDBOX_SPAWN_DENY) ? argv + 1 : NULL;
 }
 
-/* The same word where that is our business, malloc'd; NULL: it is not. */
+/* The word to use instead, with our own filter; malloc'd. NULL: not our business. */
 static char *sandbox_word_of_ours(char *const *argv, const char *word)
 {
 	const char *deny = word ? strstr(word, SANDBOX_SPAWN_DENY) : NULL;
@@ -86,7 +86,7 @@ static char *sandbox_word_of_ours(char *const *argv, const char *word)
 	return ours;
 }
 
-/* Of a VM with a definition. */
+/* For a VM with a definition. */
 static void execute(char **argv)
 {
 	char **word = sandbox_word(argv), *ours = word ? sandbox_word_of_ours(argv, *word) : NULL;
@@ -102,7 +102,7 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 	int error;
 
 	vmlock_claim(dir, 0);
-	/* A copy of them would outlive the supervisor, if that is killed before the exec. */
+	/* A copy would outlive the supervisor, if that is killed before the exec. */
 	close(dir->lock);
 	close(dir->supervision);
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
@@ -111,7 +111,7 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 	inherit(readconfig);
 	if (dir->qemu_stderr >= 0)
 		dup2(dir->qemu_stderr, STDERR_FILENO);
-	if (dir->qemu_stderr >= 0 && logfile_is_open()) /* or nobody would bound it */
+	if (dir->qemu_stderr >= 0 && logfile_is_open()) /* or nobody would limit its size */
 		dup2(dir->qemu_stderr, STDOUT_FILENO);
 	sigmask_change(SIG_SETMASK, mask, NULL);
 	if (!dir->defined)
@@ -134,7 +134,7 @@ pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir, i
 	return pid;
 }
 
-/* Whether a process was called with -readconfig /dev/fd/N: two words of its command line. */
+/* Whether a process was called with "-readconfig", "/dev/fd/N": two words of its command line. */
 static bool was_called_with(pid_t pid, const char *words, size_t len)
 {
 	char path[64], *text = malloc(COMMAND_LINE_MAX);

@@ -23,12 +23,12 @@
 #include "vm/runfiles.h"
 
 #define BACKLOG	 16
-#define SERVE_MS 2000 /* for one that is just dying to hang up */
-#define TRIES	 100  /* of a directory that others remove while we open it */
+#define SERVE_MS 2000 /* for a dying QEMU to hang up */
+#define TRIES	 100  /* to open a directory that others may remove meanwhile */
 
 /* ---- the directories ---- */
 
-/* Who ended just now removes it after that. False: the reason is logged. */
+/* Tries again, as a supervisor that is ending may remove it. False: the reason is logged. */
 static bool make_and_open(struct rundir *dir)
 {
 	for (int i = 0; i < TRIES && dir->fd < 0; i++) {
@@ -77,7 +77,7 @@ static bool open_dir(struct rundir *dir, const char *base)
 	return true;
 }
 
-/* Disks and vm.lock are in it. That of a definition stays. */
+/* Holds the disks and vm.lock. A definition's stays at the end. */
 static bool open_home(struct rundir *dir, const char *name)
 {
 	char *base = paths_state_dir();
@@ -97,7 +97,7 @@ static bool open_home(struct rundir *dir, const char *name)
 	return dir->home >= 0 || !dir->defined;
 }
 
-/* A vm.lock in the runtime directory is of an earlier version, or had no other place. */
+/* A vm.lock in the runtime directory is from an earlier version, or had no other place. */
 static bool find_home(struct rundir *dir, const char *name)
 {
 	if (!dir->defined && faccessat(dir->fd, "vm.lock", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
@@ -105,7 +105,7 @@ static bool find_home(struct rundir *dir, const char *name)
 	return open_home(dir, name);
 }
 
-/* That of a command line is there for vm.lock alone. */
+/* A command line's state directory exists for vm.lock alone. */
 static void leave_home(const struct rundir *dir)
 {
 	char *base = dir->defined || dir->home < 0 ? NULL : paths_state_dir();
@@ -139,7 +139,7 @@ static int listen_on(const struct rundir *dir, const char *name)
 	return fd;
 }
 
-/* What the sockets are as files. A link is not one of QEMU's: it led through who is gone by now. */
+/* Opens the sockets as files. A link is not QEMU's: it led through a supervisor that is gone. */
 static void open_names(struct rundir *dir)
 {
 	struct stat st;
@@ -163,7 +163,7 @@ static bool make_sockets(struct rundir *dir, const struct options *options)
 			       [SOCKET_AGENT] = options->agent};
 
 	for (size_t i = 0; i < SOCKET_COUNT; i++) {
-		unlinkat(dir->fd, runfiles_socket(i), 0); /* of one that was killed */
+		unlinkat(dir->fd, runfiles_socket(i), 0); /* left by one that was killed */
 		if (!wanted[i])
 			continue;
 		dir->sockets[i] = listen_on(dir, runfiles_socket(i));
@@ -174,7 +174,7 @@ static bool make_sockets(struct rundir *dir, const struct options *options)
 	return true;
 }
 
-/* Whether somebody goes on listening there; one that is just dying hangs up. */
+/* Whether somebody keeps listening there; a dying QEMU hangs up. */
 static bool is_served(const struct rundir *dir, enum rundir_socket which)
 {
 	struct pollfd peer = {.fd = runfiles_connect(dir->path, which)};
@@ -185,8 +185,8 @@ static bool is_served(const struct rundir *dir, enum rundir_socket which)
 }
 
 /*
- * A QEMU whose vm.lock is in another place, as where the state directory is another one, may have
- * the same runtime directory: its sockets are not ours.
+ * A QEMU with its vm.lock elsewhere, in another state directory, may use the same runtime
+ * directory: its sockets are not ours.
  */
 static bool is_anothers(const struct rundir *dir, const char *name)
 {
@@ -222,7 +222,7 @@ void claim_end(struct rundir *dir)
 	rundir_close(dir);
 }
 
-/* Removes only what is nobody else's: locks that we hold, and an empty directory that we made. */
+/* Removes only what is ours: files whose locks we hold, and an empty directory that we made. */
 static void abandon(struct rundir *dir, int status)
 {
 	rundir_handed_over(dir);
@@ -256,7 +256,7 @@ static int open_directory(struct rundir *dir, const struct options *options)
 	return opened ? 0 : EX_OSERR;
 }
 
-/* With its lock: from then on nobody else removes it. */
+/* Opens and locks it: from then on nobody else removes it. */
 static int open_locked(struct rundir *dir, const struct options *options)
 {
 	int status = VMLOCK_REMOVED;
@@ -274,7 +274,7 @@ static int open_locked(struct rundir *dir, const struct options *options)
 	return EX_OSERR;
 }
 
-/* Whoever else may write there may exchange disks, and lead root to other files by links. */
+/* Anybody else who may write there could replace disks, or lead root to other files by links. */
 static bool is_private(const char *what, const char *path)
 {
 	struct stat st;
@@ -287,7 +287,7 @@ static bool is_private(const char *what, const char *path)
 	return private;
 }
 
-/* With those of all VMs, in which this one's could be exchanged. */
+/* Checks also the parent directories, in which this VM's could be replaced. */
 static bool are_private(const struct rundir *dir)
 {
 	char *runtime = paths_runtime_dir(), *state = dir->home < 0 ? NULL : paths_state_dir();
@@ -299,7 +299,7 @@ static bool are_private(const struct rundir *dir)
 	return private;
 }
 
-/* A vmconf may have renamed the VM, or changed it, before we had its lock. */
+/* A vmconf may have renamed or changed the VM before we got its lock. */
 static int check_definition(const struct rundir *dir, const struct options *options)
 {
 	bool home_is_there = dir->home < 0 || fd_is_named(AT_FDCWD, dir->home_path, dir->home);
@@ -313,7 +313,7 @@ static int check_definition(const struct rundir *dir, const struct options *opti
 	return now == VM_FILE_GONE ? EX_CONFIG : EX_OSERR;
 }
 
-/* Under its locks, and where there is no QEMU yet. */
+/* Call it with the locks held and no QEMU running. */
 static int make_all(struct rundir *dir, const struct options *options)
 {
 	int status = check_definition(dir, options);
@@ -329,14 +329,14 @@ static int make_all(struct rundir *dir, const struct options *options)
 	return make_sockets(dir, options) ? 0 : EX_OSERR;
 }
 
-/* QEMU runs, and listens on what is there. */
+/* QEMU runs and listens on the existing sockets. */
 static void take_over(struct rundir *dir)
 {
 	statefile_reserve(dir->fd);
 	open_names(dir);
 }
 
-/* A state directory that a VM has no more, or has not had yet, is not left behind. */
+/* Leaves no state directory behind for a VM that was deleted or has not had one yet. */
 static void unmake(struct rundir *dir)
 {
 	char *home = dir->home_made && dir->defined ? xstrdup(dir->home_path) : NULL;
@@ -376,7 +376,7 @@ int claim_vm_again(struct rundir *dir, const struct options *options, const stru
 
 	dir->lock = before->lock;
 	dir->supervision = before->supervision;
-	dir->running = before->running; /* the same process, even where it has ended meanwhile */
+	dir->running = before->running; /* the same process, even if it has ended meanwhile */
 	if (status == 0 && !find_home(dir, options->name))
 		status = EX_OSERR;
 	if (status != 0) {
@@ -386,7 +386,7 @@ int claim_vm_again(struct rundir *dir, const struct options *options, const stru
 	vmlock_sign(dir);
 	vmlock_find_running(dir);
 	if (before->names[SOCKET_CONTROL] < 0)
-		open_names(dir); /* the one before was of a version that had none */
+		open_names(dir); /* the one before was a version without them */
 	else
 		memcpy(dir->names, before->names, sizeof(dir->names));
 	return 0;

@@ -9,10 +9,10 @@
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 
-#define RESERVE_MS    5000  /* what quit and kill keep of a deadline, at most */
-#define RESERVE_SHARE 4	    /* and a part of it, at most */
-#define MARGIN_MS     1000  /* beyond what QEMU needs to end, where that is known */
-#define AGAIN_MS      10000 /* between tries of a last rung that has no bound and failed */
+#define RESERVE_MS    5000  /* reserved for quit and kill before a deadline, at most */
+#define RESERVE_SHARE 4	    /* and at most this fraction of it */
+#define MARGIN_MS     1000  /* added to what QEMU needs to end, if known */
+#define AGAIN_MS      10000 /* between attempts of a last rung that failed and waits forever */
 
 static void begin(struct climber *c, struct climb *climb, const char *from);
 
@@ -57,7 +57,7 @@ int64_t climber_time(const struct climber *c)
 	return c->ops->now(c->arg) - c->awake.missed;
 }
 
-/* When the current rung's wait is over, seen for itself. */
+/* When the current rung's wait is over, without regard to a deadline. */
 static int64_t natural_end(const struct climber *c, const struct climb *climb)
 {
 	if (climb->held || (climb->later && climb != c->ending))
@@ -94,7 +94,7 @@ static void notice_gap(struct climber *c)
 	c->ops->changed(c->arg);
 }
 
-/* Whoever comes first after a gap finds it. */
+/* The first caller after a gap detects it. */
 static int64_t now(struct climber *c)
 {
 	if (c->awake.seen_real > 0)
@@ -143,7 +143,7 @@ static void act(struct climber *c, struct climb *climb)
 		climb_failed(c, climb, NULL);
 }
 
-/* The one place where a climb gets onto a rung, or over the last one. */
+/* The only place where a climb moves to a rung, or past the last one. */
 static void step_to(struct climber *c, struct climb *climb, size_t rung)
 {
 	climb->active = rung < climb->row->ladder.count;
@@ -174,7 +174,7 @@ static void drop(struct climber *c, struct climb *climb)
 	climb->active = false;
 }
 
-/* Only one ladder that ends the VM is climbed at a time, and nothing beside it. */
+/* Only one ladder that ends the VM is climbed at a time, and no others beside it. */
 static void drop_others(struct climber *c, const struct climb *climb)
 {
 	for (size_t i = 0; i < c->count; i++) {
@@ -212,8 +212,8 @@ static bool quit_follows(const struct climb *climb)
 }
 
 /*
- * When the current rung must be left. Under a deadline each rung has all there is, less what quit
- * and kill keep: what a rung leaves over is the next one's, since one that fails costs no time.
+ * When the current rung must end. Before a deadline each rung has all the time except what is
+ * reserved for quit and kill; a rung that fails leaves its time to the next.
  */
 static int64_t rung_end(const struct climber *c, const struct climb *climb)
 {
@@ -284,7 +284,7 @@ static void climb_by_hand(struct climber *c, const char *from)
 	step(c, climb);
 }
 
-/* A trigger while a ladder that ends the VM is in progress. */
+/* Handles a trigger while a ladder that ends the VM is in progress. */
 static void trigger_while_ending(struct climber *c, struct climb *climb, const char *from)
 {
 	const char *name = climb->row->trigger.s;
@@ -311,7 +311,7 @@ static void trigger_while_ending(struct climber *c, struct climb *climb, const c
 		c->ops->ending(c->arg, c->ending);
 }
 
-/* These do nothing to the VM: they are done while it is being ended, too. */
+/* These do not touch the VM, so they are done even while it is being ended. */
 static bool leaves_vm_alone(const struct ladder *ladder)
 {
 	enum action action = ladder->rungs[0].action;
@@ -350,7 +350,7 @@ void climber_triggers(struct climber *c, const struct trigger_seen *seen, size_t
 		climber_trigger(c, &seen[i]);
 }
 
-/* The ladder of TERM if it ends the VM; else the last resort. */
+/* TERM's ladder if it ends the VM; else the last resort. */
 static struct climb *stop_climb(const struct climber *c)
 {
 	const struct policy_row *term = policy_find(c->policy, "TERM");
@@ -364,7 +364,7 @@ void climber_set_flush(struct climber *c, int64_t ms)
 	c->flush = ms;
 }
 
-/* Twice what QEMU has needed to end: its disks may have more to flush this time. */
+/* Twice what QEMU needed last time: its disks may have more to flush now. */
 static int64_t reserve_of(const struct climber *c, int64_t ms)
 {
 	int64_t needed = c->flush < 0 ? RESERVE_MS : 2 * c->flush + MARGIN_MS;
@@ -391,7 +391,7 @@ void climber_deadline(struct climber *c, int64_t ms, const char *from)
 	c->ops->changed(c->arg);
 }
 
-/* ---- going on where another supervisor was ---- */
+/* ---- resuming another supervisor's ladders ---- */
 
 static struct climb *find_climb(const struct climber *c, const char *trigger)
 {
@@ -401,7 +401,7 @@ static struct climb *find_climb(const struct climber *c, const char *trigger)
 	return NULL;
 }
 
-/* The rung with the action; the ladder's count if there is none. */
+/* The rung with that action, or the ladder's count. */
 static size_t find_rung(const struct ladder *ladder, const struct climb_left *left)
 {
 	size_t rung = left->rung;
@@ -414,7 +414,7 @@ static size_t find_rung(const struct ladder *ladder, const struct climb_left *le
 	return rung;
 }
 
-/* Not where only a program of ours that is none any more could tell that its rung is done. */
+/* Not a run: rung without a limit: only the old supervisor's program could have ended it. */
 static bool can_go_on(const struct climb *climb, const struct climb_left *left)
 {
 	const struct ladder *ladder = &climb->row->ladder;
@@ -587,11 +587,11 @@ void climb_done(struct climber *c, struct climb *climb)
 void climb_over(struct climber *c, struct climb *climb)
 {
 	if (climb == c->ending && c->deadline != FOREVER) {
-		step(c, climb); /* that aim was not enough: the VM has to end */
+		step(c, climb); /* that is not enough: the VM has to end */
 		return;
 	}
 	drop(c, climb);
-	/* The guest was rebooted, so the rungs that end it are not needed. */
+	/* The guest was rebooted, so the remaining rungs are not needed. */
 	if (climb == c->ending) {
 		c->ending = NULL;
 		c->history_count = 0;

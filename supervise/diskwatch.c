@@ -10,7 +10,7 @@
 #include "vm/moved.h"
 
 #define ASK_MS 10000
-#define SPARED 16 /* instances of inotify that are left to others */
+#define SPARED 16 /* inotify instances left to other programs */
 #define ROOM   4096
 
 struct diskwatch {
@@ -21,10 +21,10 @@ struct diskwatch {
 	void (*changed)(void *arg);
 	void *arg;
 	json_t *origins;
-	json_t *now;   /* what QEMU told last */
-	json_t *moved; /* NULL: what the record holds is of another run */
+	json_t *now;   /* QEMU's last answer */
+	json_t *moved; /* NULL: the record is from another run */
 	bool asked, again;
-	bool unwritten; /* the record, because it failed: with the next answer again */
+	bool unwritten; /* writing the record failed: try after the next answer */
 	int inotify;
 	struct event *closed_event, *later_event;
 };
@@ -32,8 +32,8 @@ struct diskwatch {
 /* ---- the files ---- */
 
 /*
- * A user has few instances, 128, all programs together: VMs do not take the last ones. Without one,
- * a snapshot is seen when the VM is being ended, or by the vmconf that makes it.
+ * A user has only 128 instances for all programs, so VMs do not take the last ones. Without one, a
+ * snapshot is seen when the VM is being ended, or by the vmconf that makes it.
  */
 static int open_inotify(void)
 {
@@ -90,7 +90,7 @@ static void watch(struct diskwatch *w)
 	w->closed_event =
 		xcheck(event_new(w->base, w->inotify, EV_READ | EV_PERSIST, on_closed, w));
 	event_add(w->closed_event, NULL);
-	diskwatch_look(w); /* it may have moved before we watched */
+	diskwatch_look(w); /* it may have moved before it was watched */
 }
 
 /* ---- what has moved ---- */
@@ -125,7 +125,7 @@ static void tell(const struct diskwatch *w, json_t *before, json_t *moved)
 	}
 }
 
-/* Takes moved. The record is written when it has changed, and once in a run. */
+/* Takes ownership of moved. The record is written if it has changed, and once in each run. */
 static void set_moved(struct diskwatch *w, json_t *moved)
 {
 	if (!w->moved || w->unwritten || !json_equal(w->moved, moved)) {

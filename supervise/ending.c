@@ -1,4 +1,4 @@
-/* The end of QEMU: when all was heard, and what is told of it. */
+/* The end of QEMU: when everything has been read, and what is reported. */
 #include "supervise/supervisor.h"
 
 #include <stdio.h>
@@ -13,8 +13,8 @@
 #include "supervise/lastwords.h"
 #include "supervise/notify.h"
 
-#define DRAIN_MS      1000 /* for QEMU's last words, after its end */
-#define LAST_WORDS_MS 2000 /* before its end: what QEMU said then may tell why */
+#define DRAIN_MS      1000 /* for QEMU's last events and messages after its end */
+#define LAST_WORDS_MS 2000 /* before its end: QEMU's messages since then may say why */
 
 void ending_on_drain(evutil_socket_t fd, short what, void *arg)
 {
@@ -27,7 +27,7 @@ void ending_on_drain(evutil_socket_t fd, short what, void *arg)
 	ending_finish_if_over(s);
 }
 
-/* QEMU's last words may still be on their way when it has ended: SIGCHLD overtakes them. */
+/* Waits for what QEMU wrote before it ended, which SIGCHLD may overtake. */
 void ending_finish_if_over(struct supervisor *s)
 {
 	if (!s->process.gone)
@@ -69,7 +69,7 @@ static char *history_text(const struct supervisor *s)
 	return text;
 }
 
-/* How long QEMU took to end by itself; -1: that was not seen. CHLD may overtake SHUTDOWN. */
+/* SIGCHLD may overtake SHUTDOWN. */
 int64_t ending_flush_time(const struct supervisor *s)
 {
 	bool seen = s->process.down_since > 0 && s->process.gone_since > 0 && !s->outcome.killed;
@@ -82,7 +82,7 @@ static int exec_status(int error)
 	return error == ENOENT ? EXIT_NO_PROGRAM : EXIT_CANNOT_EXECUTE;
 }
 
-/* Where QEMU failed, it may have said why. */
+/* If QEMU failed, it may have said why. */
 static void add_last_words(struct supervisor *s, int status)
 {
 	int64_t since =
@@ -97,7 +97,6 @@ static void add_last_words(struct supervisor *s, int status)
 		snprintf(s->words + len, sizeof(s->words) - len, ": %s", text);
 }
 
-/* Writes the last line and returns the exit status. */
 int ending_tell(struct supervisor *s)
 {
 	char *words = s->words;
@@ -109,7 +108,7 @@ int ending_tell(struct supervisor *s)
 	add_last_words(s, status);
 	if (s->process.ended)
 		jobs_tell_cut_off(&s->jobs);
-	log_flush(); /* the line to come is the last one */
+	log_flush(); /* so that ours is the last line */
 	if (!s->process.ended) {
 		snprintf(words, sizeof(s->words), "QEMU, pid %d, goes on without its supervisor",
 			 s->process.pid);

@@ -25,7 +25,7 @@ static void on_pressing(void *arg)
 	setaction_before_press(arg);
 }
 
-/* The 1st, 2nd, 4th, 8th and so on: a guest that boots is pressed every second. */
+/* Logs the 1st, 2nd, 4th, 8th press and so on, as a booting guest is pressed every second. */
 static void log_press(enum action action, unsigned presses, const char *doubt)
 {
 	if (presses <= 2)
@@ -154,14 +154,13 @@ const struct agentport_callbacks events_agentport = {.now = on_now,
 
 static void ask_run_state(struct supervisor *s);
 
-/* Whether QEMU, after its SHUTDOWN, ends by itself. */
 void events_tell_ending(struct supervisor *s, bool told)
 {
 	s->ending_told = told;
 	climber_shutdown_seen(&s->climber, told);
 }
 
-/* It does not after all: somebody else has set shutdown=pause. */
+/* QEMU does not end after all: somebody else set shutdown=pause. */
 static void on_stays(struct supervisor *s)
 {
 	struct climb *climb = s->asking.presser ? s->asking.presser : s->asking.asker;
@@ -193,7 +192,7 @@ void events_on_run_state(void *arg, enum qmp_result result, json_t *value)
 	if (result != QMP_OK || !state)
 		return;
 	if (s->outcome.migrated && strcmp(state, "finish-migrate") == 0)
-		state = "postmigrate"; /* QEMU tells MIGRATION before it has set the run state */
+		state = "postmigrate"; /* QEMU reports MIGRATION before it sets the run state */
 	set_run_state(s, state);
 	outcome_run_state(&s->outcome, state);
 	if (strcmp(state, "running") == 0)
@@ -216,7 +215,7 @@ static void on_asked_state(void *arg, enum qmp_result result, json_t *value)
 		ask_run_state(s);
 }
 
-/* Events may come in floods: one question at a time. */
+/* One query at a time, since events may come in floods. */
 static void ask_run_state(struct supervisor *s)
 {
 	if (s->state.asked)
@@ -235,7 +234,7 @@ static void on_event_state(struct supervisor *s, json_t *data)
 	ask_run_state(s);
 }
 
-/* However late it comes; the rung's TIME runs once more until then. */
+/* However late the answer comes, until then the rung's TIME runs again. */
 static void on_round(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;
@@ -252,7 +251,7 @@ static void on_round(void *arg, enum qmp_result result, json_t *value)
 		climb_clock(&s->climber, climb);
 }
 
-/* The guest is down, but QEMU stays as reboot has asked: the same process boots it again. */
+/* The guest is down, but QEMU stays, as the reboot set: the same process boots it again. */
 static bool go_round(struct supervisor *s)
 {
 	if (!s->set.rebooting)
@@ -260,14 +259,14 @@ static bool go_round(struct supervisor *s)
 	log_notice("reboot: the guest is down, starting it again");
 	guest_release(s->guest);
 	if (s->asking.presser)
-		climb_hold(&s->climber, s->asking.presser); /* its TIME has done its work */
+		climb_hold(&s->climber, s->asking.presser); /* its TIME no longer matters */
 	s->set.owes_cont = true;
 	report_changed(s);
 	qmp_await(s->link.qmp, "system_reset", NULL, COMMAND_MS, on_round, s);
 	return true;
 }
 
-/* The guest was waited for, to listen: what it does is not an answer. */
+/* We were still waiting for the guest to listen, so this is not its answer. */
 static bool is_unasked(const struct supervisor *s)
 {
 	const struct climb *ending = s->climber.ending;
@@ -308,7 +307,7 @@ static void on_event_reset(struct supervisor *s, json_t *data)
 	(void)data;
 	guest_restarted(s->guest);
 	setaction_saw_reset(s);
-	if (s->set.owes_cont) /* until it runs: a reset may follow, or the connection be lost */
+	if (s->set.owes_cont) /* until it runs: another reset, or a lost connection, may follow */
 		qmp_command(s->link.qmp, "cont", NULL, 0, NULL, NULL);
 	if (s->set.rebooting) {
 		s->set.rebooting = false;
@@ -328,7 +327,7 @@ static void on_event_resume(struct supervisor *s, json_t *data)
 	on_event_state(s, data);
 }
 
-/* QEMU tells before it has set the run state: a question would come too early. */
+/* QEMU sends this before it sets the run state, so a query would be too early. */
 static void on_event_migration(struct supervisor *s, json_t *data)
 {
 	(void)data;
@@ -384,7 +383,7 @@ void events_trigger(struct supervisor *s, const char *name, json_t *event)
 {
 	struct trigger_seen seen = {.row = policy_find(&s->options.policy, name), .from = "QMP"};
 
-	if (!seen.row || trigger_signal(name)) /* no event can pass for a signal */
+	if (!seen.row || trigger_signal(name)) /* an event must not pass for a signal */
 		return;
 	s->event = event;
 	climber_triggers(&s->climber, &seen, 1);
@@ -454,7 +453,7 @@ bool events_needs_reset(const char *run_state)
 	       strcmp(run_state, "internal-error") == 0;
 }
 
-/* What QEMU may have told while it had no supervisor: a guest has gone down, or round. */
+/* What happened while QEMU had no supervisor: the guest may have gone down, or rebooted. */
 static void see_what_was_missed(struct supervisor *s)
 {
 	bool down = strcmp(s->state.run_state, "shutdown") == 0;
@@ -513,8 +512,7 @@ void events_on_qmp_ready(void *arg)
 	json_t *events =
 		json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "events", "state", 1);
 
-	if (s->link.seen ||
-	    s->process.adopted) { /* what may have been lost, or missed, meanwhile */
+	if (s->link.seen || s->process.adopted) { /* may have been lost meanwhile */
 		setaction_send(s, NULL, NULL);
 		jobs_ask(&s->jobs, s->link.qmp);
 	}
@@ -529,7 +527,7 @@ void events_on_qmp_ready(void *arg)
 	s->link.connects = 0;
 	qmp_await(s->link.qmp, "query-status", NULL, COMMAND_MS,
 		  s->link.started_told ? on_back : on_started, s);
-	/* Without this nobody tells when a guest has migrated away. */
+	/* Without this there is no event when a guest has migrated away. */
 	qmp_command(s->link.qmp, "migrate-set-capabilities", events, COMMAND_MS, NULL, NULL);
 	events_set_qmp(s, s->link.qmp);
 	climber_retry(&s->climber);
@@ -558,7 +556,7 @@ static void on_qmp_closed(void *arg, const char *why)
 const struct qmp_callbacks events_qmp = {
 	.ready = events_on_qmp_ready, .event = on_qmp_event, .closed = on_qmp_closed};
 
-/* control first, then the public socket, in turns. */
+/* The control socket first, then alternately the public one. */
 void events_connect_again(struct supervisor *s)
 {
 	int sock = runfiles_connect(s->dir.path,

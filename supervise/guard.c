@@ -35,7 +35,7 @@ static bool let_start(const struct users *users, const struct options *o)
 	return good;
 }
 
-/* As QEMU does it. False: there is no such user, and QEMU will say so. */
+/* As QEMU does it. False: there is no such user, which QEMU will report. */
 static bool become(const char *run_as)
 {
 	const struct passwd *pw = getpwnam(run_as);
@@ -48,8 +48,7 @@ static bool become(const char *run_as)
 	return numbers && setgroups(0, NULL) == 0 && setgid(gid) == 0 && setuid(uid) == 0;
 }
 
-/* Of what an image alone says; "based-on" and the VM's own directory are good, whoever reads them.
- */
+/* Doubts only what an image alone says: "based-on" and the VM's directory are good for any user. */
 static bool is_doubtful(const struct vm *vm, const struct file *file)
 {
 	bool recorded = file->disk >= 0 && vm->disks[file->disk].based_on;
@@ -58,9 +57,8 @@ static bool is_doubtful(const struct vm *vm, const struct file *file)
 }
 
 /*
- * With "run-as", QEMU opens the disks as root and becomes that user then: a guest that has broken
- * out may have written into its image what to open the next time. For the child only: it becomes
- * that user.
+ * With "run-as", QEMU opens the disks as root before it becomes that user: a guest that has broken
+ * out may have written into its image what to open next. For the child only: it becomes that user.
  */
 static bool open_for_user(const struct vm *vm)
 {
@@ -88,7 +86,7 @@ static bool open_for_user(const struct vm *vm)
 	return good;
 }
 
-/* The locks are the supervisor's: a child that hangs must not keep them. */
+/* Closes the supervisor's locks: a child that hangs must not keep them. */
 _Noreturn static void child(const struct options *o, int report)
 {
 	struct names own = {0};
@@ -111,7 +109,7 @@ _Noreturn static void child(const struct options *o, int report)
 	_exit(good ? 0 : EX_CONFIG);
 }
 
-/* Where there are no definitions, no other VM can be told of. */
+/* Without definitions there are no other VMs to check. */
 static bool have_definitions(void)
 {
 	char *config = paths_config_dir(), *state = paths_state_dir();
@@ -122,7 +120,7 @@ static bool have_definitions(void)
 	return have;
 }
 
-/* Its exit status; -1: it has none. One that hangs in the kernel ends when it can. */
+/* The child's exit status, or -1. A child that the kernel holds ends when it can. */
 static int wait_bounded(pid_t pid)
 {
 	struct pollfd over = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
@@ -138,7 +136,7 @@ static int wait_bounded(pid_t pid)
 	return ended == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* In a child; -1: it was not done. why is as it was where the child says nothing. */
+/* -1: the check was not done. why is unchanged if the child reports nothing. */
 static int look_in_child(const struct options *o, char *why, size_t size)
 {
 	int report[2], status;

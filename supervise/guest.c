@@ -13,12 +13,12 @@
 
 #define LOOK_MS	       250
 #define STS_CHECK_MS   1000
-#define DEAF_RUNG_MS   30000 /* a kexec or a reloaded driver is deaf for a while, untold */
+#define DEAF_RUNG_MS   30000 /* after kexec or a driver reload a guest is deaf without notice */
 #define COMMAND_MS     5000
-#define STUCK_MS       1000  /* without an answer: then the rung's TIME runs all the same */
-#define AGAIN_MS       1000  /* while the service that obeys it may still be on its way, */
-#define AGAIN_FOR_MS   30000 /* so long */
-#define UNMAPPED_LOOKS 4     /* all ones for longer than a moment: it cannot be read */
+#define STUCK_MS       1000  /* without an answer; then the rung's TIME runs all the same */
+#define AGAIN_MS       1000  /* while the service that handles the button may be starting, */
+#define AGAIN_FOR_MS   30000 /* for this long */
+#define UNMAPPED_LOOKS 4     /* all ones for this many looks: it cannot be read */
 
 #define PWRBTN	 0x0100 /* bit 8 of PM1_STS and PM1_EN */
 #define UNMAPPED 0xffff
@@ -36,20 +36,19 @@ struct guest {
 	char *target; /* of QEMU */
 	bool layout_known;
 	json_int_t pm_base;
-	unsigned unmapped; /* looks in a row that read all ones */
+	unsigned unmapped; /* consecutive looks that read all ones */
 	enum hears hears;
 	int64_t hears_since;
 	char run_state[32];
 
 	bool looking; /* a look is under way */
-	bool settled; /* its run state has settled it; only the rest of its answers is to come */
+	bool settled; /* decided by the run state; only its remaining answers are to come */
 	bool pressing;
-	bool unconfirmed; /* the press counted on what was seen before; the look after it is to come
-			   */
+	bool unconfirmed; /* pressed on what was seen earlier; not looked at since */
 	bool awaiting;
 	bool waiting_told, sts_told;
 	int64_t press_began, last_press, last_cont;
-	unsigned presses, taken; /* QEMU has answered so many of them */
+	unsigned presses, taken; /* taken: answered by QEMU */
 	struct event *look_timer, *sts_timer, *stuck_timer;
 };
 
@@ -66,7 +65,7 @@ static void look_later(struct guest *g, int64_t ms)
 		timespan_arm(g->look_timer, ms);
 }
 
-/* Until when a guest that does not listen may still be on its way. */
+/* Until when a guest that does not listen may still be booting. */
 static int64_t deaf_at(const struct guest *g)
 {
 	int64_t booted = timespan_add(g->restarted, g->boot_timeout);
@@ -100,7 +99,7 @@ static void on_pressed(void *arg, enum qmp_result result, json_t *value)
 	case QMP_TIMEOUT:
 		g->callbacks->stuck(g->arg);
 		break;
-	case QMP_LOST: /* what QEMU has perhaps not read counts for nothing */
+	case QMP_LOST: /* QEMU may not have read the others */
 		g->presses = g->taken;
 		break;
 	}
@@ -111,7 +110,7 @@ static bool stands_still(const struct guest *g)
 	return runstate_needs(g->run_state) == NEEDS_CONT;
 }
 
-/* 0: once. */
+/* 0: press once. */
 static int64_t press_interval(const struct guest *g)
 {
 	bool listens = g->hears == HEARS_PERHAPS || g->hears == HEARS_PRESSES;
@@ -152,7 +151,7 @@ static void resume(struct guest *g)
 	qmp_await(g->qmp, "cont", NULL, COMMAND_MS, on_cont, g);
 }
 
-/* A guest that was stopped on its way must go on before it can listen; as often as presses come. */
+/* A stopped guest must run before it can listen; repeated as often as presses. */
 static void resume_if_due(struct guest *g)
 {
 	bool again = g->press_interval > 0 && now(g) - g->last_cont >= g->press_interval;
@@ -194,7 +193,7 @@ static void press_if_due(struct guest *g)
 
 /* ---- the look: run state, then the register ---- */
 
-/* A press that nobody heard does nothing, and counts as none. */
+/* A press that was not heard had no effect, and does not count. */
 static void confirm(struct guest *g, bool heard)
 {
 	if (g->unconfirmed && !heard) {
@@ -214,7 +213,7 @@ static void tell_ready(struct guest *g)
 	g->callbacks->listens(g->arg, how);
 }
 
-/* Of a guest that was not looked at since its start, and has had its time to boot, since then. */
+/* If the guest was not looked at since its start and has had time to boot, since then. */
 static int64_t since(const struct guest *g)
 {
 	bool booted = now(g) >= timespan_add(g->restarted, g->boot_timeout);
@@ -240,7 +239,7 @@ static void looked(struct guest *g, enum hears hears)
 		look_later(g, LOOK_MS);
 }
 
-/* Whether there is no answer to go on with. A late one is still to come: the look goes on then. */
+/* Whether there is no usable answer. After a timeout the late answer continues the look. */
 static bool look_failed(struct guest *g, enum qmp_result result)
 {
 	if (result == QMP_LOST)
@@ -257,7 +256,7 @@ static void on_enable(void *arg, enum qmp_result result, json_t *value)
 
 	if (look_failed(g, result))
 		return;
-	/* All ones: nothing is mapped there, as for a moment at a reset or a wake-up. */
+	/* All ones: nothing is mapped there, as briefly at a reset or a wake-up. */
 	g->unmapped = enable == UNMAPPED ? g->unmapped + 1 : 0;
 	if (result == QMP_ERROR || enable < 0 || g->unmapped >= UNMAPPED_LOOKS)
 		looked(g, HEARS_NOT_KNOWN);
@@ -267,7 +266,7 @@ static void on_enable(void *arg, enum qmp_result result, json_t *value)
 		looked(g, HEARS_NOTHING);
 }
 
-/* Whether the run state has settled it: the look has ended with its last answer. */
+/* Whether the run state has decided: then the look has ended with its last answer. */
 static bool was_settled(struct guest *g)
 {
 	if (!g->settled)
@@ -296,7 +295,7 @@ static void on_base(void *arg, enum qmp_result result, json_t *value)
 	g->pm_base = json_integer_value(value);
 	if (result == QMP_ERROR)
 		looked(g, HEARS_NOT_KNOWN);
-	else if (g->pm_base == 0) /* firmware has not placed it; ports 0 and 2 are the DMA's */
+	else if (g->pm_base == 0) /* not placed by firmware yet; ports 0 and 2 are the DMA's */
 		looked(g, HEARS_NOTHING);
 	else
 		qmp_await(g->qmp, "human-monitor-command", probe_hmp_port(g->pm_base + PM1_EN),
@@ -311,7 +310,7 @@ static void on_wakeup(void *arg, enum qmp_result result, json_t *value)
 		nobody(g, qmp_why(result, value));
 }
 
-/* What the run state asks for before the register is of interest. True: the look ends here. */
+/* Does what the run state needs first. True: the look ends here. */
 static bool settle_run_state(struct guest *g)
 {
 	if (!g->pressing)
@@ -379,7 +378,7 @@ static void on_look_timer(evutil_socket_t fd, short what, void *arg)
 	look(arg);
 }
 
-/* PWRBTN_STS is cleared by the guest's driver when it serves the interrupt. */
+/* The guest's driver clears PWRBTN_STS when it serves the interrupt. */
 static void on_sts(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
@@ -469,7 +468,7 @@ static void find_layout(struct guest *g)
 		  g);
 }
 
-/* ---- what others call ---- */
+/* ---- interface ---- */
 
 struct guest *guest_new(struct event_base *base, int64_t press_interval, int64_t boot_timeout,
 			const struct guest_callbacks *callbacks, void *arg)
@@ -539,8 +538,8 @@ static void begin_pressing(struct guest *g, unsigned presses)
 }
 
 /*
- * QEMU 7.2 reads QMP byte by byte, a turn of its main loop for each: a look costs it 2 ms. Where
- * the guest was seen listening, and runs, the look comes behind the press.
+ * QEMU 7.2 reads QMP byte by byte, one turn of its main loop for each: a look takes 2 ms. If the
+ * guest was seen listening, and runs, the look comes after the press.
  */
 bool guest_press(struct guest *g, bool running)
 {

@@ -10,13 +10,13 @@
 
 /* ---- times ---- */
 
-/* Of climber_time(). */
+/* ms is on climber_time(). */
 static json_t *time_to_json(const struct climber *c, int64_t ms)
 {
 	return json_integer(c->ops->real(c->arg) + (ms - climber_time(c)));
 }
 
-/* One of the past; what cannot be one counts as now. */
+/* A past time; anything that cannot be one is read as now. */
 static int64_t past_from_json(const struct climber *c, json_t *value)
 {
 	json_int_t now = c->ops->real(c->arg), then = json_integer_value(value);
@@ -24,7 +24,7 @@ static int64_t past_from_json(const struct climber *c, json_t *value)
 	return climber_time(c) - (then > 0 && then <= now ? now - then : 0);
 }
 
-/* One of the future or the past; FOREVER where there is none. */
+/* A past or future time; FOREVER if missing. */
 static int64_t deadline_from_json(json_t *value)
 {
 	json_int_t then = json_integer_value(value);
@@ -41,7 +41,7 @@ static int64_t span_from_json(json_t *value)
 
 /* ---- the outcome so far ---- */
 
-/* QEMU's words were cut to their length, perhaps within a character. */
+/* QEMU's words may have been cut within a character. */
 static json_t *words_to_json(const char *words)
 {
 	json_t *value = json_string(words);
@@ -211,7 +211,7 @@ void handover_write(json_t *state, const struct holder *qemu, const struct hando
 	json_decref(more);
 }
 
-/* 0.1.0 wrote no start. */
+/* 0.1.0 did not write a start time. */
 static bool is_of_process(json_t *state, const struct holder *qemu)
 {
 	json_t *start = json_object_get(state, "start");
@@ -232,7 +232,7 @@ static bool is_of(json_t *state, const char *name, const struct holder *qemu)
 	       json_integer_value(json_object_get(state, "version")) == 1;
 }
 
-/* The words live on; others than these were never set. */
+/* *action points to a constant; other words than these are never set. */
 static bool read_action(json_t *value, const char *one, const char *other, const char **action)
 {
 	const char *word = json_string_value(value);

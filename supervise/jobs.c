@@ -86,7 +86,7 @@ static void on_status(struct jobs *jobs, struct qmp *qmp, const char *id, const 
 	}
 	add(jobs, id);
 	if (strcmp(status, "created") == 0)
-		jobs_ask(jobs, qmp); /* of which type it is the event does not tell */
+		jobs_ask(jobs, qmp); /* the event does not say its type */
 }
 
 void jobs_event(struct jobs *jobs, struct qmp *qmp, const char *name, json_t *data)

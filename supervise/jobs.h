@@ -1,6 +1,6 @@
 /*
- * What QEMU does beside running the guest, and leaves undone when it ends: its jobs (a backup, a
- * mirror, a commit) and an outgoing migration. Nothing is polled: events tell.
+ * QEMU's work that its end would leave undone: jobs (a backup, a mirror, a commit) and an outgoing
+ * migration. Nothing is polled: events report them.
  */
 #ifndef JOBS_H
 #define JOBS_H
@@ -12,10 +12,10 @@
 #include "qmp.h"
 
 struct job {
-	char *id, *type; /* type: NULL where it is not known yet */
+	char *id, *type; /* type: NULL: not known yet */
 };
 
-/* Zero-initialised at the start. */
+/* Zero-initialise it. */
 struct jobs {
 	struct job *list;
 	size_t count;
@@ -24,13 +24,13 @@ struct jobs {
 
 void jobs_free(struct jobs *jobs);
 
-/* Asks for the jobs that began when nobody listened. */
+/* Asks for jobs that began when nobody was connected. */
 void jobs_ask(struct jobs *jobs, struct qmp *qmp);
 
-/* Takes in an event; data may be NULL. What becomes of jobs once QEMU is ending is its doing. */
+/* Records an event; data may be NULL. Do not call it once QEMU is ending, which ends its jobs. */
 void jobs_event(struct jobs *jobs, struct qmp *qmp, const char *name, json_t *data);
 
-/* A line of the log for each, at the start of a ladder that ends the VM, and once it has ended. */
+/* Logs each: when a ladder that ends the VM begins, and after its end. */
 void jobs_tell_running(const struct jobs *jobs);
 void jobs_tell_cut_off(const struct jobs *jobs);
 

@@ -15,7 +15,7 @@
 #include "lib/xalloc.h"
 
 #define KEPT	  1024
-#define DRAIN_MAX 32 /* reads: what QEMU has started may write for ever */
+#define DRAIN_MAX 32 /* reads; a program started by QEMU may write forever */
 
 struct lastwords {
 	int fd;
@@ -35,13 +35,13 @@ static void keep(struct lastwords *w, const char *data, size_t len)
 	w->heard = monotonic_ms();
 }
 
-/* False: there is nothing more. */
+/* False: nothing is left. */
 static bool hear(struct lastwords *w)
 {
 	char data[4096];
 	ssize_t len = read(w->fd, data, sizeof(data));
 
-	if (len == 0) /* nobody has it any more: it would be readable for ever */
+	if (len == 0) /* no writer is left: it would stay readable */
 		event_del(w->event);
 	if (len <= 0)
 		return false;
@@ -109,7 +109,7 @@ void lastwords_drain(struct lastwords *w)
 
 /* ---- the message ---- */
 
-/* What follows "qemu-system-x86_64: ", and so does not say whose message it is. */
+/* The text after "qemu-system-x86_64: ". */
 static char *after_name(char *line)
 {
 	char *colon = strncmp(line, "qemu", strlen("qemu")) == 0 ? strstr(line, ": ") : NULL;
@@ -117,7 +117,7 @@ static char *after_name(char *line)
 	return colon ? colon + 2 : line;
 }
 
-/* An error is a line with QEMU's name, what helpers said before it, and what it says after it. */
+/* An error is a line with QEMU's name, with what helpers wrote before it and what follows it. */
 static void add(char *text, size_t size, char *line, size_t *error)
 {
 	char *said = after_name(line), *next = text + *error;

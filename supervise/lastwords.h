@@ -1,10 +1,9 @@
 /*
- * What QEMU says on its standard error, for a VM with a definition: it is passed on to our own as
- * it comes, and the end of it is kept, so that it can be told why QEMU has ended.
+ * QEMU's standard error, for a VM with a definition: passed on to ours as it comes, and its end
+ * kept to report why QEMU ended.
  *
- * QEMU's standard error is a FIFO in the runtime directory, of which QEMU holds both ends. So its
- * supervisor may die: what QEMU says meanwhile waits there for the next one, and where nobody
- * comes, QEMU neither waits nor gets a signal.
+ * It is a FIFO in the runtime directory, of which QEMU holds both ends. So if its supervisor dies,
+ * messages wait there for the next one, and if none comes, QEMU neither blocks nor gets a signal.
  */
 #ifndef LASTWORDS_H
 #define LASTWORDS_H
@@ -18,22 +17,22 @@
 struct lastwords;
 
 /*
- * Makes the FIFO in the directory dirfd, in the place of one that was left there. *qemu is what
- * QEMU is to have as its standard error, close-on-exec and the caller's to close. NULL and errno.
+ * Makes the FIFO in dirfd, replacing an old one. *qemu is QEMU's standard error, close-on-exec, for
+ * the caller to close. NULL and errno on failure.
  */
 struct lastwords *lastwords_new(struct event_base *base, int dirfd, int *qemu);
 
-/* The same for a QEMU that runs already. NULL: it has none there. */
+/* The same for a QEMU that already runs. NULL: it has no FIFO there. */
 struct lastwords *lastwords_of(struct event_base *base, int dirfd);
 
 void lastwords_free(struct lastwords *words);
 
-/* Passes on what is there by now. */
+/* Passes on what is there now. */
 void lastwords_drain(struct lastwords *words);
 
 /*
- * QEMU's last message as one line, if it said it at since (monotonic ms) or later, else "". Its
- * warnings are left out.
+ * QEMU's last message in one line, if it came at since (monotonic ms) or later, else "". No
+ * warnings.
  */
 void lastwords_text(const struct lastwords *words, int64_t since, char *text, size_t size);
 

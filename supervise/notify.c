@@ -53,7 +53,7 @@ static int64_t watchdog_ms(void)
 	return strtoll(usec, NULL, 10) / 1000;
 }
 
-/* QEMU does not get it; in place of a standard descriptor it gets /dev/null. */
+/* QEMU does not inherit it, but /dev/null in place of a standard descriptor. */
 static bool take_newline_fd(int fd)
 {
 	int null;
@@ -112,7 +112,7 @@ int64_t notify_watchdog_period(void)
 	return notify.socket >= 0 ? notify.watchdog_ms : 0;
 }
 
-/* False: the message is lost; that is told once, since its like comes again soon. */
+/* False: the message is lost, which is logged once, since more follow soon. */
 static bool send_message(const char *text)
 {
 	bool lost;

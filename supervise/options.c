@@ -63,14 +63,14 @@ static const char usage[] =
 	"TIME is " TIMESPAN_IS ".\n"
 	"The manual: man qemu-supervise\n";
 
-/* ---- what QEMU's own command line says ---- */
+/* ---- QEMU's own command line ---- */
 
 static bool is_option(const char *arg, const char *name)
 {
 	return arg[0] == '-' && strcmp(arg + 1 + (arg[1] == '-'), name) == 0;
 }
 
-/* Where QEMU's own arguments begin: a wrapper such as "ip netns exec NS" may stand before it. */
+/* The start of QEMU's own arguments: a wrapper such as "ip netns exec NS" may come before. */
 static char **qemu_arguments(char **command)
 {
 	for (char **arg = command; *arg; arg++) {
@@ -83,7 +83,7 @@ static char **qemu_arguments(char **command)
 	return command + 1;
 }
 
-/* The value of KEY in "KEY=VALUE,..." (QemuOpts), malloc'd, or NULL. bare: KEY= may be left out. */
+/* The value of key in "KEY=VALUE,..." (QemuOpts), malloc'd, or NULL. bare: "KEY=" is optional. */
 static char *suboption(const char *opts, const char *key, bool bare)
 {
 	size_t len = strlen(key);
@@ -140,7 +140,7 @@ static void refuse_daemonize(char **command)
 			       *arg);
 }
 
-/* The same command finds its VM again: FNV-1a over its words. */
+/* The same command gets the same name: FNV-1a over its words. */
 static char *hashed_name(char **command)
 {
 	uint32_t hash = 2166136261u;
@@ -173,9 +173,9 @@ static char *find_name(char **command)
 	return name ? name : hashed_name(command);
 }
 
-/* ---- our own ---- */
+/* ---- our own options ---- */
 
-/* What the command line says: it counts more than a definition, whatever stands first. */
+/* Options on the command line, which override a definition in any order. */
 struct given {
 	const char **rows; /* --on, in their order */
 	size_t row_count;
@@ -213,7 +213,7 @@ static int need_fd(const char *text)
 	return (int)fd;
 }
 
-/* 0 as kill(1) has it: nothing is sent. */
+/* 0 sends nothing, as in kill(1). */
 static int need_signal(const char *text)
 {
 	struct trigger_name name;
@@ -243,7 +243,7 @@ static void set_row(struct options *o, const char *row)
 	free(doubt);
 }
 
-/* The word with the option that getopt(3) was at; musl goes past the end for a value. */
+/* The word with getopt(3)'s current option; musl moves past a value. */
 static const char *current_word(char **argv)
 {
 	return argv[optind - 1] ? argv[optind - 1] : argv[optind - 2];
@@ -274,7 +274,7 @@ static void set_name(struct options *o, const char *name)
 	o->name = xstrdup(name);
 }
 
-/* At once: what else is wrong with the command line belongs into it. */
+/* At once, so that other errors in the command line are logged there. */
 static void open_log(const char *path)
 {
 	if (!logfile_open(path))
@@ -302,7 +302,7 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 	case OPT_PRESS_INTERVAL:
 		given->press_interval = need_time("--press-interval", optarg);
 		if (given->press_interval == FOREVER)
-			given->press_interval = 0; /* never again */
+			given->press_interval = 0; /* press only once */
 		break;
 	case OPT_BOOT_TIMEOUT:
 		given->boot_timeout = need_time("--boot-timeout", optarg);
@@ -353,7 +353,7 @@ _Noreturn static void refuse_operands(const char *first, const char *second)
 	fatalx(EX_USAGE, "\"%s\" cannot be the name of a VM: %s", first, vm_name_wrong(first));
 }
 
-/* The second form: a command line of QEMU's. */
+/* The second form: a QEMU command line. */
 static void take_command(struct options *o, char **command)
 {
 	o->command = command;
@@ -371,7 +371,7 @@ static bool is_usable(const struct vm *vm)
 	return !vm->run_as || geteuid() == 0;
 }
 
-/* vm, which is taken, and QEMU's arguments. NULL: it is refused, and the log says why. */
+/* Takes ownership of vm and adds QEMU's arguments. NULL: it is refused, which is logged. */
 static struct vm *with_command(struct options *o, struct vm *vm)
 {
 	char *why;
@@ -385,7 +385,7 @@ static struct vm *with_command(struct options *o, struct vm *vm)
 	return NULL;
 }
 
-/* NULL: it is refused, and the log says why. */
+/* NULL: it is refused, which is logged. */
 static struct vm *load_definition(struct options *o, const char *name)
 {
 	struct vm_problems problems = {0};
@@ -401,8 +401,8 @@ static struct vm *load_definition(struct options *o, const char *name)
 }
 
 /*
- * A VM that runs needs a supervisor, whatever has become of its definition: that of a VM of which
- * nothing is said stands in. NULL: it does not run.
+ * A running VM needs a supervisor even if its definition is refused: an empty one stands in. NULL:
+ * it is not running.
  */
 static struct vm *stand_in(struct options *o, const char *name)
 {
@@ -420,14 +420,14 @@ static struct vm *stand_in(struct options *o, const char *name)
 	return with_command(o, vm);
 }
 
-/* Of --signal: it need not have a definition. */
+/* For --signal, which does not need a definition. */
 static void take_name(struct options *o, const char *name)
 {
 	free(o->name);
 	o->name = xstrdup(name);
 }
 
-/* The first form: a VM that has a definition. */
+/* The first form: a VM with a definition. */
 static void take_definition(struct options *o, const char *name)
 {
 	if (o->name)

@@ -1,4 +1,4 @@
-/* The command line of qemu-supervise. */
+/* Parsing the command line of qemu-supervise. */
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
@@ -9,39 +9,39 @@
 #include "lib/log.h"
 #include "vm/vm.h"
 
-/* What QEMU does at these, as its command line says; set-action takes and knows the same words. */
+/* What QEMU does at these, in the words of its command line and of set-action. */
 struct qemu_actions {
 	const char *reboot;   /* reset, shutdown */
 	const char *shutdown; /* poweroff, pause */
 };
 
 struct options {
-	char *name; /* of the VM */
+	char *name; /* the VM's */
 	struct policy policy;
 	int64_t press_interval, boot_timeout; /* ms */
 	enum ready_when ready;
 	int notify_fd;	     /* -1: none */
-	bool console, agent; /* sockets in the runtime directory that the definition asks for */
+	bool console, agent; /* whether the definition asks for these sockets */
 	bool print;
-	int signal; /* to be sent to the supervisor of the VM, 0: none; -1: there is to be one */
+	int signal; /* to send to the VM's supervisor; 0: none; -1: only check for one */
 	enum log_level level;
 	char **command;	  /* QEMU and its arguments, NULL-terminated */
-	bool defined;	  /* by a definition, vm */
-	bool only_adopt;  /* vmconf stops it: no QEMU is to be started (qemu-supervise-init(7)) */
-	bool placeholder; /* vm is not its definition, which is refused; but it runs */
-	struct vm *vm;	  /* or NULL: the command was given, and is not owned */
+	bool defined;	  /* from a definition, vm */
+	bool only_adopt;  /* vmconf is stopping it: start no QEMU (qemu-supervise-init(7)) */
+	bool placeholder; /* vm stands in for a definition that is refused while the VM runs */
+	struct vm *vm;	  /* NULL: the command was given, and is not owned */
 	struct qemu_actions actions;
 };
 
 /*
- * Reads the command line into o; owned by the caller, options_free(). What is wrong with it ends
- * the program with EX_USAGE and one line, what is wrong with a VM's definition with EX_CONFIG and a
- * line for each problem, unless the VM runs already; --help and --version end it with 0.
+ * Reads the command line into o; options_free(). Errors end the program with EX_USAGE, and errors
+ * in a definition with EX_CONFIG and a line for each, unless the VM runs already. --help and
+ * --version end it with 0.
  */
 void options_parse(struct options *o, int argc, char **argv);
 void options_free(struct options *o);
 
-/* Prints the policy and the command line, as --print promises. */
+/* Prints the policy and the command line, for --print. */
 void options_print(const struct options *o);
 
 #endif

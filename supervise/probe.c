@@ -11,20 +11,19 @@ static enum hears read_ioapic(const char *answer);
 static enum hears read_epow(const char *answer);
 
 /*
- * The first row that matches counts. A region is how a name in "info mtree -o" begins; with @, it
- * is the one at that address. kvm-ioapic, and a GIC of another type, are in the kernel and do not
- * show.
+ * The first matching row wins. A region is the start of a name in "info mtree -o"; with @, the one
+ * at that address. kvm-ioapic, and a GIC of another type, are in the kernel and invisible.
  *
- * Not here, since they must not be read: the selector of acpi-ged, which reading clears, and the
- * distributor of a GICv2, gic_dist, which ends QEMU where there is more than one CPU.
+ * Two must not be read: the selector of acpi-ged, which reading clears, and the distributor of a
+ * GICv2, gic_dist, which ends QEMU if there is more than one CPU.
  */
 static const struct machine {
 	const char *name;
-	const char *target;	/* NULL: any; with * at its end, what begins so */
-	const char *regions[2]; /* all of them are there */
-	const char *type;	/* of the owner of the first one; NULL: any */
-	const char *line;	/* for HMP */
-	unsigned long bit;	/* of the number in its answer */
+	const char *target;	/* NULL: any; a final * matches the rest */
+	const char *regions[2]; /* all must exist */
+	const char *type;	/* of the first one's owner; NULL: any */
+	const char *line;	/* HMP command */
+	unsigned long bit;	/* in the number of its answer */
 	enum hears means;	/* if the bit is set */
 	enum hears (*read)(const char *answer);
 	bool pm1, no_button, keeps_presses;
@@ -56,7 +55,7 @@ static const struct machine {
 	 .read = read_epow,
 	 .keeps_presses = true},
 	{.name = "SCLP", .target = "s390x", .keeps_presses = true},
-	/* Else these would obey system_powerdown there. */
+	/* All other machines here obey system_powerdown. */
 	{.name = NULL, .regions = {"acpi-ged "}},
 	{.name = NULL, .regions = {"pl061 "}},
 	{.name = "no power button", .target = "x86_64", .regions = {"fwcfg "}, .no_button = true},
@@ -67,12 +66,12 @@ static const struct machine {
 	 .no_button = true},
 };
 
-/* ---- interrupt controllers in words ---- */
+/* ---- HMP's text on interrupt controllers ---- */
 
 /*
- * "  pin 9  0x0000000000010000 dest=0 vec=0   active-hi edge  masked fixed  physical", and nothing
- * of the sort where it is not masked. There may be two IOAPICs, and which comes first is QEMU's
- * hash table's to say. The pin of the other one is a virtio device's, which takes ACPI to find.
+ * "  pin 9  0x0000000000010000 dest=0 vec=0   active-hi edge  masked fixed  physical"; an unmasked
+ * pin lacks "masked". There may be two IOAPICs, in the order of QEMU's hash table. Pin 9 of the
+ * other one is a virtio device's, which takes ACPI to find.
  */
 static enum hears read_ioapic(const char *answer)
 {
@@ -88,9 +87,9 @@ static enum hears read_ioapic(const char *answer)
 }
 
 /*
- * Interrupt 0x1000. XICS: "  1000 MSI ff 00" is masked, another priority than ff is not. XIVE: "
- * 00001000 MSI -Q  M ..." is masked, without M it is not; before the guest has chosen one of them
- * there are lines of both kinds, or none.
+ * Interrupt 0x1000. XICS: "  1000 MSI ff 00" is masked, a priority other than ff is not.
+ * XIVE: "  00001000 MSI -Q  M ..." is masked, without M it is not. Until the guest chooses one,
+ * there are lines of both, or none.
  */
 static enum hears read_epow(const char *answer)
 {
@@ -125,7 +124,7 @@ static bool begins(const char *text, const char *with, size_t length)
 	return strncmp(text, with, length) == 0;
 }
 
-/* Returns the line from the name of the region on; NULL: it is not there. */
+/* The line from the region's name on; NULL: there is none. */
 static const char *find_region(const char *mtree, const char *region)
 {
 	size_t length = strcspn(region, "@");
@@ -157,7 +156,7 @@ static bool matches(const struct machine *m, const char *target, const char *mtr
 	return true;
 }
 
-/* A line ends with owner:{dev path=/machine/...[2]}, or with owner:{dev id=...}. */
+/* A line ends with "owner:{dev path=/machine/...[2]}" or "owner:{dev id=...}". */
 static char *find_owner(const char *line)
 {
 	static const char before[] = " path=";
@@ -188,7 +187,7 @@ void probe_find(struct probe *probe, const char *target, const char *mtree)
 		probe_clear(probe);
 }
 
-/* ---- what the table says of it ---- */
+/* ---- what the row says ---- */
 
 const char *probe_name(const struct probe *probe)
 {

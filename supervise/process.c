@@ -1,4 +1,4 @@
-/* The QEMU process: executed by us, by a supervisor before us, or by a wrapper of ours. */
+/* The QEMU process: executed by us, by an earlier supervisor, or by a wrapper of ours. */
 #include "lib/fd.h"
 #include "supervise/supervisor.h"
 
@@ -14,7 +14,7 @@
 #include "supervise/child.h"
 #include "supervise/vmlock.h"
 
-/* Nothing comes out of it, or why QEMU could not be executed. */
+/* Empty, or why QEMU could not be executed. */
 static void read_exec_pipe(struct supervisor *s)
 {
 	if (s->process.exec_pipe < 0)
@@ -28,8 +28,8 @@ static void read_exec_pipe(struct supervisor *s)
 }
 
 /*
- * A wrapper that did not execute QEMU has ended: QEMU is our child now. Seen at once, or what
- * comes meanwhile, as the kill of a ladder, is for nobody.
+ * A wrapper ended without executing QEMU, which is our child now. Noticed at once, since a ladder's
+ * kill meanwhile would reach nobody.
  */
 static bool take_orphan(struct supervisor *s)
 {
@@ -44,7 +44,7 @@ static bool take_orphan(struct supervisor *s)
 	if (s->process.gone_event)
 		event_free(s->process.gone_event);
 	s->process.gone_event = NULL;
-	fd_close(&s->dir.running); /* that of the wrapper: its QEMU is a child */
+	fd_close(&s->dir.running); /* the wrapper's: its QEMU is a child */
 	vmlock_claim(&s->dir, orphan);
 	if (s->outcome.killed)
 		actions_kill_qemu(s);
@@ -59,7 +59,7 @@ void process_reap(struct supervisor *s)
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == s->process.pid) {
-			read_exec_pipe(s); /* it may come after CHLD */
+			read_exec_pipe(s); /* it may arrive after SIGCHLD */
 			s->process.gone = s->process.waited = !take_orphan(s);
 			s->process.wait_status = status;
 		} else if (!run_reaped(s->runner, pid, status)) {
@@ -75,20 +75,20 @@ void process_on_exec_pipe(evutil_socket_t fd, short what, void *arg)
 	read_exec_pipe(arg);
 }
 
-/* Its supervisor cannot wait for it: its process is looked at. */
+/* We are not its parent, so watch the process. */
 static void on_gone(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
-	process_reap(s); /* it may be our child: then waitpid(2) tells more */
+	process_reap(s); /* it may be our child after all, with a status */
 	if (!s->process.gone_event)
 		return; /* a wrapper */
 	s->process.gone = true;
 	ending_finish_if_over(s);
 }
 
-/* The clock of a process's start is CLOCK_BOOTTIME, in ticks. */
+/* A process's start time is in ticks of CLOCK_BOOTTIME. */
 static void find_start(struct supervisor *s)
 {
 	int64_t ticks = sysconf(_SC_CLK_TCK);

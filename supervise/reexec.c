@@ -42,7 +42,7 @@ static json_t *bytes_to_json(const void *bytes, size_t size)
 	return value;
 }
 
-/* False: there are none, or not so many. */
+/* False: missing, or not that many. */
 static bool bytes_from_json(json_t *value, void *bytes, size_t size)
 {
 	const char *text = json_string_value(value);
@@ -55,7 +55,7 @@ static bool bytes_from_json(json_t *value, void *bytes, size_t size)
 	return true;
 }
 
-/* One that is open, and ours alone from here on. */
+/* An open descriptor, close-on-exec from here on. */
 static int descriptor_from_json(json_t *value)
 {
 	int fd = json_is_integer(value) ? (int)json_integer_value(value) : -1;
@@ -172,7 +172,7 @@ static _Noreturn void print_only(const char *path, char *const *words)
 	_exit(127);
 }
 
-/* Whoever may exchange the program that we execute would have root's rights. */
+/* Anybody who may replace the program that we execute would get root's rights. */
 static bool is_safe(const char *path)
 {
 	char *why;
@@ -206,7 +206,7 @@ bool reexec_try(const char *path, char *const *argv)
 	}
 	ended = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
 	if (ended.fd < 0 || poll(&ended, 1, TRY_MS) != 1)
-		kill(pid, SIGKILL); /* the kernel may hold it: CHLD tells of its end */
+		kill(pid, SIGKILL); /* the kernel may hold it: SIGCHLD reports its end */
 	fd_close(&ended.fd);
 	if (waitpid(pid, &status, WNOHANG) != pid)
 		return false;

@@ -10,11 +10,11 @@
 #include "supervise/supervisor.h"
 
 #define PULSE_MS       5000 /* between two extensions */
-#define STATE_AGAIN_MS 5000 /* between two tries to write state.json */
+#define STATE_AGAIN_MS 5000 /* between attempts to write state.json */
 #define EXTENSION_MS   30000
-#define READY_AGAIN_MS 250 /* between tries to tell a busy init system */
+#define READY_AGAIN_MS 250 /* between attempts to notify a busy init system */
 
-/* ---- what others may know: state.json, STATUS= ---- */
+/* ---- state.json, STATUS= ---- */
 
 bool report_stopping(const struct supervisor *s)
 {
@@ -70,7 +70,7 @@ void report_on_state_timer(evutil_socket_t fd, short what, void *arg)
 		report_write_state(s);
 }
 
-/* Only while something has its time: an idle supervisor has no timer. */
+/* Only while a time is running: an idle supervisor has no timer. */
 void report_on_beat(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
@@ -100,7 +100,7 @@ void report_on_changed(evutil_socket_t fd, short what, void *arg)
 	report_write_state(s);
 }
 
-/* Many changes in one turn of the loop are one change to those who look. */
+/* Many changes in one turn of the loop are written once. */
 void report_changed(void *arg)
 {
 	struct supervisor *s = arg;
@@ -108,7 +108,7 @@ void report_changed(void *arg)
 	event_active(s->changed_event, 0, 0);
 }
 
-/* An extension that systemd got before its own stop began is forgotten: they are repeated. */
+/* Repeated, since systemd forgets an extension that came before its own stop began. */
 void report_pulse(struct supervisor *s)
 {
 	bool awaited = !s->ready;

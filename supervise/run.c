@@ -48,7 +48,7 @@ struct runner *runner_new(struct event_base *base, const sigset_t *mask, run_don
 	return runner;
 }
 
-/* A memory file with the event, to be read from its start. */
+/* A memory file with the event, positioned at its start. */
 static int event_file(json_t *event)
 {
 	int fd = memfd_create("event", MFD_CLOEXEC);
@@ -71,7 +71,7 @@ static bool is_ours(const char *variable)
 	return false;
 }
 
-/* The four names first, then our own environment without any that a shell would take for them. */
+/* The four variables first, then our environment without others of those names. */
 static char **make_environment(const struct run_environment *e)
 {
 	size_t count = 0;
@@ -113,16 +113,16 @@ _Noreturn static void child(int program, const char *path, char **env, int input
 }
 
 /*
- * A process that is there as long as the program, and of its group: if its supervisor is killed,
- * nobody else would end the program when its time is over. It knows no clock but that of its end,
- * since we may not have run for a while.
+ * A process in the program's group that lives as long as the program: if the supervisor is killed,
+ * nobody else would end the program in time. Its only clock is that timeout, as we may not run for
+ * a while.
  */
 _Noreturn static void keep_time(pid_t program, pid_t supervisor, int64_t wait)
 {
 	struct pollfd fds[2];
 	int ms = wait < INT_MAX ? (int)wait : INT_MAX;
 
-	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0); /* our locks are among them */
+	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0); /* which include our locks */
 	setpgid(0, program);
 	fds[0] = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, program, 0), .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = (int)syscall(SYS_pidfd_open, supervisor, 0),
@@ -161,7 +161,7 @@ static void on_time_over(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	log_notice("%s: its time (%s) is over: killed", program->path,
 		   timespan_format(program->wait).s);
-	kill(-program->pid, SIGKILL); /* it is reaped, and told of, like any other end */
+	kill(-program->pid, SIGKILL); /* it is reaped and reported like any other */
 }
 
 static struct program *find(struct runner *runner, const void *key)
@@ -173,7 +173,7 @@ static struct program *find(struct runner *runner, const void *key)
 	return program;
 }
 
-/* The program's pid, -1 and a line in the log if it is not started. */
+/* The program's pid; -1 if it is not started, which is logged. */
 static pid_t start(const struct runner *runner, const char *path,
 		   const struct run_environment *environment)
 {
@@ -208,7 +208,7 @@ bool run_start(struct runner *runner, const void *key, const char *path, int64_t
 
 	if (pid < 0)
 		return false;
-	setpgid(pid, pid); /* here too: it must be so before anybody kills the group */
+	setpgid(pid, pid); /* here too: before anybody kills the group */
 	if (wait != FOREVER && fork() == 0)
 		keep_time(pid, us, wait);
 	run_kill(runner, key);

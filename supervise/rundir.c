@@ -24,7 +24,7 @@ void rundir_handed_over(struct rundir *dir)
 	fd_close(&dir->qemu_stderr);
 }
 
-/* ---- what somebody has removed ---- */
+/* ---- after somebody removed it ---- */
 
 bool rundir_is_there(const struct rundir *dir)
 {
@@ -38,7 +38,7 @@ bool rundir_is_there(const struct rundir *dir)
 	return there;
 }
 
-/* Says nothing: it may not work for as long as its user is logged out. False and errno. */
+/* Logs nothing, since it may fail for as long as its user is logged out. False and errno. */
 static bool make_again(struct rundir *dir)
 {
 	char *base = xasprintf("%.*s", (int)(strrchr(dir->path, '/') - dir->path), dir->path);
@@ -76,7 +76,7 @@ static bool lock_again(struct rundir *dir)
 	return true;
 }
 
-/* A socket that has lost its last name gets no other one. */
+/* A socket without a name left cannot get another one. */
 static bool link_again(struct rundir *dir, size_t i)
 {
 	char target[64];

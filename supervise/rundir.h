@@ -1,6 +1,6 @@
 /*
- * A VM's runtime directory as its supervisor has it: its locks, its sockets, its state.json, also
- * where somebody removes them. claim.h opens it.
+ * A VM's runtime directory as its supervisor uses it: locks, sockets and state.json, even if
+ * somebody removes them. claim.h opens it.
  */
 #ifndef RUNDIR_H
 #define RUNDIR_H
@@ -16,18 +16,18 @@ struct rundir {
 	char *path;
 	char *home_path;	   /* or NULL */
 	bool defined;		   /* the VM has a definition */
-	int fd;			   /* of the directory */
+	int fd;			   /* the directory */
 	int lock;		   /* held by the supervisor */
 	int supervision;	   /* the supervisor's part of vm.lock */
 	int vm_lock;		   /* inherited and held by QEMU */
 	int home;		   /* the VM's state directory; -1: a command line has none */
 	int sockets[SOCKET_COUNT]; /* listening, for QEMU; -1: not made, or handed over */
-	int names[SOCKET_COUNT];   /* the same as files (O_PATH), also when those are removed */
-	int qemu_stderr;	   /* for QEMU (lastwords.h); -1: ours, or handed over */
-	int running;		   /* a pidfd of the QEMU that runs already; -1: there is none */
-	struct holder holder;	   /* and who that is */
-	bool made, home_made;	   /* they were not there before */
-	bool base_made;		   /* nor was the directory of all state directories */
+	int names[SOCKET_COUNT];   /* the same as files (O_PATH), even if removed */
+	int qemu_stderr;	   /* for QEMU (lastwords.h); -1: it has ours, or handed over */
+	int running;		   /* a pidfd of a running QEMU; -1: none */
+	struct holder holder;	   /* of that QEMU */
+	bool made, home_made;	   /* we made these */
+	bool base_made;		   /* and the directory of all state directories */
 	bool full_told;
 };
 
@@ -44,23 +44,23 @@ struct rundir {
 		}                                                                                  \
 	}
 
-/* Closes what QEMU has inherited. */
+/* Closes descriptors that QEMU has inherited. */
 void rundir_handed_over(struct rundir *dir);
 
-/* Whether it is whole: a logout or a cleaner may have removed it, or files of it. */
+/* Whether it is complete: a logout or a cleaner may have removed it, or files of it. */
 bool rundir_is_there(const struct rundir *dir);
 
 /*
- * Replaces state.json (borrowed), in a directory that is made anew where it was removed: lock is
- * another one then, and the sockets are links to our descriptors of the old ones, on which QEMU
- * listens. False: it could not be written, which is logged once; it is to be tried again.
+ * Replaces state.json (borrowed). Makes a removed directory again, with another lock and with links
+ * to the descriptors of the old sockets, on which QEMU listens. False: writing failed, which is
+ * logged once; try again.
  */
 bool rundir_write_state(struct rundir *dir, json_t *state);
 
-/* What state.json holds, a new reference; NULL: nothing that can be read. */
+/* The contents of state.json, a new reference; NULL if it cannot be read. */
 json_t *rundir_read_state(const struct rundir *dir);
 
-/* Closes all of it, and so gives up the supervisor's locks. */
+/* Closes all of it, which releases the supervisor's locks. */
 void rundir_close(struct rundir *dir);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * What QEMU does at a reset and a shutdown of the guest (QMP's set-action): a stop and a reboot
- * change it, and put back what the user has set.
+ * change it, and restore the user's settings afterwards.
  */
 #include "supervise/supervisor.h"
 
@@ -8,8 +8,8 @@
 
 #include "lib/timespan.h"
 
-#define FIRMWARE_MS 3000 /* after a reset, for the firmware's own one */
-#define PROMPT_MS   1000 /* a QEMU that takes longer to answer may have stood still */
+#define FIRMWARE_MS 3000 /* after a reset, for one by the firmware */
+#define PROMPT_MS   1000 /* a QEMU slower than this may have been stopped */
 
 bool setaction_send(struct supervisor *s, qmp_reply_fn reply, void *arg)
 {
@@ -20,7 +20,7 @@ bool setaction_send(struct supervisor *s, qmp_reply_fn reply, void *arg)
 		     : qmp_command(s->link.qmp, "set-action", arguments, 0, NULL, NULL);
 }
 
-/* QEMU cannot be asked what is set: it is remembered here and in state.json. */
+/* QEMU cannot be asked what is set, so it is kept here and in state.json. */
 void setaction_remember(struct supervisor *s, const char *reboot, const char *shutdown)
 {
 	evtimer_del(s->timers[TIMER_BACK]);
@@ -35,10 +35,9 @@ void setaction_set(struct supervisor *s, const char *reboot, const char *shutdow
 }
 
 /*
- * The guest must not go round; set after the press would be too late. QEMU 7.2 reads QMP byte by
- * byte, a turn of its main loop for each: before a press nothing is said that is so already. A
- * reset of the firmware's own, just after another one, is let by: what resets itself then is not
- * the guest.
+ * The guest must not reboot; after the press it would be too late to set that. QEMU 7.2 reads QMP
+ * byte by byte, one turn of its main loop for each, so nothing that is set already is sent before a
+ * press. A reset just after another one is allowed: it is the firmware's, not the guest's.
  */
 void setaction_to_end(struct supervisor *s)
 {
@@ -80,21 +79,20 @@ static void setaction_back(struct supervisor *s)
 	setaction_set(s, s->options.actions.reboot, s->options.actions.shutdown);
 }
 
-/* SeaBIOS answers a reset by one of its own, which under -no-reboot would end QEMU all the same. */
+/* SeaBIOS answers a reset with one of its own, which would end QEMU under -no-reboot. */
 void setaction_back_later(struct supervisor *s)
 {
 	setaction_set(s, "reset", s->options.actions.shutdown);
 	setaction_rearm(s);
 }
 
-/* A guest that goes down from now on is down. */
 void setaction_forget_reboot(struct supervisor *s)
 {
 	s->set.rebooting = s->set.owes_cont = false;
 	setaction_back(s);
 }
 
-/* Not as long as a ladder needs what is set, or QEMU has not answered its reset. */
+/* Not while a ladder needs the setting, or QEMU has not answered its reset. */
 static bool may_be_set_back(const struct supervisor *s)
 {
 	const struct climber *c = &s->climber;
@@ -122,7 +120,7 @@ void setaction_rearm(struct supervisor *s)
 			     s->set.rebooting ? SETACTION_LATE_MS : FIRMWARE_MS);
 }
 
-/* A QEMU that has stood still has not had the time that was given to its guest. */
+/* A QEMU that was stopped did not give its guest that time. */
 static void on_back_answer(void *arg, enum qmp_result result, json_t *value)
 {
 	struct supervisor *s = arg;

@@ -23,8 +23,8 @@ void signals_block(struct signals *s)
 			sigmask_add(&s->ignored, may_be_ignored[i]);
 	}
 	/*
-	 * Whoever ignores it is not told that a child has ended. But to set SIG_DFL drops one that
-	 * is pending (POSIX, sigaction), as where we were executed again while QEMU ended.
+	 * If it is ignored, children are not reported. Set SIG_DFL only then, since that drops a
+	 * pending one (POSIX, sigaction), as when QEMU ended while we were executed again.
 	 */
 	if (sigaction(SIGCHLD, NULL, &old) == 0 && old.sa_handler != SIG_DFL)
 		signal(SIGCHLD, SIG_DFL);
@@ -49,7 +49,7 @@ int signals_open(const struct signals *s, const struct policy *policy)
 		if (signo > 0)
 			sigmask_add(&set, signo);
 	}
-	/* A blocked signal reaches a signalfd even if it is ignored. */
+	/* A signalfd receives a blocked signal even if it is ignored. */
 	for (int signo = 1; signo < SIGMASK_FIRST_REAL_TIME; signo++)
 		if (sigmask_has(&s->ignored, signo))
 			sigmask_remove(&set, signo);
@@ -58,8 +58,8 @@ int signals_open(const struct signals *s, const struct policy *policy)
 }
 
 /*
- * QEMU kicks its CPU threads with USR1 and reads ALRM and IO in its main loop; PIPE it ignores. It
- * has threads: its C library needs the signals that it keeps for them.
+ * QEMU kicks its CPU threads with USR1, reads ALRM and IO in its main loop, and ignores PIPE. Its C
+ * library needs the signals reserved for threads.
  */
 sigset_t signals_qemu_mask(const struct signals *s)
 {

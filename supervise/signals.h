@@ -1,4 +1,4 @@
-/* Signals, read one by one with their senders. */
+/* Signals, read one by one with their senders, through a signalfd. */
 #ifndef SIGNALS_H
 #define SIGNALS_H
 
@@ -10,25 +10,25 @@
 
 struct signals {
 	sigset_t inherited; /* the mask we were started with */
-	sigset_t ignored;   /* HUP, INT and QUIT that were ignored at the start: they are dropped */
+	sigset_t ignored;   /* HUP, INT and QUIT if ignored at the start: dropped */
 };
 
-/* Blocks all that would end us. First thing in main(). */
+/* Blocks all signals that would end us. Call it first in main(). */
 void signals_block(struct signals *s);
 
 /*
- * Returns a signalfd (non-blocking, close-on-exec) for all of those, CHLD and the signals of the
- * policy; -1 and errno on failure.
+ * A non-blocking close-on-exec signalfd for these, CHLD and the policy's signals; -1 and errno on
+ * failure.
  */
 int signals_open(const struct signals *s, const struct policy *policy);
 
 /*
- * The mask QEMU starts with: what we were started with and every signal that would end it by
- * default, but those that QEMU and its libraries use themselves.
+ * QEMU's initial mask: the inherited one and every signal that ends a process by default, except
+ * those that QEMU and its libraries use themselves.
  */
 sigset_t signals_qemu_mask(const struct signals *s);
 
-/* Who sent it: "pid 1 (systemd)", "the kernel". Lives until the next call. */
+/* The sender: "pid 1 (systemd)", "the kernel". Valid until the next call. */
 const char *signals_sender(const struct signalfd_siginfo *info);
 
 #endif

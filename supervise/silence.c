@@ -1,4 +1,4 @@
-/* QEMU does not answer, or the VM does not get ready. */
+/* What to do when QEMU does not answer, or the VM does not become ready. */
 #include "supervise/supervisor.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "lib/xalloc.h"
 #include "supervise/notify.h"
 
-#define TICKS_MAX 2 /* of systemd's watchdog, for an answer of QEMU's: its period */
+#define TICKS_MAX 2 /* watchdog periods for QEMU to answer */
 
 static void on_watched(void *arg, enum qmp_result result, json_t *value)
 {
@@ -28,7 +28,7 @@ static void on_watched(void *arg, enum qmp_result result, json_t *value)
 	}
 }
 
-/* It is ticks that count: we may have stood still ourselves, with the host or alone. */
+/* Counts ticks, not time: we, or the host, may have been stopped. */
 void silence_on_watchdog(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
@@ -38,7 +38,7 @@ void silence_on_watchdog(evutil_socket_t fd, short what, void *arg)
 	notify_watchdog();
 	timespan_arm(s->timers[TIMER_WATCHDOG], period / 2);
 	if (!s->process.ended && !rundir_is_there(&s->dir))
-		report_changed(s); /* that makes it anew */
+		report_changed(s); /* which makes it again */
 	if (!s->link.seen || s->process.gone)
 		return;
 	s->watchdog.ticks++;
@@ -53,7 +53,7 @@ void silence_on_watchdog(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-/* Whoever waits for the VM to be ready waits no longer than a boot may take. */
+/* Nobody waits for readiness longer than a boot may take. */
 void silence_on_unanswered(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;

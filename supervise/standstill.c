@@ -1,4 +1,4 @@
-/* A guest whose CPUs QEMU has stopped: why, and that it is said. */
+/* Reports that, and why, QEMU has stopped the guest's CPUs. */
 
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,7 @@ void standstill_text(const struct supervisor *s, char *text, size_t size)
 	runstate_text(text, size, s->state.run_state, s->state.why);
 }
 
-/* It comes before the run state that it leads to. Errors that the guest was told are its own. */
+/* The event precedes the run state that it causes. Errors passed to the guest are its own. */
 void standstill_io_error(struct supervisor *s, json_t *data)
 {
 	const char *action = json_string_value(json_object_get(data, "action"));
@@ -29,7 +29,7 @@ void standstill_io_error(struct supervisor *s, json_t *data)
 		 reason ? reason : "I/O error");
 }
 
-/* Whether somebody else says it: an event of its own, or the end. */
+/* Whether it is reported elsewhere: by an event of its own, or at the end. */
 static bool is_told(const struct supervisor *s, const char *text)
 {
 	enum runstate_kind kind = runstate_kind(s->state.run_state);
@@ -42,7 +42,7 @@ static bool is_told(const struct supervisor *s, const char *text)
 	return kind != RUNSTATE_FAILED && (kind != RUNSTATE_STOPPED || report_stopping(s));
 }
 
-/* What a ladder has let go on is known: it is of interest only if it is stopped once more. */
+/* A guest that a ladder resumed is logged again only if it stops once more. */
 static void runs(struct supervisor *s)
 {
 	if (report_stopping(s))

@@ -1,4 +1,4 @@
-/* Taking over what another supervisor, or this one before it was executed again, has left. */
+/* Taking over QEMU from another supervisor, or from this one before it was executed again. */
 #include "supervise/supervisor.h"
 
 #include <stdio.h>
@@ -45,12 +45,11 @@ static void take_state(struct supervisor *s)
 	json_decref(state);
 }
 
-/* The QEMU of a supervisor that has died: goes on as if we had started it. */
 void takeover_adopt(struct supervisor *s)
 {
 	s->process.adopted = true;
 	s->process.pid = s->dir.holder.pid;
-	s->terminal.saved = false; /* QEMU's terminal is another one, or set as it needs it */
+	s->terminal.saved = false; /* QEMU's terminal is another, or in the modes it needs */
 	process_watch(s);
 	log_notice("taking over QEMU, pid %d, which runs without a supervisor", s->process.pid);
 	s->lastwords = lastwords_of(s->base, s->dir.fd);
@@ -58,7 +57,6 @@ void takeover_adopt(struct supervisor *s)
 	events_connect_again(s);
 }
 
-/* We are the one that was executed: our QEMU and its connection are what they were. */
 void takeover_go_on(struct supervisor *s)
 {
 	const struct reexec *r = &s->reexec;
@@ -68,7 +66,7 @@ void takeover_go_on(struct supervisor *s)
 	s->process.readconfig = r->readconfig;
 	s->terminal = (struct terminal){.saved = r->terminal, .modes = r->modes};
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	if (s->dir.running >= 0) /* else it has ended meanwhile, and CHLD will tell */
+	if (s->dir.running >= 0) /* else it has ended meanwhile, and SIGCHLD reports it */
 		process_watch(s);
 	log_notice("reexec: done, version " VERSION "; QEMU's pid is %d", s->process.pid);
 	s->lastwords = lastwords_of(s->base, s->dir.fd);

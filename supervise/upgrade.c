@@ -1,4 +1,4 @@
-/* When this program is executed again (reexec.h): QEMU and its connection are to be left whole. */
+/* When to execute this program again (reexec.h): QEMU and its connection must not be disturbed. */
 #include "lib/fd.h"
 #include "supervise/supervisor.h"
 
@@ -9,10 +9,10 @@
 #include "lib/timespan.h"
 #include "supervise/notify.h"
 
-#define REEXEC_MS    10	 /* between tries while QEMU is to answer, or in the middle of a line */
-#define REEXEC_TRIES 500 /* then without its answers, or without that connection */
+#define REEXEC_MS    10	 /* between attempts while QEMU has not answered, or in mid-line */
+#define REEXEC_TRIES 500 /* then without these answers, or without that connection */
 
-/* Why not now; NULL: nothing is against it. */
+/* Why not now; NULL: it is possible. */
 static const char *not_now(const struct supervisor *s)
 {
 	if (s->process.gone)
@@ -60,7 +60,7 @@ void upgrade_on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	climber_tick(&s->climber);
-	report_write_state(s); /* in a directory that is there */
+	report_write_state(s); /* which makes the directory again */
 	why = not_now(s);
 	if (why) {
 		log_notice("reexec: not now: %s", why);
@@ -71,7 +71,7 @@ void upgrade_on_timer(evutil_socket_t fd, short what, void *arg)
 			  s->path);
 		return;
 	}
-	/* An answer may decide what comes next: the next program would drop it. */
+	/* An answer may matter, and the next program would drop it. */
 	awaited = qmp_is_awaited(s->link.qmp) && s->reexec_tries < REEXEC_TRIES;
 	qmp = awaited ? -1 : qmp_duplicate(s->link.qmp, &qmp_id);
 	if (qmp < 0 && qmp_is_ready(s->link.qmp) && s->reexec_tries++ < REEXEC_TRIES)

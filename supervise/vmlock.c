@@ -18,7 +18,7 @@
 #include "vm/paths.h"
 #include "vm/vm.h"
 
-#define CLAIM_MS      2000 /* for who is just ending to let go, and a QEMU to name itself */
+#define CLAIM_MS      2000 /* for one that is ending to let go, and for QEMU to sign */
 #define CLAIM_LOOK_MS 10
 
 int vmlock_dir(const struct rundir *dir)
@@ -68,7 +68,7 @@ bool vmlock_runs(const char *name)
 
 /* ---- the lock of the directory ---- */
 
-/* The pid in it, as text: of its holder, or of the last one. */
+/* The pid in it, as text: of its holder or the last one. */
 static void read_pid(const struct rundir *dir, char text[HOLDER_LINE + 1])
 {
 	int fd = safefile_open(dir->fd, "lock", O_RDONLY);
@@ -81,7 +81,7 @@ static void read_pid(const struct rundir *dir, char text[HOLDER_LINE + 1])
 	close(fd);
 }
 
-/* One that is being killed holds it a moment longer, as may a copy in what it had just forked. */
+/* A supervisor being killed holds it a moment longer, as may a child that it just forked. */
 static void wait_directory(struct rundir *dir)
 {
 	int64_t until = monotonic_ms() + CLAIM_MS;
@@ -120,7 +120,7 @@ int vmlock_take_directory(struct rundir *dir, const char *name)
 
 /* ---- vm.lock ---- */
 
-/* In the state directory it may be that of a command line and a definition with one name. */
+/* A command line and a definition with the same name share the state directory. */
 static bool is_anothers(const struct rundir *dir)
 {
 	return dir->home >= 0 && dir->holder.pid > 0 && dir->holder.command == dir->defined;
@@ -136,7 +136,7 @@ void vmlock_find_running(struct rundir *dir)
 		fd_close(&process);
 }
 
-/* A vm.lock with a name in it was not removed by a supervisor. */
+/* A vm.lock that has a record was not removed by a supervisor. */
 static void tell_unseen_end(const struct rundir *dir)
 {
 	char text[HOLDER_LINE + 1], boot[BOOT_ID];
@@ -163,8 +163,8 @@ bool vmlock_sign(const struct rundir *dir)
 }
 
 /*
- * Without a name in vm.lock a QEMU that loses its supervisor could never be taken over: the room
- * for it is there before QEMU is, however full the disk.
+ * Without its record a QEMU could not be taken over if its supervisor dies, so space for that is
+ * reserved before QEMU starts, even on a full disk.
  */
 static bool prepare(struct rundir *dir)
 {
@@ -176,7 +176,7 @@ static bool prepare(struct rundir *dir)
 }
 
 /*
- * Takes our part of vm.lock, and QEMU's or finds the QEMU that holds that. False and errno, EAGAIN:
+ * Takes our byte of vm.lock, and QEMU's or finds the QEMU that holds it. False and errno: EAGAIN if
  * somebody else has one of them.
  */
 static bool try_vm_lock(struct rundir *dir)
@@ -191,14 +191,14 @@ static bool try_vm_lock(struct rundir *dir)
 		return prepare(dir);
 	vmlock_find_running(dir);
 	if (dir->running >= 0) {
-		vmlock_sign(dir); /* else we go on without: it needs a supervisor */
+		vmlock_sign(dir); /* go on if that fails: QEMU needs a supervisor */
 		return true;
 	}
 	errno = EAGAIN;
 	return false;
 }
 
-/* Whose lock keeps us from taking our part. */
+/* The lock that keeps us from taking our byte. */
 static struct flock blocker(const struct rundir *dir)
 {
 	int fd = safefile_open(vmlock_dir(dir), "vm.lock", O_RDONLY);
@@ -210,7 +210,7 @@ static struct flock blocker(const struct rundir *dir)
 	return lock;
 }
 
-/* A supervisor is there, or a vmconf: what that works on can be started when it is done. */
+/* There is a supervisor, or a vmconf: then the VM can be started when that is done. */
 static int tell_blocked(const struct rundir *dir, const char *name, const struct flock *lock,
 			const char *pid)
 {
@@ -254,8 +254,8 @@ static int tell_held(const struct rundir *dir, const char *name)
 }
 
 /*
- * While a supervisor dies, its copies may be closed later than its own lock; and a QEMU that it has
- * just forked names itself a moment later.
+ * When a supervisor dies, copies of its descriptors may stay open longer than its lock; and a QEMU
+ * that it just forked signs a moment later.
  */
 int vmlock_take(struct rundir *dir, const char *name)
 {
@@ -279,5 +279,5 @@ void vmlock_claim(const struct rundir *dir, pid_t pid)
 
 	holder.command = !dir->defined;
 	if (!lock_write(dir->supervision, HOLDER_BYTE, &holder))
-		return; /* there is room for it: lock_reserve(); else the lock itself counts */
+		return; /* space is reserved (lock_reserve()); else the lock alone counts */
 }

@@ -1,47 +1,41 @@
-/* Taking the locks of a runtime directory and of its VM (lockfile.h), and finding who has them. */
+/* Taking the locks of a runtime directory and of its VM (lockfile.h), and finding their holders. */
 #ifndef VMLOCK_H
 #define VMLOCK_H
 
 #include "supervise/rundir.h"
 
-/* Where vm.lock is: in the state directory if there is one. */
+/* The directory of vm.lock: the state directory, if there is one. */
 int vmlock_dir(const struct rundir *dir);
 const char *vmlock_path(const struct rundir *dir);
 
 /* The runtime directory was removed meanwhile. */
 #define VMLOCK_REMOVED (-1)
 
-/*
- * Takes the lock of the runtime directory. 0, or an exit status and a line, or VMLOCK_REMOVED, and
- * none.
- */
+/* Locks the runtime directory. 0; VMLOCK_REMOVED; or an exit status, and the reason is logged. */
 int vmlock_take_directory(struct rundir *dir, const char *name);
 
 /*
- * Takes the supervisor's part of vm.lock and QEMU's, or finds the QEMU that holds that: running and
- * holder. 0, or an exit status and a line.
+ * Takes the supervisor's byte of vm.lock, and QEMU's or finds the QEMU that holds it: running and
+ * holder. 0, or an exit status, and the reason is logged.
  */
 int vmlock_take(struct rundir *dir, const char *name);
 
-/* Sets holder to what vm.lock says of QEMU, and running, unless that is known, if it holds it. */
+/* Sets holder to QEMU's record in vm.lock and, unless known, running, if QEMU holds the lock. */
 void vmlock_find_running(struct rundir *dir);
 
-/* Writes who we are to vm.lock: others find us there. False: the reason is logged. */
+/* Writes our record to vm.lock. False: the reason is logged. */
 bool vmlock_sign(const struct rundir *dir);
 
-/* Whether a QEMU holds vm.lock, or may. Our own copy is closed. */
+/* Whether a QEMU holds vm.lock, or may. Our own copy must be closed. */
 bool vmlock_lives(const struct rundir *dir);
 
-/* Whether no QEMU has ever signed vm.lock: else nobody saw the end of the last one. */
+/* Whether vm.lock has no record of QEMU; otherwise nobody saw the last one end. */
 bool vmlock_is_blank(const struct rundir *dir);
 
-/*
- * Names the process that holds vm.lock: 0 is the calling one. For the child, before exec: it is
- * safe between fork and exec.
- */
+/* Writes QEMU's record to vm.lock; pid 0 is the caller. Safe between fork and exec. */
 void vmlock_claim(const struct rundir *dir, pid_t pid);
 
-/* Whether that VM, which has or had a definition, runs: its vm.lock is held. It only looks. */
+/* Whether the VM, which has or had a definition, runs: its vm.lock is held. Changes nothing. */
 bool vmlock_runs(const char *name);
 
 #endif
