@@ -22,16 +22,15 @@
 #define CHOSEN	    "QEMU_SUPERVISE_INIT"
 #define PATIENCE    "QEMU_SUPERVISE_PATIENCE"
 #define PATIENCE_MS 30000
-#define LITTLE	    "1s" /* for all that follow one that has hung */
+#define LITTLE	    "1s" /* for all others after one has hung */
 #define LOOK_MS	    5
 
-/* Ours, in the order in which they are asked whether their init system runs; the last one is not.
- */
+/* Our adapters, in the order of detection; the last one is the fallback. */
 static const char *const adapters[] = {"systemd", "s6", "runit", "openrc", "none"};
 
 #define ADAPTER_COUNT (ARRAY_SIZE(adapters))
 
-/* A program by its path from the directory of this one, malloc'd; NULL: it is not there. */
+/* A program, relative to this program's directory; malloc'd, NULL if it does not exist. */
 static char *near_us(const char *file)
 {
 	char path[PATH_MAX];
@@ -48,7 +47,7 @@ static char *near_us(const char *file)
 	return NULL;
 }
 
-/* In the source tree, or installed: also where it was built for another PREFIX. */
+/* In the source tree, or installed, even under another PREFIX. */
 static char *our_adapter(const char *word)
 {
 	char *in_tree = xasprintf("init/%s", word);
@@ -111,8 +110,8 @@ int64_t adapter_patience(void)
 }
 
 /*
- * Only the adapter itself: what it has started may be a supervisor, and QEMU. Others would hang,
- * too, and each of many VMs would cost that time.
+ * Kills only the adapter itself: its children may be a supervisor and QEMU. Others would hang too,
+ * and cost that time for each VM, so they get less.
  */
 static void end_hung(pid_t pid, const char *verb, const char *name)
 {
@@ -146,7 +145,7 @@ int adapter_wait(pid_t pid, const char *verb, const char *name)
 	return hung ? EX_OSERR : adapter_status(status);
 }
 
-/* Which of ours it is, is found out once: what is found is chosen from then on. */
+/* Detects which of ours to use, once: sets it as the chosen one. */
 static char *detect(const struct store *store)
 {
 	char *path = NULL;

@@ -1,6 +1,6 @@
 /*
- * The adapter of the host's init system: qemu-supervise-init(7) describes it. QEMU_SUPERVISE_INIT
- * names it; without that, ours are asked which of their init systems runs.
+ * Running the adapter for the host's init system (qemu-supervise-init(7)). QEMU_SUPERVISE_INIT
+ * names it; otherwise ours are asked which of their init systems runs.
  */
 #ifndef ADAPTER_H
 #define ADAPTER_H
@@ -11,38 +11,38 @@
 #include "vm/store.h"
 
 /*
- * How many ms an adapter may take, or a supervisor to take note of a signal, until we do without:
- * QEMU_SUPERVISE_PATIENCE. FOREVER: there is no bound.
+ * How long in ms to wait for an adapter, or for a supervisor to notice a signal:
+ * QEMU_SUPERVISE_PATIENCE. FOREVER: no limit.
  */
 int64_t adapter_patience(void);
 
 /*
- * Starts the adapter with a verb ("start", "stop", "log") and a name. It finds the absolute paths
- * of the directories, and of qemu-supervise, in its environment. more: one more word, or NULL.
- * Its pid, or -1 and a line.
+ * Starts the adapter with a verb ("start", "stop", "log") and a name. Its environment has the
+ * absolute paths of the directories and of qemu-supervise. more: one more argument, or NULL. Its
+ * pid; -1 on failure, which is logged.
  */
 pid_t adapter_start(const struct store *store, const char *verb, const char *name,
 		    const char *more);
 
 /*
- * The same, waiting for its end: its exit status, or EX_OSERR and a line. One that hangs is killed;
- * the next ones have a second.
+ * The same, and waits for its end. Its exit status, or EX_OSERR, and the reason is logged. If it
+ * hangs it is killed, and later adapters get one second.
  */
 int adapter_run(const struct store *store, const char *verb, const char *name, const char *more);
 
-/* The verb log, to a descriptor: its pid, or -1 and a line. */
+/* The verb log, with output to a descriptor. Its pid; -1 on failure, which is logged. */
 pid_t adapter_log(const struct store *store, const char *name, const char *more, int out);
 
-/* Waits for the end of what runs a verb for a VM (or NULL), as adapter_run() does. */
+/* Waits for the end of an adapter run for a VM (or NULL), like adapter_run(). */
 int adapter_wait(pid_t pid, const char *verb, const char *name);
 
-/* Of the verb is-enabled, and of status: it is not so. */
+/* Exit status of the verbs is-enabled and status: no. */
 #define EXIT_NOT_ENABLED 3
 
-/* Of the verb check: it has found something, and said it. */
+/* Exit status of the verb check: it has reported something. */
 #define EXIT_CUTS_SHORT 3
 
-/* The exit status of an adapter that waitpid(2) told wait_status of; 128 + N: signal N ended it. */
+/* An adapter's exit status from waitpid(2)'s; 128 + N: signal N ended it. */
 int adapter_status(int wait_status);
 
 #endif

@@ -24,7 +24,7 @@ struct ask {
 	bool answered;
 	enum qmp_result result;
 	json_t *value;
-	char *returned; /* the same as QEMU wrote it, of QMP_OK */
+	char *returned; /* the result of QMP_OK, as QEMU wrote it */
 };
 
 static void on_ready(void *arg)
@@ -49,7 +49,7 @@ static void on_closed(void *arg, const char *why)
 
 static const struct qmp_callbacks callbacks = {on_ready, on_event, on_closed};
 
-/* No greeting: QEMU hangs, or it talks to somebody else. */
+/* No greeting: QEMU hangs, or is serving somebody else. */
 static const char *why_not_greeted(const char *path)
 {
 	switch (path ? connected_look(path) : CONNECTED_NOBODY) {
@@ -95,7 +95,7 @@ struct ask *ask_connect(int fd, int timeout_ms, const char *path, const char **w
 	return NULL;
 }
 
-/* EAGAIN: so many are waiting for QEMU already that the socket takes no more. */
+/* EAGAIN: too many are waiting for QEMU already. */
 static int connect_within(const char *dir, enum rundir_socket socket, int timeout_ms)
 {
 	int64_t until = monotonic_ms() + timeout_ms;

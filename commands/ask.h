@@ -1,4 +1,4 @@
-/* Asking a VM that runs: QEMU through its public QMP socket, the guest through its agent. */
+/* Asking a running VM: QEMU through its public QMP socket, the guest through its agent. */
 #ifndef ASK_H
 #define ASK_H
 
@@ -10,30 +10,27 @@
 struct ask;
 
 /*
- * Connects to the public QMP socket of a VM and waits until commands may be sent, at most
- * timeout_ms. NULL: it cannot be reached, and *why gets a phrase that lives on. ask_close().
+ * Connects to a VM's public QMP socket and waits up to timeout_ms until commands may be sent.
+ * ask_close(). NULL on failure; *why is a constant phrase.
  */
 struct ask *ask_open(const struct store *store, const char *name, int timeout_ms, const char **why);
 
-/* The same on a connected socket, which it takes; path: of that socket, NULL if it has none. */
+/* The same on a connected socket, which it takes over; path is that socket's, or NULL. */
 struct ask *ask_connect(int fd, int timeout_ms, const char *path, const char **why);
 
 void ask_close(struct ask *ask); /* NULL is fine */
 
 /*
  * Runs a command with arguments (a JSON object as text; NULL: none). *value is a new reference to
- * what it returns, or to the error object; NULL without an answer in timeout_ms (0: no limit).
+ * the result or the error object; NULL without an answer within timeout_ms (0: no limit).
  */
 enum qmp_result ask_qmp(struct ask *ask, const char *command, const char *arguments, int timeout_ms,
 			json_t **value);
 
-/* What the last command has returned, as QEMU wrote it; NULL where that is not known. */
+/* The last command's result as QEMU wrote it; NULL if not known. */
 const char *ask_returned(const struct ask *ask);
 
-/*
- * Runs a command of the guest agent; a new reference to what it returns, NULL if there is none in
- * timeout_ms.
- */
+/* Runs a guest agent command; a new reference to its result, NULL without one within timeout_ms. */
 json_t *ask_agent(const struct store *store, const char *name, const char *command, int timeout_ms);
 
 #endif

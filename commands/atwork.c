@@ -37,7 +37,7 @@ int atwork_open(int dirfd, const char *file)
 	return fd;
 }
 
-/* The lock that we get so is a shared one: nobody takes that for work. */
+/* Takes only a shared lock, which nobody mistakes for a worker's. */
 void atwork_wait(int fd)
 {
 	while (!fd_lock(fd, F_OFD_SETLKW, F_RDLCK, 0, 0) && errno == EINTR)
@@ -55,7 +55,7 @@ static bool lives(json_t *journal)
 	if (!text || !holder_parse(&worker, text))
 		return false;
 	if (worker.pid == getpid() && worker.start == holder_of(0).start)
-		return true; /* we would wait for ourselves */
+		return true; /* otherwise we would wait for ourselves */
 	process.fd = holder_pidfd(&worker);
 	if (process.fd >= 0) {
 		lives = poll(&process, 1, 0) == 0; /* not a zombie */

@@ -1,7 +1,7 @@
 /*
- * The lock of a journal that was put aside: who has it is at work on that change, without the
- * store's lock. The program that copies for it has it too, and outlives it by a moment; so the
- * journal names the worker.
+ * The lock of a journal that was put aside: its holder is working on that change without the
+ * store's lock. A copying program has it too, and outlives us briefly, so the journal names the
+ * worker as well.
  */
 #ifndef ATWORK_H
 #define ATWORK_H
@@ -11,26 +11,25 @@
 
 #include "vm/store.h"
 
-#define ATWORK_WORKER "worker" /* whom the journal names */
+#define ATWORK_WORKER "worker" /* the journal's key for it */
 
-/* Writes into a journal that we are the worker, and locks the file, which nobody else can see yet.
- */
+/* Names us as the worker in the journal, and locks the file, which nobody else can see yet. */
 void atwork_sign(json_t *journal);
 bool atwork_take(int fd);
 
-/* Whether the worker of that journal lives. If not, nothing that it ran does on return. */
+/* Whether that journal's worker is alive. If not, its children have stopped on return. */
 bool atwork_look(int dirfd, const char *file);
 
-/* The same, and adds it to store->at_work. */
+/* The same, and adds the journal to store->at_work. */
 bool atwork_add(struct store *store, const char *file);
 
 /* Whether a change only reads that VM. */
 bool atwork_reads(json_t *journal, const char *name);
 
-/* A journal that somebody has the lock of, to wait with; -1: nobody has. */
+/* Opens a journal that somebody has locked, to wait for it; -1: nobody has. */
 int atwork_open(int dirfd, const char *file);
 
-/* Waits until that is given up, and closes it. */
+/* Waits until it is unlocked, and closes it. */
 void atwork_wait(int fd);
 
 #endif

@@ -1,4 +1,4 @@
-/* A call of vmconf: its options and operands, and what its commands say of them. */
+/* One call of vmconf: parsing its options and operands, and messages that commands share. */
 #ifndef CALL_H
 #define CALL_H
 
@@ -11,7 +11,7 @@
 struct command;
 struct vm_status;
 
-/* One call of vmconf: argv[0] is the command's name; call_option() leaves the operands. */
+/* argv[0] is the command's name; after call_option() argv has only operands. */
 struct call {
 	struct store store;
 	const struct command *command;
@@ -23,7 +23,7 @@ struct call {
 struct command {
 	const char *name;
 	int (*run)(struct call *call);
-	const char *operands; /* of its usage line */
+	const char *operands; /* for the usage line */
 	const char *help;
 };
 
@@ -49,40 +49,40 @@ int cmd_status(struct call *call);
 int cmd_stop(struct call *call);
 
 /*
- * getopt_long(3) for long options: the next one's val, -1 at the end, when argc and argv hold the
- * operands. A wrong one ends the program with EX_USAGE and a line, --help with 0.
+ * getopt_long(3) for long options: returns the next one's val; -1 at the end, when argc and argv
+ * are the operands. An invalid option exits with EX_USAGE, --help with 0.
  */
 int call_option(struct call *call, const struct option *options);
 
-/* Ends the program with EX_USAGE unless there are least to most operands (most < 0: any number). */
+/* Exits with EX_USAGE unless there are least to most operands (most < 0: no limit). */
 void call_operands(const struct call *call, int least, int most);
 
-/* The same, where --json is the only option: whether it is given. */
+/* The same if --json is the only option; returns whether it was given. */
 bool call_wants_json(struct call *call, int least, int most);
 
-/* The first operand as a name that has a definition: 0, or the status and a line. */
+/* Checks that the first operand has a definition: 0, or an exit status, which is logged. */
 int call_known_operand(const struct call *call);
 
-/* The value of an option; what is wrong with it ends the program with EX_USAGE. */
+/* An option's value; an invalid one exits with EX_USAGE. */
 long call_number(const struct call *call, const char *option, const char *text, long least,
 		 long most);
 
-/* The same of a TIME: ms, or FOREVER. */
+/* The same for a TIME: ms, or FOREVER. */
 int64_t call_time(const struct call *call, const char *option, const char *text);
 
-/* Whether name may name a VM; if not, that is logged: EX_USAGE. */
+/* Whether name is a valid VM name; if not, that is logged (EX_USAGE). */
 bool name_is_good(const char *name);
 
-/* 0 if there is a definition of name; else what is wrong is logged, and it is the status. */
+/* 0 if name has a definition; else an exit status, and the reason is logged. */
 int name_is_known(const struct store *store, const char *name);
 
-/* vm_load(), with a line for each problem. NULL: the status is EX_CONFIG. */
+/* vm_load(), logging each problem. NULL: the exit status is EX_CONFIG. */
 struct vm *load_or_tell(const char *name);
 
-/* Says that a VM which is not up cannot be talked to, or that it is not known whether it is. */
+/* Logs that a VM is not running, or that this is not known, so it cannot be reached. */
 void tell_down(const char *name, const struct vm_status *status);
 
-/* Writes all problems as lines, and frees them. */
+/* Logs all problems, and frees them. */
 void tell_problems(struct vm_problems *problems);
 
 #endif

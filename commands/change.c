@@ -26,7 +26,7 @@
 #include "vm/made.h"
 #include "vm/users.h"
 
-/* A VM that is down says it when it is started; this one may be started by nobody, at a boot. */
+/* A VM that is down is checked at its start, which at boot nobody may see: so warn now. */
 static void tell_refused(const char *name)
 {
 	struct vm_problems problems = {0};
@@ -52,7 +52,7 @@ static void tell_when(const struct store *store, const char *name)
 	tell_refused(name);
 }
 
-/* The text of a definition, however broken; NULL and a line if it cannot be read. */
+/* The text of a definition, broken or not; NULL if it cannot be read, which is logged. */
 static char *read_text(const struct store *store, const char *name, size_t *len)
 {
 	char *file = xasprintf("%s.json", name);
@@ -66,7 +66,7 @@ static char *read_text(const struct store *store, const char *name, size_t *len)
 
 /* ---- set ---- */
 
-/* The JSON of a definition that may be broken otherwise; NULL and lines if it is none. */
+/* The JSON of a definition, valid or not; NULL if it is not JSON, which is logged. */
 static json_t *read_json(const struct store *store, const char *name)
 {
 	struct vm_problems problems = {0};
@@ -143,9 +143,9 @@ int cmd_set(struct call *call)
 struct edited {
 	const struct store *store;
 	const char *name;
-	char *before; /* the text that was copied */
+	char *before; /* the original text */
 	size_t before_len;
-	char *copy; /* its path */
+	char *copy; /* path of the copy */
 };
 
 static bool make_copy(struct edited *e)
@@ -163,7 +163,7 @@ static bool make_copy(struct edited *e)
 	return written;
 }
 
-/* As git does it: the shell splits what $EDITOR holds. */
+/* Like git: the shell splits $EDITOR. */
 static bool run_editor(const struct edited *e)
 {
 	const char *editor = getenv("VISUAL");
@@ -204,7 +204,7 @@ static bool offer_again(void)
 	return answer == EOF || answer == 'y' || answer == 'Y';
 }
 
-/* Under the lock; somebody else's change since then is not overwritten. */
+/* Under the lock; does not overwrite somebody else's change made meanwhile. */
 static int save_edited(struct store *store, const struct edited *e, const char *text,
 		       size_t text_len)
 {
@@ -225,7 +225,7 @@ static int save_edited(struct store *store, const struct edited *e, const char *
 	return status;
 }
 
-/* -1: it is to be edited again. */
+/* -1: edit it again. */
 static int take_edited(struct store *store, const struct edited *e)
 {
 	struct vm_problems problems = {0};
@@ -301,7 +301,7 @@ struct renaming {
 	json_t *definition;
 };
 
-/* "path" of an object, where it leads into the old directory, becomes relative. */
+/* Makes "path" in an object relative if it is in the old directory. */
 static void make_relative(const struct renaming *r, json_t *object, const char *key)
 {
 	const char *path = json_string_value(json_object_get(object, key));
@@ -311,7 +311,7 @@ static void make_relative(const struct renaming *r, json_t *object, const char *
 		json_object_set_new(object, key, xcheck(json_string(path + len + 1)));
 }
 
-/* text with the directory's new name in it, wherever it has the old one; malloc'd. */
+/* text with the old directory replaced by the new one; malloc'd. */
 static char *moved_text(const struct renaming *r, const char *text)
 {
 	char *old = xasprintf("%s/", r->home), *result = xstrdup("");
@@ -330,7 +330,7 @@ static char *moved_text(const struct renaming *r, const char *text)
 	return result;
 }
 
-/* Paths into the old directory, however a disk or a word of args has them. */
+/* Changes paths into the old directory, in disks and args alike. */
 static void move_paths(const struct renaming *r, json_t *value)
 {
 	const char *key = "";
@@ -347,7 +347,7 @@ static void move_paths(const struct renaming *r, json_t *value)
 	}
 }
 
-/* What was made of the name until now is written down, so that the new name changes nothing. */
+/* Writes down what was derived from the name, so that the new name does not change it. */
 static void keep_identity(struct renaming *r)
 {
 	static const char *const paths[] = {"kernel", "initrd", "cdrom", "firmware"};
@@ -378,7 +378,7 @@ static bool is_in(const char *path, const char *home)
 	return strncmp(path, home, len) == 0 && path[len] == '/';
 }
 
-/* Images that are based on one in the directory, by a path that will lead nowhere. */
+/* Whether images are based on one in the directory by a path that would break. */
 static bool is_based_on_itself(const struct renaming *r, const struct files *files)
 {
 	bool based = false;
@@ -397,7 +397,7 @@ static bool is_based_on_itself(const struct renaming *r, const struct files *fil
 	return based;
 }
 
-/* All that is in the directory moves with it, whatever names it. */
+/* Everything in the directory moves with it, whoever refers to it. */
 static bool may_be_renamed(const struct renaming *r)
 {
 	struct names moved = {0}, except = {0};
@@ -422,10 +422,10 @@ static bool begin(const struct renaming *r)
 	json_t *back = xcheck(json_array()), *forward = xcheck(json_array());
 	char *list = made_file(r->old), *new_list = made_file(r->new);
 
-	made_forget(r->store, r->new); /* of one that was removed without us */
+	made_forget(r->store, r->new); /* left by a VM removed without us */
 	step_rename(back, r->new, r->old);
 	step_rename(back, new_list, list);
-	step_rename(forward, r->old, r->new); /* done, unless the power failed */
+	step_rename(forward, r->old, r->new); /* already done, unless the power failed */
 	step_rename(forward, list, new_list);
 	free(new_list);
 	free(list);
@@ -441,7 +441,7 @@ static bool move(const struct store *store, const char *from, const char *to)
 	return moved;
 }
 
-/* It is on the disk before the definition has the name. */
+/* Durable before the definition gets the name. */
 static bool move_home(const struct renaming *r)
 {
 	char *list = made_file(r->old), *new_list = made_file(r->new);
@@ -456,7 +456,7 @@ static bool move_home(const struct renaming *r)
 	return moved;
 }
 
-/* Under its old name, for which it is as good: what follows is one step, a name for another. */
+/* Under its old name, where it is equally valid: then only one rename is left. */
 static bool save_identity(struct renaming *r)
 {
 	r->definition = xcheck(json_deep_copy(r->vm->json));
@@ -466,7 +466,7 @@ static bool save_identity(struct renaming *r)
 		store_commit(r->store, r->old, true));
 }
 
-/* An empty directory is nobody's. */
+/* An empty directory does not count. */
 static bool is_free(const struct renaming *r)
 {
 	if (unlinkat(r->store->state_fd, r->new, AT_REMOVEDIR) == 0 || errno == ENOENT)
@@ -514,7 +514,7 @@ static int run_rename(struct renaming *r)
 	return status;
 }
 
-/* What the host starts at its boot goes by the name. */
+/* The init system starts VMs at boot by name. */
 static int enable_renamed(const struct renaming *r)
 {
 	int enabled = is_enabled(r->store, r->old) ? enable_one(r->store, r->new) : 0;

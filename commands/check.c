@@ -1,4 +1,4 @@
-/* vmconf check. */
+/* vmconf check: would this VM start, run and stop as its definition says? */
 
 #include <pwd.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@
 #include "vm/runfiles.h"
 #include "vm/users.h"
 
-#define BEFORE_QEMU_MS 10000 /* of a start, at most */
+#define BEFORE_QEMU_MS 10000 /* ms of a start, at most */
 
 static bool check_file(const struct vm *vm, const char *key, const char *path)
 {
@@ -32,7 +32,7 @@ static bool check_file(const struct vm *vm, const char *key, const char *path)
 	return there;
 }
 
-/* Of "uefi": there is some, and it is the one that the VM's variables were made with. */
+/* For "uefi": firmware exists, and is the one that the VM's variables were made with. */
 static bool check_firmware(const struct vm *vm)
 {
 	char *why = NULL, **argv = vm_command(vm, &why);
@@ -44,7 +44,7 @@ static bool check_firmware(const struct vm *vm)
 	return argv != NULL;
 }
 
-/* As the supervisor executes it, in the state directory. */
+/* Checked as the supervisor executes it, in the state directory. */
 static bool check_emulator(const struct vm *vm)
 {
 	bool relative = vm->emulator[0] != '/' && strchr(vm->emulator, '/');
@@ -92,7 +92,7 @@ static bool check_bridges(const struct vm *vm)
 	return good;
 }
 
-/* Its files; QEMU is the judge of what is in them. */
+/* Its files; QEMU judges their contents. */
 static bool check_files(const struct vm *vm)
 {
 	bool good = check_file(vm, "kernel", vm->kernel);
@@ -118,7 +118,7 @@ static void set_time(const char *variable, int64_t ms)
 	free(text);
 }
 
-/* How long it may take until it is ready, and its ladder, is told to the adapter. */
+/* Passes to the adapter how long the VM may take to become ready, and to stop. */
 static void set_times(const struct vm *vm)
 {
 	struct policy policy;
@@ -130,14 +130,14 @@ static void set_times(const struct vm *vm)
 	policy_free(&policy);
 }
 
-/* How it is run: the adapter knows what would cut a ladder short. */
+/* Asks the adapter, which knows what would cut a ladder short. */
 static bool check_service(const struct store *store, const struct vm *vm)
 {
 	set_times(vm);
 	return adapter_run(store, "check", vm->name, NULL) != EXIT_CUTS_SHORT;
 }
 
-/* What its disks are based on. What is not understood is no fault: QEMU is the judge of it. */
+/* Checks what its disks are based on. What is not understood is left to QEMU. */
 static bool check_bases(const struct vm *vm)
 {
 	struct files files = {0};
@@ -160,7 +160,7 @@ static bool check_bases(const struct vm *vm)
 	return good;
 }
 
-/* Where the supervisor makes its sockets. */
+/* Checks where the supervisor makes its sockets. */
 static bool check_runtime(const struct store *store, const struct vm *vm)
 {
 	char *path = store->runtime ? xasprintf("%s/%s", store->runtime, vm->name) : NULL;
@@ -193,7 +193,7 @@ static bool check_one(const struct store *store, const char *name, const struct 
 	return good;
 }
 
-/* Who may, takes the lock: what a killed vmconf has left half done is put right first. */
+/* Takes the lock if it may, to finish or undo what a killed vmconf left. */
 int cmd_check(struct call *call)
 {
 	struct store *store = &call->store;

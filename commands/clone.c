@@ -1,4 +1,4 @@
-/* vmconf clone. */
+/* vmconf clone: a VM with its own copies of another one's disks. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,7 +38,7 @@ static bool copy_file(const struct store *store, const struct newvm *vm, const s
 	return copied;
 }
 
-/* The copies themselves tell what they are based on. */
+/* Records what the copies are based on, from their own headers. */
 static void record_bases(const struct clone *c, const struct newvm *vm)
 {
 	for (size_t i = 0; i < c->count; i++) {
@@ -60,7 +60,7 @@ static void record_bases(const struct clone *c, const struct newvm *vm)
 	}
 }
 
-/* They are on the disk then. Others can make their changes meanwhile. */
+/* Makes and syncs the files. Others can make changes meanwhile. */
 static bool make_files(const struct clone *c, struct newvm *vm)
 {
 	bool made = true;
@@ -105,7 +105,7 @@ static bool is_copied(const struct clone *c, const char *path)
 	return false;
 }
 
-/* What is written to and is not copied would be written to by both. After clone_plan(). */
+/* Files that are written to and not copied would be written by both. Call it after clone_plan(). */
 static bool may_be_cloned(const struct clone *c)
 {
 	struct files files = {0};
@@ -140,7 +140,7 @@ static void tell_linked(const struct clone *c, const struct store *store)
 					      : "");
 }
 
-/* The VM cannot be started while its disks are read. */
+/* Keeps the VM from starting while its disks are read. */
 static int clone(struct clone *c, struct store *store)
 {
 	int held, status = EXIT_FAILURE;

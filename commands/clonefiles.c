@@ -14,8 +14,8 @@
 #include "vm/made.h"
 #include "vm/moved.h"
 
-#define ENDS  "=,:\"" /* of a word in an option */
-#define SPACE " "     /* the same in a ladder; a path may have one */
+#define ENDS  "=,:\"" /* of words in an option */
+#define SPACE " "     /* the same in a ladder; paths may contain it */
 
 struct walk {
 	const char *home, *new_home;
@@ -23,7 +23,7 @@ struct walk {
 	void *arg;
 };
 
-/* What comes about in each state directory, and would be named by chance ("-D log"). */
+/* Files of every state directory, whose names could match by chance ("-D log"). */
 static bool is_ours(const char *file)
 {
 	static const char *const ours[] = {MADE_BEFORE, LAST_END,  MOVED,	   "log",
@@ -53,7 +53,7 @@ static void add_dir(const struct walk *w, const char *file, const char *path)
 		closedir(dir);
 }
 
-/* file is relative to the state directory; what is in a directory is found through no link. */
+/* file is relative to the state directory; links inside directories are not followed. */
 static void add_file(const struct walk *w, const char *file)
 {
 	char *path = xasprintf("%s/%s", w->home, file);
@@ -67,7 +67,7 @@ static void add_file(const struct walk *w, const char *file)
 	free(path);
 }
 
-/* The part of a path that is below the state directory, or NULL. "." and ".." lead elsewhere. */
+/* The part of a path below the state directory, or NULL. "." and ".." lead elsewhere. */
 static const char *below(const struct walk *w, const char *word)
 {
 	size_t len = strlen(w->home);
@@ -81,7 +81,7 @@ static const char *below(const struct walk *w, const char *word)
 	return file;
 }
 
-/* One word; what it is to be in the clone, malloc'd. */
+/* One word as the clone has it, malloc'd. */
 static char *change_word(const struct walk *w, const char *word)
 {
 	const char *file = below(w, word);
@@ -104,7 +104,7 @@ static bool is_there(const struct walk *w, const char *text)
 
 static char *change_text(const struct walk *w, const char *text, const char *ends);
 
-/* A word without any of ends in it. */
+/* A piece that contains none of ends. */
 static char *change_piece(const struct walk *w, const char *piece, const char *ends)
 {
 	if (strcmp(ends, SPACE) != 0 && strstr(piece, SPACE))
@@ -112,7 +112,7 @@ static char *change_piece(const struct walk *w, const char *piece, const char *e
 	return change_word(w, piece);
 }
 
-/* The whole of it may be a path with such characters; otherwise it is taken to pieces. */
+/* The whole text may be a path with such characters; otherwise it is split. */
 static char *change_text(const struct walk *w, const char *text, const char *ends)
 {
 	char *result;

@@ -28,7 +28,7 @@ static bool is_taken(const struct clone *c, const char *to)
 	return false;
 }
 
-/* The file of a path that begins in the VM's own state directory; NULL: it is elsewhere. */
+/* The part of a path below the VM's state directory; NULL: it is elsewhere. */
 static const char *own_file(const struct vm *vm, const char *path)
 {
 	size_t len = strlen(vm->home);
@@ -38,7 +38,7 @@ static const char *own_file(const struct vm *vm, const char *path)
 	return path + len + 1;
 }
 
-/* Where the clone has a disk: the same place below its own directory, else a name of its own. */
+/* A disk's place in the clone: the same below its own directory, else a new name. */
 static char *disk_place(const struct clone *c, const char *path)
 {
 	const char *own = own_file(c->vm, path), *slash = strrchr(path, '/');
@@ -51,13 +51,13 @@ static char *disk_place(const struct clone *c, const char *path)
 	return to;
 }
 
-/* Whether a driver keeps nothing that two could write to. */
+/* Whether a driver stores nothing that two VMs could write to. */
 static bool is_nothing(const char *format)
 {
 	return strncmp(format, "null-", strlen("null-")) == 0;
 }
 
-/* Where a disk's node says what file it is in, if it is one file: in an object of "file". */
+/* The object of a disk's node that names its file, if it is a single one: in "file". */
 static json_t *file_node(const struct vm_disk *disk)
 {
 	json_t *node = json_object_get(disk->passed_on, "file");
@@ -65,7 +65,7 @@ static json_t *file_node(const struct vm_disk *disk)
 	return json_is_string(json_object_get(node, "filename")) ? node : NULL;
 }
 
-/* A disk of which each VM must have its own: the place is changed in the clone's json. */
+/* A disk that each VM needs its own copy of: changes its place in the clone's JSON. */
 static void plan_copy(struct clone *c, const struct vm_disk *disk, const char *path, json_t *json)
 {
 	json_t *file = disk->path ? NULL : json_object_get(json, "file");
@@ -76,14 +76,14 @@ static void plan_copy(struct clone *c, const struct vm_disk *disk, const char *p
 	c->files[c->count - 1].overlay = c->linked;
 	json_object_set_new(file ? file : json, file ? "filename" : "path",
 			    xcheck(json_string(to)));
-	if (file && json_object_get(file, "driver")) /* of a device, which the copy is not */
+	if (file && json_object_get(file, "driver")) /* a device's; the copy is not one */
 		json_object_set_new(file, "driver", xcheck(json_string("file")));
 	if (c->linked)
 		json_object_set_new(json, "format", xcheck(json_string(OVERLAY_FORMAT)));
 	free(to);
 }
 
-/* Whether what it writes to is elsewhere, and not in a node that plan_named() changes. */
+/* Whether it writes elsewhere, and not through a node that plan_named() changes. */
 static bool is_shared(const struct clone *c, const struct vm_disk *disk)
 {
 	json_t *node = disk->passed_on;
@@ -95,7 +95,7 @@ static bool is_shared(const struct clone *c, const struct vm_disk *disk)
 	return !is_nothing(disk->format) && !(name && (name[0] != '/' || own_file(c->vm, name)));
 }
 
-/* The one file that a disk is in, malloc'd, or NULL. */
+/* A disk's file if it is a single one, malloc'd, or NULL. */
 static char *disk_file(const struct clone *c, const struct vm_disk *disk)
 {
 	const char *name = disk->path;
@@ -126,7 +126,7 @@ static void plan_disk(struct clone *c, const struct vm_disk *disk, const char *p
 	}
 }
 
-/* Those in the state directory, or the others. */
+/* Plans the disks in the state directory, or the others. */
 static void plan_disks(struct clone *c, bool own)
 {
 	json_t *disks = json_object_get(c->definition, "disks");
@@ -141,7 +141,7 @@ static void plan_disks(struct clone *c, bool own)
 	}
 }
 
-/* Files beside the definition are the VM's own, and copied; others are shared. */
+/* Files in the VM's directory are its own, and copied; others are shared. */
 static void plan_file(struct clone *c, const char *key, const char *path)
 {
 	const char *own = path ? own_file(c->vm, path) : NULL;
@@ -153,7 +153,7 @@ static void plan_file(struct clone *c, const char *key, const char *path)
 	json_object_set_new(c->definition, key, xcheck(json_string(own)));
 }
 
-/* What UEFI firmware has remembered, such as where the boot loader is. */
+/* UEFI firmware's variables, such as where the boot loader is. */
 static void plan_variables(struct clone *c)
 {
 	static const char *const names[] = {UEFI_VARIABLES};
@@ -177,7 +177,7 @@ static void add_named(void *arg, const char *file)
 	free(path);
 }
 
-/* Whatever else is named there: nodes within nodes, options of QEMU's, scripts, programs. */
+/* Everything else named in the definition: nested nodes, QEMU options, scripts, programs. */
 static void plan_named(struct clone *c, const char *new_home)
 {
 	static const char *const keys[] = {"disks", "nics", "args", "on"};
@@ -187,7 +187,7 @@ static void plan_named(struct clone *c, const char *new_home)
 			    add_named, c);
 }
 
-/* What comes from elsewhere gets a name that nothing of its own has. */
+/* The VM's own files come first: files from elsewhere get names that are still free. */
 void clone_plan(struct clone *c, const char *new_home)
 {
 	char *uuid = new_uuid();

@@ -25,11 +25,11 @@
 struct console {
 	const char *name;
 	int socket;
-	int signals; /* a signalfd of those that end us */
+	int signals; /* a signalfd for those that end us */
 	bool is_terminal;
-	struct termios modes; /* of the terminal, as we found it */
+	struct termios modes; /* of the terminal, as found */
 	bool input_over;
-	const char *end; /* why it is over */
+	const char *end; /* why it ended */
 };
 
 /* ---- the terminal ---- */
@@ -52,7 +52,7 @@ static void restore(const struct console *c)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &c->modes);
 }
 
-/* They come as data, so that nothing is left undone: the terminal is restored first. */
+/* Receives signals as data, so that the terminal is restored first. */
 static int catch_signals(void)
 {
 	static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -63,13 +63,13 @@ static int catch_signals(void)
 		sigaddset(&set, signals[i]);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGTTOU, SIG_IGN); /* restoring from the background */
+	signal(SIGTTOU, SIG_IGN); /* for restoring from the background */
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
 /* ---- the data ---- */
 
-/* The guest may take its time to read: what we have read is written, or a signal ends it. */
+/* The guest may be slow to read: blocks until everything is written, or a signal ends it. */
 static bool write_all(struct console *c, int fd, const char *text, size_t len)
 {
 	while (len > 0) {
@@ -145,7 +145,7 @@ static int talk(struct console *c)
 
 /* ---- the connection ---- */
 
-/* QEMU serves one client at a time; a second one would hear nothing. Released at our end. */
+/* QEMU serves one client at a time; a second one would hear nothing. Released when we end. */
 static bool take_turn(const char *dir, const char *name)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -24,7 +24,7 @@
 
 /* ---- signals ---- */
 
-/* Of those that store_lock() blocks; one that is ignored (nohup) would be pending as well. */
+/* Those that store_lock() blocks; an ignored one (nohup) would be pending as well. */
 static sigset_t ending_signals(void)
 {
 	static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};

@@ -1,4 +1,4 @@
-/* vmconf create. */
+/* vmconf create: a definition from options, and a new disk. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,11 +27,11 @@
 struct create {
 	char *name;
 	const char *image, *image_format, *size;
-	uint64_t bytes; /* of size */
+	uint64_t bytes; /* size in bytes */
 	struct disk_base base;
 	json_t *definition;
-	json_t *disk; /* in the definition: the one that is made; NULL: none */
-	char **sets;  /* of --set */
+	json_t *disk; /* the new disk in the definition; NULL: none */
+	char **sets;  /* from --set */
 	size_t set_count;
 	bool start, enable, trust_image;
 };
@@ -63,7 +63,7 @@ static const struct option create_options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-/* Whether it is a good definition; of: what the lines about it begin with. */
+/* Whether the definition is valid; of is the start of its messages. */
 static bool check_definition(const char *name, json_t *definition, const char *of)
 {
 	struct vm_problems problems = {.of = of};
@@ -75,7 +75,7 @@ static bool check_definition(const char *name, json_t *definition, const char *o
 	return good;
 }
 
-/* What an option stands for is checked by itself, so that the lines name the option. */
+/* Checks what an option stands for by itself, so that messages name the option. */
 static void check_option(const char *option, const char *text, json_t *definition)
 {
 	char *of = xasprintf("--%s %s", option, text);
@@ -119,7 +119,7 @@ static json_t *parse_nic_words(const char *spec)
 	return nic;
 }
 
-/* Or JSON, as in the definition. */
+/* The same, or JSON as in the definition. */
 static json_t *parse_nic(const char *spec)
 {
 	json_error_t error;
@@ -155,7 +155,7 @@ static void take_size(struct create *c, const char *text)
 	c->size = text;
 }
 
-/* It counts when the definition is as the other options make it. */
+/* Applied after all other options. */
 static void take_set(struct create *c, char *assignment)
 {
 	c->sets = xreallocarray(c->sets, c->set_count + 1, sizeof(c->sets[0]));
@@ -216,7 +216,7 @@ static bool is_below(const char *path)
 	return path[0] != '/' && strncmp(path, "../", 3) != 0 && !strstr(path, "/../");
 }
 
-/* --set may name it otherwise, and not have another one instead. The definition is a good one. */
+/* --set may have renamed the disk, but not replaced it. The definition is valid. */
 static bool disk_can_be_made(const struct create *c)
 {
 	json_t *first = json_array_get(json_object_get(c->definition, "disks"), 0);
@@ -266,8 +266,7 @@ static void parse_create(struct create *c, struct call *call)
 		exit(EX_USAGE);
 }
 
-/* What an image refers to, its guest can read: a file of this host, if whoever made it wants that.
- */
+/* A guest can read what its image refers to: any file of this host, if the image's author likes. */
 static bool is_trusted(const struct create *c, const struct files *files)
 {
 	bool trusted = true;
@@ -289,7 +288,7 @@ static bool is_trusted(const struct create *c, const struct files *files)
 	return trusted;
 }
 
-/* What the disk will be based on goes into the definition as it is now. */
+/* Records in the definition what the disk will be based on. */
 static bool take_base(struct create *c)
 {
 	struct files files = {0};
@@ -314,7 +313,7 @@ static pid_t start_disk(const struct create *c, const struct newvm *vm)
 	return pid;
 }
 
-/* qemu-img works while the definition is written. */
+/* qemu-img runs while the definition is written. */
 static bool make(struct create *c, struct store *store)
 {
 	struct newvm vm;

@@ -1,4 +1,4 @@
-/* vmconf delete. */
+/* vmconf delete: removes VMs and the files that vmconf made for them. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -32,8 +32,8 @@
 struct deleted {
 	const char *name;
 	int held;
-	struct names made;  /* absolute paths of the files that vmconf has made */
-	struct names disks; /* those of them that are disks */
+	struct names made;  /* files that vmconf made, absolute paths */
+	struct names disks; /* those that are disks */
 };
 
 struct deletion {
@@ -44,14 +44,14 @@ struct deletion {
 	bool keep_disks, kill, force;
 };
 
-/* Beside what is listed: what comes about while a VM runs. */
+/* Besides the listed files: those made while a VM runs. */
 static const char *const traces[] = {
 	MADE_BEFORE, LAST_END, LAST_END_NEW, MOVED,	     MOVED_NEW,		  MOVED_BY_VMCONF,
 	"log",	     LOG_OLD,  "vm.lock",    UEFI_VARIABLES, "uefi-vars.json.new"};
 
 /* ---- what there is ---- */
 
-/* Paths in the VM's directory. */
+/* Adds paths in the VM's directory. */
 static void add_files(const struct store *store, const char *name, json_t *files,
 		      struct names *found)
 {
@@ -71,8 +71,8 @@ static void add_files(const struct store *store, const char *name, json_t *files
 }
 
 /*
- * The definition is not asked what is a disk: it may be broken, spell the path in another way, or
- * have lost it. Of an older list, which does not tell, everything counts.
+ * Does not ask the definition what is a disk: it may be broken, write the path differently, or have
+ * lost it. In older lists, which do not say, everything counts as one.
  */
 static void find_made(const struct store *store, struct deleted *vm)
 {
@@ -92,7 +92,7 @@ static void find_made(const struct store *store, struct deleted *vm)
 
 /* ---- the steps ---- */
 
-/* The directories of a file, from the inside: whichever is empty by then goes. */
+/* A file's directories, innermost first: those that are empty by then are removed. */
 static void add_directories(const char *file, const char *home, json_t *steps)
 {
 	char *dir = xstrdup(file), *slash;
@@ -104,7 +104,7 @@ static void add_directories(const char *file, const char *home, json_t *steps)
 	free(dir);
 }
 
-/* Last comes what tells of the files, and where they are. */
+/* The list of files, and the directory, come last. */
 static void add_vm_steps(const struct deletion *d, const struct deleted *vm, json_t *steps)
 {
 	size_t below = strlen(d->store->state) + 1;
@@ -123,7 +123,7 @@ static void add_vm_steps(const struct deletion *d, const struct deleted *vm, jso
 	step_rmdir(steps, vm->name);
 }
 
-/* What is still in the directory is not ours, or is kept. */
+/* Files still in the directory are not ours, or are kept. */
 static void tell_rest(const struct store *store, const char *name)
 {
 	char *home = store_path(store, name, ""), *list = xstrdup("");
@@ -149,7 +149,7 @@ static void tell_rest(const struct store *store, const char *name)
 
 /* ---- all of it ---- */
 
-/* A VM of which this store does not know, or a tool. */
+/* By a VM unknown to this store, or a tool. */
 static bool is_open_elsewhere(const struct deleted *vm)
 {
 	bool open = false;
@@ -166,7 +166,7 @@ static bool is_open_elsewhere(const struct deleted *vm)
 	return open;
 }
 
-/* The file system that it is on is not mounted. */
+/* Its file system is not mounted. */
 static bool leads_nowhere(const struct store *store, const char *name)
 {
 	char *home = store_path(store, name, "");
@@ -197,7 +197,7 @@ static bool may_be_deleted(struct deletion *d, struct deleted *vm)
 	return !is_used_by_others(d->store, vm->name, &vm->made, &d->names, "deleted");
 }
 
-/* Of a VM whose supervisor was killed: no next one clears up. */
+/* For a VM whose supervisor was killed: no other one will clean up. */
 static void remove_runtime(const struct store *store, const char *name)
 {
 	char *path;
@@ -223,7 +223,7 @@ static bool delete_one(const struct deletion *d, const struct deleted *vm)
 	return journal_end(d->store) && removed;
 }
 
-/* Nothing is done unless all of them may be deleted. */
+/* Does nothing unless all of them may be deleted. */
 static int delete_all(struct deletion *d)
 {
 	bool good = true;

@@ -1,4 +1,4 @@
-/* A VM's status as list and status print it. */
+/* A VM's status as "list" and "status" print it. */
 #ifndef DESCRIBE_H
 #define DESCRIBE_H
 
@@ -15,13 +15,13 @@ void describe_memory(json_int_t mib, char *text, size_t size);
 /* A new object. */
 json_t *describe_status(const char *name, const struct vm_status *status);
 
-/* Adds "enabled" (< 0: not known) and "order" (NULL: the definition does not say). */
+/* Adds "enabled" (< 0: not known) and "order" (NULL: not in the definition). */
 void describe_boot(json_t *vm, int enabled, const json_int_t *order);
 
-/* A new array of the disks that have moved: empty where none has, or the definition is broken. */
+/* A new array of moved disks; empty if none has moved, or the definition is broken. */
 json_t *describe_moved(const char *name, bool moved);
 
-/* A new reference: null for 0. */
+/* A new reference; null for 0. */
 json_t *describe_number(json_int_t number);
 
 #endif

@@ -21,11 +21,11 @@
 #include "lib/xalloc.h"
 #include "vm/image.h"
 
-/* By extension, and by what the file begins with. */
+/* By extension, and by the start of the file. */
 static const struct image_format {
 	const char *name, *extension;
 	off_t offset;
-	const char *magic; /* NULL: anything may be one */
+	const char *magic; /* NULL: any contents */
 	size_t len;
 } formats[] = {
 	{"qcow2", ".qcow2", 0, "QFI\xfb", 4},
@@ -55,8 +55,7 @@ static const char *format_of_name(const char *path)
 	return NULL;
 }
 
-/* The format whose mark the file bears; NULL: none that we know. *error: errno, where it cannot be
- * read. */
+/* The format of the file's magic number; NULL: not known. *error: errno if it cannot be read. */
 static const char *format_of_content(const char *path, int *error)
 {
 	struct stat st;
@@ -82,7 +81,7 @@ static bool has_mark(const char *format)
 	return false;
 }
 
-/* A name in images/, as it stands or with an extension; malloc'd, NULL if there is none. */
+/* A name in images/, with or without an extension; malloc'd, or NULL. */
 static char *find_in_images(const struct store *store, const char *image)
 {
 	static const char *const extensions[] = {"", ".qcow2", ".raw", ".img"};
@@ -152,11 +151,11 @@ bool disk_find_base(const struct store *store, const char *image, const char *fo
 
 /* ---- qemu-img ---- */
 
-/* The lock goes on as long as the child does, which does not outlive us by much. */
+/* The child keeps the lock, and does not outlive us for long. */
 _Noreturn static void child(const struct store *store, const char *const *argv, pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent) /* it was gone before we asked for that */
+	if (getppid() != parent) /* it was gone before that was set */
 		_exit(127);
 	store_keep_lock(store);
 	umask(077);

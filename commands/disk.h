@@ -1,4 +1,4 @@
-/* Image files: made and copied by qemu-img, which is always told the format and never guesses. */
+/* Making and copying images with qemu-img, which is always told the format and never guesses. */
 #ifndef DISK_H
 #define DISK_H
 
@@ -8,7 +8,7 @@
 
 #include "vm/store.h"
 
-#define DISK_FORMAT "qcow2" /* of the disks that are made */
+#define DISK_FORMAT "qcow2" /* of new disks */
 
 struct disk_base {
 	char *path; /* absolute, malloc'd */
@@ -17,31 +17,31 @@ struct disk_base {
 
 /*
  * Finds a base image: a path, or a name in STATE/images with or without its extension. Its format
- * is the given one, or (NULL) what its extension says. False: it is not there, or not of that
- * format, which is logged.
+ * is as given, or (NULL) from its extension. False: it does not exist, or has another format, which
+ * is logged.
  */
 bool disk_find_base(const struct store *store, const char *image, const char *format,
 		    struct disk_base *base);
 
 /*
- * Whether all of base fits into an image of so many bytes, as far as its format tells. False: a
- * line says that it does not, with both sizes; size is what the user has written.
+ * Whether all of base fits an image of that many bytes, if its format shows its size. False: logged
+ * with both sizes; size is as the user wrote it.
  */
 bool disk_base_fits(const struct disk_base *base, const char *size, uint64_t bytes);
 
 /*
- * Start qemu-img: a new image, an overlay (qcow2) on base or (base NULL) an empty one of size; a
- * whole copy. What it has to say goes to our standard error. The store's lock, if it is held, is
- * held by the child too. Its pid, or -1 and a line.
+ * Start qemu-img: for a new image, which is an overlay (qcow2) on base or (base NULL) an empty one
+ * of size; or for a whole copy. Its messages go to our standard error. The child holds the store's
+ * lock if we do. Its pid; -1 on failure, which is logged.
  */
 pid_t disk_create(const struct store *store, const char *path, const char *format, const char *size,
 		  const struct disk_base *base);
 pid_t disk_copy(const struct store *store, const char *from, const char *to, const char *format);
 
-/* The same for any program: argv[0] is searched for in PATH. */
+/* The same for any program; argv[0] is searched for in PATH. */
 pid_t disk_run(const struct store *store, const char *const *argv);
 
-/* Waits for the end of one. False: it failed, which is logged. */
+/* Waits for its end. False: it failed, which is logged. */
 bool disk_wait(pid_t pid, const char *program);
 
 #endif

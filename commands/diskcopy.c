@@ -28,7 +28,7 @@ _Noreturn static void ask_child(int out, const char *path, const char *format)
 	_exit(127);
 }
 
-/* What qemu-img tells of it. NULL: it failed, as where a QEMU has the image open; it said so. */
+/* Runs qemu-img info. NULL: it failed, for example as a QEMU has the image open, and said so. */
 static json_t *ask(const char *path, const char *format)
 {
 	json_t *info = NULL;
@@ -60,7 +60,7 @@ static json_t *bitmaps_of(json_t *info)
 	return json_object_get(json_object_get(specific, "data"), "bitmaps");
 }
 
-/* One that was not closed: QEMU cannot tell any more what is in it. */
+/* One that was not closed, so that QEMU no longer knows its contents. */
 static bool is_broken(json_t *bitmap)
 {
 	json_t *flag;
@@ -133,7 +133,7 @@ enum disk_way disk_way_of(const char *name, const char *path, const char *format
 	if (strcmp(format, "raw") == 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode))
 		return DISK_BYTES;
 	if (strcmp(format, "qcow2") != 0)
-		return DISK_CONVERT; /* what is lost by that, only qcow2 has */
+		return DISK_CONVERT; /* only qcow2 has anything to lose */
 	info = ask(path, format);
 	if (!info)
 		return DISK_REFUSED;
@@ -164,12 +164,12 @@ void disk_tell_left(const char *path, const char *format)
 /* ---- copying it ---- */
 
 /*
- * QEMU tells others by OFD locks on bytes of an image (its block/file-posix.c) what it does with
- * it, from 100 on, and what they must not do, from 200 on; each kind of access has a bit.
+ * QEMU shows through OFD locks on bytes of an image (its block/file-posix.c) what it does with it,
+ * from 100 on, and what others must not do, from 200 on; each kind of access is one byte.
  */
 enum { LOCK_DOES = 100, LOCK_KEEPS_OFF = 200, ACCESS_WRITE = 1, ACCESS_RESIZE = 3 };
 
-/* Nobody writes to it as long as the descriptor is open. -1: somebody does, which is logged. */
+/* Keeps others from writing while the descriptor is open. -1: somebody does, which is logged. */
 static int keep_writers_off(const char *path)
 {
 	static const off_t bits[] = {ACCESS_WRITE, ACCESS_RESIZE};

@@ -48,7 +48,7 @@ static void tell(const char *name, json_t *before, json_t *moved)
 	}
 }
 
-/* Keeps what has moved between two looks. */
+/* Records what has moved between two looks. */
 static void keep(const char *name, const char *home, json_t *before, json_t *now)
 {
 	json_t *record = moved_read(home), *origins = xcheck(json_object()), *moved;
@@ -63,10 +63,7 @@ static void keep(const char *name, const char *home, json_t *before, json_t *now
 	json_decref(moved);
 }
 
-/*
- * Its supervisor, if it has one, sees the same, and may see more in the meantime: what we have
- * written must not be older than that.
- */
+/* A supervisor sees the same, maybe later and more: what we write must not be older than that. */
 void diskmoves_after(struct ask *ask, const char *name, const char *home, json_t *before)
 {
 	for (int i = 0; i < LOOKS && before; i++) {

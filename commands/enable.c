@@ -26,7 +26,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* One on each line of a file, which it closes. */
+/* Reads one name from each line, and closes fd. */
 static struct names read_names(int fd)
 {
 	struct names names = {0};
@@ -48,7 +48,7 @@ static struct names read_names(int fd)
 	return names;
 }
 
-/* Into a file and not a pipe: what a hung adapter has started may keep that open for ever. */
+/* Uses a file, not a pipe, which children of a hung adapter might keep open forever. */
 struct names enabled_names(const struct store *store, bool *known)
 {
 	struct names names = {0};
@@ -99,7 +99,7 @@ int enable_one(const struct store *store, const char *name)
 	return status;
 }
 
-/* An adapter that cannot tell is asked to do it all the same. */
+/* If the adapter cannot tell, it is asked to do it all the same. */
 int disable_one(const struct store *store, const char *name)
 {
 	if (adapter_run(store, "is-enabled", name, NULL) != EXIT_NOT_ENABLED)
@@ -114,7 +114,7 @@ int forget_one(const struct store *store, const char *name)
 
 	if (status == EXIT_NOT_ENABLED)
 		status = adapter_run(store, "disable", name, NULL);
-	else if (status != EX_OSERR) /* it hangs, and has been told of */
+	else if (status != EX_OSERR) /* it hangs, which was logged */
 		status = status == 0 ? change(store, name, "disable") : 0;
 	return status;
 }
@@ -131,7 +131,7 @@ static int tell_enabled(const struct store *store, const char *name)
 	return status;
 }
 
-/* Each of them, also behind one that failed; the status of the first that did. */
+/* Does all, even after a failure; returns the first failure's status. */
 static int for_each(struct call *call, int (*one)(const struct store *store, const char *name))
 {
 	int status = 0, failed;

@@ -1,4 +1,4 @@
-/* VMs that the host starts at its boot. */
+/* VMs that the host starts at boot. */
 #ifndef ENABLE_H
 #define ENABLE_H
 
@@ -6,20 +6,19 @@
 
 #include "vm/store.h"
 
-/* Each says what it has done, or that it was so already; the exit status. */
+/* Each says what it did, or that nothing was to be done. Return the exit status. */
 int enable_one(const struct store *store, const char *name);
 int disable_one(const struct store *store, const char *name);
 
-/* A VM that is gone: as disable_one(), but says nothing where it was not enabled. */
+/* For a VM that is gone: like disable_one(), but silent if it was not enabled. */
 int forget_one(const struct store *store, const char *name);
 
 /*
- * The names of all that the host starts at its boot, sorted; store_names_free(). *known is false
- * where the adapter cannot tell.
+ * The names of all VMs started at boot, sorted; store_names_free(). *known: the adapter could tell.
  */
 struct names enabled_names(const struct store *store, bool *known);
 
-/* Whether the host starts it at its boot. An adapter that cannot tell counts as no. */
+/* Whether the host starts it at boot; false if the adapter cannot tell. */
 bool is_enabled(const struct store *store, const char *name);
 
 #endif

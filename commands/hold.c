@@ -35,7 +35,7 @@ int hold_down(const struct store *store, const char *name, const char *done)
 	return held;
 }
 
-/* One without QEMU's pid is nobody's. One with it tells that nobody saw the VM's end. */
+/* Removes a vm.lock without QEMU's pid. One with it shows that nobody saw the VM's end. */
 void let_go(const struct store *store, const char *name, int held)
 {
 	char *path = store_path(store, name, "vm.lock"), text[HOLDER_LINE + 1];

@@ -20,14 +20,14 @@
 #include "vm/paths.h"
 #include "vm/vmfile.h"
 
-#define JOURNAL	   ".journal.json" /* of the change in progress */
+#define JOURNAL	   ".journal.json" /* of the current change */
 #define UNFINISHED ".journal.%s.json"
-#define VERSION_2  2 /* those of version 1 had absolute paths */
+#define VERSION_2  2 /* version 1 had absolute paths */
 
 struct journal {
 	const char *file; /* its name in the state directory */
-	json_t *json;	  /* NULL: it says nothing */
-	bool later;	  /* what somebody else, or we at another time, have left */
+	json_t *json;	  /* NULL: empty */
+	bool later;	  /* left by somebody else, or by us earlier */
 	struct stat st;
 };
 
@@ -36,7 +36,7 @@ static const char *text_of(const struct journal *j, const char *key)
 	return json_string_value(json_object_get(j->json, key));
 }
 
-/* The VM whose definition tells whether it was committed. */
+/* The VM whose definition shows whether it was committed. */
 static const char *name_of(const struct journal *j)
 {
 	const char *by = text_of(j, "committed-by");
@@ -83,8 +83,8 @@ static const char *refuse(const struct journal *j)
 }
 
 /*
- * False: it is there and cannot be understood; a line says so. One that a power cut has left empty
- * was not on the disk yet, and so nothing was committed.
+ * False: it exists but is not understood, which is logged. An empty one was not on the disk before
+ * a power cut, so nothing was committed.
  */
 static bool load(const struct store *store, const char *file, struct journal *j)
 {
@@ -114,8 +114,8 @@ static bool load(const struct store *store, const char *file, struct journal *j)
 enum decision { COMMITTED, NOT_COMMITTED, NOT_KNOWN };
 
 /*
- * The directory of definitions that the change belongs to, which may have been moved or mounted
- * elsewhere; -1: it is not there, and the path leads to none or to another.
+ * Opens the change's directory of definitions, which may have been moved or mounted elsewhere; -1:
+ * it is not there, or the path leads to another.
  */
 static int open_config(const struct store *store, const struct journal *j)
 {
@@ -143,7 +143,7 @@ static int open_config(const struct store *store, const struct journal *j)
 	return fd;
 }
 
-/* 1: there is one, 0: there is none, -1: nobody knows. */
+/* 1: yes, 0: no, -1: not known. */
 static int has_definition(int config_fd, const char *name)
 {
 	char *file = xasprintf("%s.json", name);
@@ -156,7 +156,7 @@ static int has_definition(int config_fd, const char *name)
 	return there;
 }
 
-/* A definition in ours has the same files, whatever became of the other. */
+/* A definition in our directory uses the same files, whatever happened to the other directory. */
 static enum decision decide(const struct store *store, const struct journal *j)
 {
 	const char *name = name_of(j);
@@ -180,8 +180,8 @@ static bool is_newer(const struct timespec *a, const struct timespec *b)
 }
 
 /*
- * From when on nobody but the VM can have written to its files. A VM that was never complete has
- * no list, and never ran: false.
+ * The time after which only the VM can have written to its files. False: a VM that was never
+ * complete has no list, and never ran.
  */
 static bool find_since(const struct store *store, const struct journal *j, struct timespec *since)
 {
@@ -196,7 +196,7 @@ static bool find_since(const struct store *store, const struct journal *j, struc
 	return complete || text_of(j, "committed-without");
 }
 
-/* A file that a step would lose was written, or the VM has ended since. */
+/* Whether the VM has ended since, or a file that a step would remove was written. */
 static bool was_used(const struct store *store, const struct journal *j, json_t *steps)
 {
 	struct timespec since;
@@ -220,7 +220,7 @@ static bool was_used(const struct store *store, const struct journal *j, json_t 
 	return loses && status.end.known && is_newer(&status.end.written, &since);
 }
 
-/* Whether a VM runs whose files a step would touch. */
+/* Whether a VM is running whose files a step would touch. */
 static bool is_running(const struct store *store, const struct journal *j, json_t *steps)
 {
 	struct vm_status status;
@@ -249,7 +249,7 @@ static bool forget(const struct store *store, const struct journal *j)
 	return false;
 }
 
-/* It makes room for the next change's. */
+/* Renames it, to make room for the next change's. */
 static void keep(const struct store *store, const struct journal *j)
 {
 	char *file = xasprintf(UNFINISHED, name_of(j));
@@ -280,7 +280,7 @@ static bool carry_out(struct store *store, const struct journal *j, const char *
 	bool done = json_array_size(left) == 0;
 
 	if (done && j->later && strcmp(j->file, JOURNAL) != 0 &&
-	    !json_object_get(j->json, ATWORK_WORKER)) /* told before: it could not be finished */
+	    !json_object_get(j->json, ATWORK_WORKER)) /* else reported as unfinished before */
 		log_notice("%s: its last change is finished now", name_of(j));
 	if (!done) {
 		log_warnx("%s: its last change is not finished; the next one, and \"vmconf "
@@ -294,7 +294,7 @@ static bool carry_out(struct store *store, const struct journal *j, const char *
 	return done;
 }
 
-/* What somebody else, or we at another time, have left: the VM may have been used since. */
+/* Not if the VM has been used since somebody else, or we earlier, left it. */
 static bool may_carry_out(const struct store *store, const struct journal *j, json_t *steps,
 			  bool *done)
 {
@@ -313,7 +313,7 @@ static bool may_carry_out(const struct store *store, const struct journal *j, js
 	return !*done;
 }
 
-/* A journal that is not there is finished. False: lines say why. */
+/* A journal that does not exist is finished. False: the reasons are logged. */
 static bool finish(struct store *store, const char *file, bool later)
 {
 	enum decision decision;
@@ -357,14 +357,14 @@ bool journal_end(struct store *store)
 
 /* ---- writing one ---- */
 
-/* Takes steps over. */
+/* Takes ownership of steps. */
 static void set_steps(json_t *journal, const char *key, json_t *steps)
 {
 	if (steps)
 		json_object_set_new(journal, key, steps);
 }
 
-/* Takes journal over. */
+/* Takes ownership of journal. */
 static bool begin(struct store *store, json_t *journal, bool sync)
 {
 	struct stat st;
@@ -413,7 +413,7 @@ void journal_sync(const struct store *store)
 
 /* ---- at work without the store's lock ---- */
 
-/* Signed, locked and on the disk before it has the name under which others look for it. */
+/* Signed, locked and synced before it gets the name under which others look for it. */
 bool journal_put_aside(struct store *store, const char *name, const char *source)
 {
 	json_t *json = store_read_json(store->state_fd, JOURNAL);
@@ -440,7 +440,7 @@ bool journal_put_aside(struct store *store, const char *name, const char *source
 	return store->aside >= 0;
 }
 
-/* ---- those of others ---- */
+/* ---- others' journals ---- */
 
 /* ".journal.NAME.json" */
 static bool is_unfinished(const char *file)
@@ -466,7 +466,7 @@ static json_t *find_unfinished(const struct store *store)
 	return found;
 }
 
-/* One that we could neither finish nor put aside would be overwritten by the next. */
+/* The next change would overwrite one that we could neither finish nor put aside. */
 static bool recover_last(struct store *store)
 {
 	struct stat st;

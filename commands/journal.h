@@ -1,11 +1,11 @@
 /*
- * The journal of a change that touches more than one file, STATE/.journal.json: what is to be done
- * if the change was committed, and if it was not. It says to which directory of definitions the
- * change belongs: that one is asked.
+ * The journal of a change that touches more than one file, STATE/.journal.json: what is left to be
+ * done if the change was committed, and if it was not. It names the directory of definitions that
+ * decides which.
  *
  * What cannot be done (an I/O error, a file that may not be removed) stays in
- * STATE/.journal.NAME.json, and is tried again by the next holder of the lock. Until then its names
- * are not free (journal_is_free()).
+ * STATE/.journal.NAME.json for the next holder of the lock to try again. Until then its names are
+ * in use (journal_is_free()).
  */
 #ifndef JOURNAL_H
 #define JOURNAL_H
@@ -16,48 +16,48 @@
 #include "vm/store.h"
 
 /*
- * Writes the journal. The change counts as committed once there is a definition of name, which
- * there is not yet. Then forward is what remains to be done, otherwise back is (both taken over;
- * NULL: nothing). before: the other VM's name that is concerned, or NULL. The lock is held. sync:
- * it has reached the disk on return; else it does with journal_sync(). False: the reason is logged;
- * nothing is to be done.
+ * Writes the journal, with the lock held. The change is committed once name has a definition, which
+ * it has not yet. Then the steps in forward are left to be done, until then those in back (both
+ * taken over; NULL: none). before: the name of the other VM concerned, or NULL. sync: it is on the
+ * disk on return, else with journal_sync(). False: nothing is left to be done, and the reason is
+ * logged.
  */
 bool journal_begin(struct store *store, const char *name, const char *before, json_t *back,
 		   json_t *forward, bool sync);
 
 /*
- * The same, synced, for a change that counts as committed once there is no definition of name any
- * more: as long as there is one, its VM may be started, and nothing of it may be removed.
+ * The same, synced, for a change that is committed once name no longer has a definition: until then
+ * its VM may be started, so nothing of it may be removed.
  */
 bool journal_begin_delete(struct store *store, const char *name, json_t *forward);
 
 void journal_sync(const struct store *store);
 
 /*
- * For a change that takes long: the journal gets a lock and a name of its own and is synced, so
- * that the store's lock may be given up (store_let_others()) until journal_end(). Others are
- * refused the change's VMs meanwhile, and source (a VM that it reads), with words. It is the lock
- * that tells that somebody is at work: a child has it too (store_keep_lock()). False: the reason is
- * logged, and nothing has changed.
+ * For a long change: gives the journal a lock and a name of its own and syncs it, so that the
+ * store's lock can be released (store_let_others()) until journal_end(). Meanwhile others are
+ * refused the change's VMs, and source (a VM that it reads), with a reason. The lock shows that
+ * somebody is working on it; a child has it too (store_keep_lock()). False: the reason is logged,
+ * and nothing has changed.
  */
 bool journal_put_aside(struct store *store, const char *name, const char *source);
 
 /*
- * Does what the journal says, also one that was put aside. Without the store's lock that one is
- * left to its next holder. False: a step failed, and which is logged; it is not forgotten.
+ * Does what the journal says, put aside or not. Without the store's lock, one put aside is left to
+ * its next holder. False: a step failed, which is logged, and is kept for later.
  */
 bool journal_end(struct store *store);
 
 /*
- * For store_lock(): does what killed ones have left, and tries again what could not be done. What
- * was used since is left as it is. False: the reason is logged.
+ * For store_lock(): finishes what killed vmconfs left, and retries what failed. Files used since
+ * stay as they are. False: the reason is logged.
  */
 bool journal_recover(struct store *store);
 
-/* Whether no earlier change of that VM waits to be finished, or is being made; else a line. */
+/* Whether no change of that VM is unfinished or in progress. If not, that is logged. */
 bool journal_is_free(const struct store *store, const char *name);
 
-/* The same without the lock: what there is to say, or NULL. */
+/* The same without the lock: a message, or NULL. */
 const char *journal_waits(const struct store *store, const char *name);
 
 #endif

@@ -19,7 +19,7 @@
 #include "lib/words.h"
 #include "lib/xalloc.h"
 
-#define JUDGE_MS 5000 /* for one answer; without one, there are no more questions */
+#define JUDGE_MS 5000 /* for an answer; without one, nothing more is asked */
 
 /* ---- the emulator ---- */
 
@@ -45,7 +45,7 @@ static _Noreturn void become_emulator(const struct judge *judge, int fd)
 	_exit(127);
 }
 
-/* Whatever has come of it. */
+/* In whatever state it is. */
 static void end_emulator(struct judge *judge)
 {
 	ask_close(judge->ask);
@@ -58,7 +58,7 @@ static void end_emulator(struct judge *judge)
 	judge->pid = 0;
 }
 
-/* What a command returns, or its error object where error is not NULL. */
+/* A command's result, or, if error is not NULL, its error object there. */
 static json_t *question(struct judge *judge, const char *command, const char *arguments,
 			json_t **error)
 {
@@ -112,7 +112,7 @@ void judge_close(struct judge *judge)
 	*judge = (struct judge){0};
 }
 
-/* One that is relative is another one for each VM. */
+/* A relative path is another emulator for each VM. */
 static bool is_same(const struct judge *judge, const struct vm *vm)
 {
 	return judge->emulator && strcmp(judge->emulator, vm->emulator) == 0 &&
@@ -120,18 +120,18 @@ static bool is_same(const struct judge *judge, const struct vm *vm)
 		strcmp(judge->home, vm->home) == 0);
 }
 
-/* ---- what it says ---- */
+/* ---- its answers ---- */
 
 struct trial {
 	struct judge *judge;
 	const struct vm *vm;
 	judge_tell_fn tell;
-	const char *option; /* that is looked at: "-blockdev" */
-	char key[80];	    /* of the definition, as far as is known */
+	const char *option; /* the current one: "-blockdev" */
+	char key[80];	    /* in the definition, if known */
 	bool good;
 };
 
-/* Where in the definition that comes from. What its user has named otherwise goes by that name. */
+/* Its place in the definition. What the user renamed is called by that name. */
 static void set_key_of(struct trial *t, json_t *object)
 {
 	static const struct {
@@ -185,7 +185,8 @@ static json_t *properties_of(struct judge *judge, const char *driver, json_t **e
 	return list;
 }
 
-/* "virtio-blk" is virtio-blk-pci: the line of its alias, in a list for people; malloc'd, or NULL.
+/*
+ * The device behind an alias: virtio-blk-pci for "virtio-blk", from HMP's list; malloc'd, or NULL.
  */
 static char *unaliased(struct judge *judge, const char *driver)
 {
@@ -204,7 +205,7 @@ static char *unaliased(struct judge *judge, const char *driver)
 	return name;
 }
 
-/* Arrays of properties, and what every device has, are not listed. */
+/* Arrays of properties, and those that every device has, are not listed. */
 static bool has_property(json_t *properties, const char *key)
 {
 	static const char *const always[] = {"driver", "id", "bus"};
@@ -294,7 +295,7 @@ static void try_machine(struct trial *t, const char *word)
 	free(type);
 }
 
-/* Whatever is not JSON was written by somebody who knows QEMU. */
+/* Only JSON: anything else was written by somebody who knows QEMU. */
 static void try_words(struct trial *t, char **argv)
 {
 	static const struct {

@@ -1,7 +1,7 @@
 /*
- * QEMU as the judge of a VM's command line, before there is a start: its disks, networks, devices
- * and machine type. The emulator is started without a machine, so that it opens no disk, takes no
- * lock and joins no network, and is asked what it knows.
+ * Has QEMU judge a VM's command line before it is started: disks, networks, devices and machine
+ * type. The emulator runs without a machine, so that it opens no disk, takes no lock and joins no
+ * network, and is asked what it knows.
  */
 #ifndef JUDGE_H
 #define JUDGE_H
@@ -14,22 +14,21 @@
 
 struct ask;
 
-/* Zero-initialised by its owner, who may ask about many VMs; judge_close(). */
+/* Zero-initialise it; it can judge many VMs. judge_close(). */
 struct judge {
-	char *emulator, *home; /* the one that runs, and where it was started */
+	char *emulator, *home; /* the running one, and its working directory */
 	pid_t pid;
-	struct ask *ask; /* NULL: it cannot be asked, see why */
+	struct ask *ask; /* NULL: it cannot be asked, because of why */
 	const char *why; /* a phrase */
 	json_t *types;	 /* qapi.h */
 };
 
-/* One line of a finding, or of why there are none. */
+/* Reports one finding, or why there are none. */
 typedef void (*judge_tell_fn)(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * Tells what QEMU would refuse of a VM. False: it has told something. An emulator that does not
- * answer in some seconds, or cannot be executed, is ended, and a warning says so: nothing is known
- * then.
+ * Reports what QEMU would refuse of a VM. False: something was reported. An emulator that does not
+ * answer within seconds, or cannot be executed, is ended with a warning: nothing is known then.
  */
 bool judge_vm(struct judge *judge, const struct vm *vm, judge_tell_fn tell);
 

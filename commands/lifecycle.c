@@ -31,7 +31,7 @@ static void reap(struct job *job)
 	}
 }
 
-/* A clone or a rename holds its vm.lock: a supervisor would give up. */
+/* A clone or rename holds vm.lock, at which a supervisor would give up. */
 static void wait_for_change(struct lifecycle *l, struct job *job)
 {
 	if (!job->waits_told) {
@@ -45,7 +45,7 @@ static void wait_for_change(struct lifecycle *l, struct job *job)
 	log_error("%s was not started: another vmconf still works on its files", job->name);
 }
 
-/* Under a deadline it was looked at before it was told of that: by now it may be over. */
+/* With a deadline its status was read before that was set: by now it may have ended. */
 static void begin(struct lifecycle *l, struct job *job)
 {
 	if (l->deadline == FOREVER)
@@ -59,7 +59,7 @@ static void begin(struct lifecycle *l, struct job *job)
 		l->verb->begin(l, job);
 }
 
-/* What is told of a deadline begins; starts may have to keep their distance. */
+/* Starts may be limited and spaced out; with a deadline all begin. */
 static bool may_begin(const struct lifecycle *l, size_t asked)
 {
 	if (l->parallel && asked >= l->parallel)
@@ -81,7 +81,7 @@ static void step(struct lifecycle *l, size_t end)
 			if (job->phase == PHASE_ASKED)
 				l->next = timespan_add(monotonic_ms(), l->delay);
 		} else if (job->phase == PHASE_ASKED) {
-			reap(job); /* first: what it has done must be seen below */
+			reap(job); /* first, so that what it did is seen below */
 			vm_status_read(l->store, job->name, &job->now);
 			l->verb->look(l, job);
 		}
@@ -102,7 +102,7 @@ static int by_order_down(const void *a, const void *b)
 	return by_order(b, a);
 }
 
-/* The end of the jobs that are of one order with the first. */
+/* The end of the jobs with the same order as first. */
 static size_t order_end(const struct lifecycle *l, size_t first)
 {
 	size_t end = first;
@@ -113,9 +113,8 @@ static size_t order_end(const struct lifecycle *l, size_t first)
 }
 
 /*
- * Under a deadline each order has all the time that is left. But its turn is only as long as that
- * of each order behind it, so that none of those is left with nothing: then the next one begins,
- * and this one goes on.
+ * Before a deadline each order may use all the time left. But its turn is only one equal share, so
+ * that some is left for the later ones: after that the next order begins while this one continues.
  */
 static size_t begin_order(struct lifecycle *l, size_t first)
 {
@@ -134,8 +133,7 @@ static size_t begin_order(struct lifecycle *l, size_t first)
 	return end;
 }
 
-/* One order after the other: an earlier one that has had its turn, and is not down, holds none up.
- */
+/* One order after another; an earlier one whose turn is over does not delay the next. */
 static void run_orders(struct lifecycle *l)
 {
 	size_t first = 0, end = 0, done = 0;
@@ -156,13 +154,13 @@ static void run_orders(struct lifecycle *l)
 	}
 }
 
-/* Its adapter may be waiting for what we have given up. What stops a VM that is down may finish. */
+/* Whether its adapter waits for what we gave up. One that stops a VM that is down may finish. */
 static bool given_up(const struct lifecycle *l, const struct job *job)
 {
 	return l->verb->stops ? vm_state_is_up(job->now.state) : job->status != 0;
 }
 
-/* They end by themselves, but one that hangs is ended. */
+/* Waits for adapters to end; one that hangs is killed. */
 static void wait_adapters(struct lifecycle *l)
 {
 	int64_t until = timespan_add(monotonic_ms(), adapter_patience());
@@ -182,7 +180,7 @@ static void wait_adapters(struct lifecycle *l)
 	}
 }
 
-/* Returns the exit status: that of the first that failed. */
+/* Returns the exit status: the first failure's. */
 static int run(struct lifecycle *l)
 {
 	int status = 0;
@@ -192,7 +190,7 @@ static int run(struct lifecycle *l)
 	if (l->verb->stops && l->within >= 0 && l->within != FOREVER)
 		l->deadline = timespan_add(monotonic_ms(), l->within);
 	if (l->deadline != FOREVER)
-		l->parallel = 0; /* what is told of a deadline begins */
+		l->parallel = 0; /* all begin at once */
 	if (l->count > 0)
 		qsort(l->jobs, l->count, sizeof(l->jobs[0]),
 		      l->descending ? by_order_down : by_order);
@@ -253,7 +251,7 @@ static json_int_t order_of(const char *name)
 	return order;
 }
 
-/* Whether a verb has something to do, or to say: an unmanaged VM has work for both. */
+/* Whether a verb has something to do or to report: an unmanaged VM has work for both. */
 static bool has_work(const struct lifecycle *l, const struct vm_status *now)
 {
 	enum vm_state state = now->state;
@@ -283,7 +281,7 @@ static void add_all(struct lifecycle *l, const struct names *names)
 	}
 }
 
-/* In the order they are named, all at once. */
+/* In the order given, all at once. */
 static int add_named(struct lifecycle *l, const struct call *call)
 {
 	int status = 0;
@@ -352,7 +350,7 @@ static void parse(struct lifecycle *l, struct call *call, bool *all, bool may_ki
 	call_operands(call, *all ? 0 : 1, *all ? 0 : -1);
 }
 
-/* The verbs one after the other, on the same VMs. */
+/* Runs the verbs one after another on the same VMs. */
 static int run_verbs(struct call *call, const struct verb *const *verbs, size_t count)
 {
 	struct lifecycle l = {.store = &call->store, .verb = verbs[0], .within = -1};

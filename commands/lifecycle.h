@@ -1,4 +1,4 @@
-/* Starting and stopping VMs through the host's init system, and waiting until it is done. */
+/* Starting and stopping VMs through the host's init system, and waiting for the result. */
 #ifndef LIFECYCLE_H
 #define LIFECYCLE_H
 
@@ -6,11 +6,10 @@
 
 #include "vm/store.h"
 
-/* Starts a VM and waits until it is ready; the exit status. */
+/* Starts a VM and waits until it is ready. Returns the exit status. */
 int start_one(struct store *store, const char *name);
 
-/* Kills those that run, and waits until they are gone; 0, or the exit status of the first failure.
- */
+/* Kills running VMs and waits for their end. Returns 0, or the first failure's exit status. */
 int kill_all(struct store *store, char *const *names, size_t count);
 
 #endif

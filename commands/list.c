@@ -24,8 +24,8 @@
 #include "vm/paths.h"
 
 #define GOES_ON	  "; the init system tries again and again"
-#define BOOT_ROOM 46  /* of a line, beside a name, with the column BOOT */
-#define MANY	  500 /* VMs, for which a second process pays off in a list */
+#define BOOT_ROOM 46  /* width of a line besides the name, with column BOOT */
+#define MANY	  500 /* VMs from which a second process is worthwhile */
 
 struct line {
 	const char *name;
@@ -33,8 +33,8 @@ struct line {
 	json_int_t memory; /* MiB; 0: not known */
 	bool broken;
 	bool moved;	  /* the guest has left a disk of the definition */
-	json_int_t order; /* of the definition, unless it is broken */
-	int enabled;	  /* whether the host starts it at its boot; -1: not known */
+	json_int_t order; /* from the definition, unless broken */
+	int enabled;	  /* whether the host starts it at boot; -1: not known */
 	char note[600];
 };
 
@@ -64,12 +64,12 @@ static bool has_entry(const struct names *names, const char *name)
 	       bsearch(&name, names->v, names->count, sizeof(names->v[0]), compare);
 }
 
-/* What is looked up once for a list of many VMs. */
+/* Looked up once for a list of many VMs. */
 struct overview {
 	const struct store *store;
 	struct vmfile_dir definitions;
-	struct names homes, runtimes; /* the entries of the state and runtime directories */
-	struct names enabled;	      /* what the host starts at its boot, if that is known */
+	struct names homes, runtimes; /* entries of the state and runtime directories */
+	struct names enabled;	      /* what the host starts at boot, if known */
 	bool enabled_known;
 };
 
@@ -104,8 +104,8 @@ static void note_moved(const struct vm *vm, struct line *line)
 }
 
 /*
- * A running VM has the memory that it was started with, whatever its definition says by now. One
- * that was never started has neither of its directories.
+ * A running VM has the memory of its start, whatever its definition says now. A VM that was never
+ * started has neither directory.
  */
 static void read_line(const struct overview *o, const char *name, struct line *line)
 {
@@ -131,7 +131,7 @@ static void read_line(const struct overview *o, const char *name, struct line *l
 	vm_free(vm);
 }
 
-/* The order of a VM that the host starts. */
+/* The order, for a VM that the host starts at boot. */
 static void format_boot(const struct line *line, char *text, size_t size)
 {
 	if (line->enabled > 0)
@@ -163,8 +163,8 @@ static const char *colour(enum vm_state state)
 
 struct layout {
 	int name;  /* width of the column */
-	int width; /* of a line; 0: as long as it is */
-	bool boot; /* there is room for that column */
+	int width; /* of a line; 0: no limit */
+	bool boot; /* whether that column fits */
 	bool coloured;
 };
 
@@ -186,7 +186,7 @@ static struct layout find_layout(const struct line *lines, size_t count)
 	return layout;
 }
 
-/* Whatever does not fit is cut on a terminal only; elsewhere it is read by programs. */
+/* Cuts what does not fit on a terminal only; elsewhere programs read it. */
 static void print_line(const struct layout *layout, const struct line *line)
 {
 	const char *start = layout->coloured ? colour(line->status.state) : "";
@@ -232,7 +232,7 @@ static void read_lines(const struct overview *o, const struct names *names, stru
 		read_line(o, names->v[i], &lines[i]);
 }
 
-/* Reading and checking thousands of definitions is work for two. lines is shared memory. */
+/* Reading thousands of definitions is work for two processes. lines is in shared memory. */
 static void read_all_lines(const struct store *store, const struct names *names, struct line *lines)
 {
 	size_t half = names->count >= MANY ? names->count / 2 : 0;
@@ -254,7 +254,7 @@ static void read_all_lines(const struct store *store, const struct names *names,
 	overview_close(&o);
 }
 
-/* There may be VMs, and somebody wonders where they are. */
+/* In case the user wonders where the VMs are. */
 static void tell_where(const struct store *store)
 {
 	const char *chosen = getenv("QEMU_SUPERVISE_CONFIG_DIR");

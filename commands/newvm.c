@@ -20,7 +20,7 @@
 #include "vm/made.h"
 #include "vm/vmfile.h"
 
-/* ---- what must be nobody else's ---- */
+/* ---- unique values ---- */
 
 static void random_bytes(unsigned char *bytes, size_t len)
 {
@@ -40,7 +40,7 @@ char *new_uuid(void)
 			 b[12], b[13], b[14], b[15]);
 }
 
-/* Whether any definition, also a broken one, has text in it. The files are not parsed. */
+/* Whether any definition, even a broken one, contains text. The files are not parsed. */
 static bool is_mentioned(const struct store *store, const char *text)
 {
 	int fd = openat(store->config_fd, ".", O_RDONLY | O_CLOEXEC);
@@ -91,7 +91,7 @@ char *new_name(const struct store *store)
 
 /* ---- all or nothing ---- */
 
-/* Who may write in it can put links where we are going to write. */
+/* Anybody who can write to it could put links where we write. */
 static bool home_is_ours(const char *home)
 {
 	struct stat st;
@@ -126,13 +126,13 @@ static bool is_there(const char *path)
 	return lstat(path, &st) == 0;
 }
 
-/* As the journal names it. */
+/* The path as in the journal. */
 static const char *below_state(const struct newvm *vm, const char *path)
 {
 	return path + strlen(vm->store->state) + 1;
 }
 
-/* The directories on the way to a file, from home on: those that are not there will be made. */
+/* The directories on the way to a file, from home on: missing ones will be made. */
 static void add_dirs(struct newvm *vm, const char *file)
 {
 	char *path = xasprintf("%s/%s", vm->home, file);
@@ -163,7 +163,7 @@ bool newvm_add(struct newvm *vm, const char *file, bool is_disk)
 	return !there;
 }
 
-/* What takes it back, last made first. */
+/* The steps that undo it, last made first. */
 static json_t *steps_back(const struct newvm *vm)
 {
 	json_t *steps = xcheck(json_array()), *file;
@@ -185,7 +185,7 @@ bool newvm_begin(struct newvm *vm)
 	json_t *file, *dir;
 	size_t i;
 
-	made_forget(vm->store, vm->name); /* of one that was removed without us */
+	made_forget(vm->store, vm->name); /* left by a VM removed without us */
 	if (!is_there(vm->home))
 		json_array_append_new(vm->dirs, xcheck(json_string(vm->name)));
 	json_array_foreach(vm->files, i, file) add_dirs(vm, json_string_value(file));
@@ -236,7 +236,7 @@ static bool sync_path(const char *path)
 	return synced;
 }
 
-/* With the directories that lead to it: those of all VMs is the last one. */
+/* Syncs a file and the directories above it, up to that of all VMs. */
 static bool sync_file(const struct newvm *vm, const char *file)
 {
 	char *path = xasprintf("%s/%s", vm->home, file);

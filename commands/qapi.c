@@ -43,7 +43,7 @@ static json_t *type_named(const struct check *c, json_t *of, const char *key)
 
 static void check_value(const struct check *c, json_t *type, json_t *value, const char *path);
 
-/* ---- which values a type has at all ---- */
+/* ---- the kinds of types ---- */
 
 static bool is_string(json_t *value)
 {
@@ -80,7 +80,7 @@ static bool is_array(json_t *value)
 	return json_is_array(value);
 }
 
-/* Of a built-in type its json-type counts, of others the meta-type. */
+/* By json-type for built-in types, else by meta-type. */
 static const struct {
 	const char *word, *is;
 	bool (*has)(json_t *value);
@@ -89,7 +89,7 @@ static const struct {
 	     {"boolean", "true or false", is_boolean}, {"null", "null", is_null},
 	     {"object", "an object", is_object},       {"array", "a list", is_array}};
 
-/* The row of a type; -1: it may have any value. */
+/* The row of a type; -1: any value is valid. */
 static int kind_of(json_t *type)
 {
 	const char *word = text_of(type, "meta-type");
@@ -125,7 +125,7 @@ static json_t *variant_of(const struct check *c, json_t *type, json_t *value)
 	return NULL;
 }
 
-/* All members of type for that value by name, a new reference; NULL: which, is not known. */
+/* All members of type for that value by name, a new reference; NULL: not known. */
 static json_t *members_of(const struct check *c, json_t *type, json_t *value)
 {
 	json_t *variant = variant_of(c, type, value), *members, *member;
@@ -161,7 +161,7 @@ static char *below(const char *path, const char *key)
 	return xasprintf("%s%s%s", path, *path ? "." : "", key);
 }
 
-/* What tells the variants apart is looked at also where there is no such variant. */
+/* Checks the discriminator, even if there is no such variant. */
 static void check_tag(const struct check *c, json_t *type, json_t *value, const char *path)
 {
 	const char *tag = text_of(type, "tag");
@@ -224,7 +224,7 @@ static void check_array(const struct check *c, json_t *type, json_t *value, cons
 	}
 }
 
-/* An older QEMU has "values" alone. */
+/* Older QEMUs have only "values". */
 static void check_enum(const struct check *c, json_t *type, json_t *value, const char *path)
 {
 	json_t *members = json_object_get(type, "members"), *member;
@@ -247,7 +247,7 @@ static void check_enum(const struct check *c, json_t *type, json_t *value, const
 	free(words);
 }
 
-/* The first of its types that such a value may have. */
+/* Takes the first of its types that fits the value's. */
 static void check_alternate(const struct check *c, json_t *type, json_t *value, const char *path)
 {
 	json_t *member;

@@ -1,4 +1,4 @@
-/* vmconf qmp. */
+/* vmconf qmp: sends a command to QEMU and prints the result. */
 
 #include <limits.h>
 #include <stdio.h>
@@ -18,9 +18,9 @@
 #include "lib/xalloc.h"
 
 #define QMP_MS	   2000
-#define COMMAND_MS 180000 /* of qmp, unless --within says otherwise */
+#define COMMAND_MS 180000 /* for qmp, unless --within is given */
 
-/* As QEMU wrote it: no number is rounded. */
+/* As QEMU wrote it, without rounding numbers. */
 static void print_returned(const struct ask *ask, json_t *value)
 {
 	const char *text = ask_returned(ask);
@@ -44,7 +44,7 @@ static void print_returned(const struct ask *ask, json_t *value)
 static bool tell_result(const struct ask *ask, const char *name, const char *command,
 			enum qmp_result result, json_t *value)
 {
-	/* It may end QEMU before it has answered. */
+	/* quit may end QEMU before it answers. */
 	if (result == QMP_LOST && strcmp(command, "quit") == 0)
 		return true;
 	if (result == QMP_OK)

@@ -17,7 +17,7 @@ json_t *set_value(const char *text)
 	return value ? value : json_string(text);
 }
 
-/* The index that a word of a path names in a list; size_t's largest: none. */
+/* The list index that a word of a path stands for; SIZE_MAX: none. */
 static size_t index_of(const char *word)
 {
 	size_t digits = strspn(word, "0123456789");
@@ -31,7 +31,7 @@ static json_t *get(json_t *parent, const char *word)
 				     : json_object_get(parent, word);
 }
 
-/* Takes value over. */
+/* Takes ownership of value. */
 static bool put(json_t *parent, const char *word, json_t *value)
 {
 	size_t i = index_of(word);
@@ -53,7 +53,7 @@ static bool take_out(json_t *parent, const char *word)
 	return json_object_del(parent, word) == 0;
 }
 
-/* What word names in parent; where there is nothing, a list if a number follows, else an object. */
+/* The child of parent that word names. A missing one is made: a list if next is a number. */
 static json_t *descend(json_t *parent, const char *word, const char *next)
 {
 	json_t *child = get(parent, word);
@@ -64,7 +64,7 @@ static json_t *descend(json_t *parent, const char *word, const char *next)
 	return put(parent, word, child) ? child : NULL;
 }
 
-/* Why word cannot be put into what is there. Malloc'd. */
+/* Why word cannot be put there. Malloc'd. */
 static char *no_place(json_t *parent, const char *word)
 {
 	if (json_is_array(parent))
@@ -91,14 +91,14 @@ static char *assign(json_t *object, char *path, json_t *value, const char *assig
 	if (value)
 		return !next && put(parent, word, json_incref(value)) ? NULL
 								      : no_place(parent, word);
-	if (next || !take_out(parent, word)) /* what is not there is removed already */
+	if (next || !take_out(parent, word)) /* a missing key is removed already */
 		log_notice("%s: there is nothing to remove", assignment);
 	return NULL;
 }
 
-/* ---- lists of strings, of nics ---- */
+/* ---- a nic's lists of strings ---- */
 
-/* Whether path is one: "hostfwd" of a nic itself, or "nics.0.hostfwd". */
+/* Whether path is one: "hostfwd" in a nic itself, or "nics.0.hostfwd". */
 static bool is_list(const char *path)
 {
 	const char *dot = strrchr(path, '.');
@@ -116,7 +116,7 @@ static json_t *find(json_t *object, const char *path)
 	return object;
 }
 
-/* Appends value, or its elements. Takes it. */
+/* Appends value, or its elements. Takes ownership of it. */
 static void extend(json_t *list, json_t *value)
 {
 	if (json_is_array(value))
@@ -126,7 +126,7 @@ static void extend(json_t *list, json_t *value)
 	json_decref(value);
 }
 
-/* A list of what text says; add: to what object has. NULL: nothing. */
+/* A list with what text says; add: after object's. NULL: none. */
 static json_t *list_value(json_t *object, const char *path, const char *text, bool add)
 {
 	json_t *list = *text ? xcheck(json_array()) : NULL;
@@ -141,7 +141,7 @@ static json_t *list_value(json_t *object, const char *path, const char *text, bo
 
 /* ---- all of it ---- */
 
-/* Whether one before the last assigns to the same key. */
+/* Whether an earlier one assigns to the same key as the last. */
 static bool is_again(char *const *assignments, size_t last, size_t len)
 {
 	for (size_t i = 0; i < last; i++)
@@ -150,7 +150,7 @@ static bool is_again(char *const *assignments, size_t last, size_t len)
 	return false;
 }
 
-/* Of a key whose name is len bytes long. NULL: done; else why not, malloc'd. */
+/* For the key of len bytes. NULL: done; else why not, malloc'd. */
 static char *set_key(json_t *object, char *const *assignments, size_t i, size_t len)
 {
 	char *path = xasprintf("%.*s", (int)len, assignments[i]), *why;

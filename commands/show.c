@@ -1,4 +1,4 @@
-/* vmconf show, command, log: what is written of a VM. */
+/* vmconf show, command, log: a VM's definition, QEMU command line and log. */
 
 #include <fcntl.h>
 #include <limits.h>
@@ -13,7 +13,7 @@
 #include "lib/printable.h"
 #include "lib/quote.h"
 
-/* The VM that the only operand names. Returns 0, or the exit status: a line was said. */
+/* Loads the VM of the only operand. Returns 0, or the exit status, and the reason is logged. */
 static int load_operand(struct call *call, struct vm **vm)
 {
 	int status;
@@ -61,7 +61,7 @@ int cmd_command(struct call *call)
 	return status;
 }
 
-/* Whether there is something to read: how long a reader of ours takes for it is not bounded. */
+/* Whether output, or its end, comes in time. Only that is limited: our reader may be slow. */
 static bool begins(int fd)
 {
 	struct pollfd input = {.fd = fd, .events = POLLIN};
@@ -70,7 +70,7 @@ static bool begins(int fd)
 	return poll(&input, 1, patience > INT_MAX ? -1 : (int)patience) != 0;
 }
 
-/* QEMU's own words are in it, too. */
+/* The log includes QEMU's own messages. */
 static int print_log(const struct store *store, const char *name, const char *follow)
 {
 	int ends[2], status;

@@ -10,7 +10,7 @@
 #include "lib/xalloc.h"
 #include "vm/moved.h"
 
-/* The guest goes back to what its definition names. */
+/* Forgets that disks moved: the guest goes back to those of its definition. */
 static void discard(const struct vm *vm)
 {
 	json_t *record = moved_read(vm->home), *nothing = xcheck(json_object());
@@ -81,7 +81,7 @@ static void begin_start(struct lifecycle *l, struct job *job)
 	}
 }
 
-/* It is down: it has failed, or was over before we saw it ready, or has not come yet. */
+/* It is down: it failed, ended before we saw it ready, or has not begun yet. */
 static void look_absent(struct lifecycle *l, struct job *job)
 {
 	const struct vm_end *end = &job->now.end;
@@ -107,7 +107,7 @@ static void look_absent(struct lifecycle *l, struct job *job)
 	}
 }
 
-/* One whose QEMU has never answered counts as started for the init system, not for us. */
+/* A VM whose QEMU never answered counts as started for the init system, but not here. */
 static bool is_ready(const struct vm_status *now)
 {
 	return now->ready && now->state != VM_STARTING && now->state != VM_STOPPING;

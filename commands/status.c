@@ -1,4 +1,4 @@
-/* vmconf status. */
+/* vmconf status: all there is to know about one VM. */
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -18,7 +18,7 @@
 #define AGENT_MS 2000
 #define GOES_ON	 "; the init system tries again and again"
 
-/* The run state, as QEMU itself tells; else why it does not. */
+/* QEMU's run state; if it does not say, why. */
 static json_t *ask_run_state(const struct store *store, const char *name, const char **why)
 {
 	struct ask *ask = ask_open(store, name, QMP_MS, why);
@@ -37,7 +37,7 @@ static json_t *ask_run_state(const struct store *store, const char *name, const 
 	return state;
 }
 
-/* Addresses others can reach: neither loopback nor link-local. A guest may say anything. */
+/* Addresses that others can reach: neither loopback nor link-local. The guest may send anything. */
 static bool is_useful(json_t *value)
 {
 	const char *address = json_string_value(value);
@@ -86,7 +86,7 @@ static void print_boot(json_t *enabled, json_t *order)
 		say("%-12s not started by the host, order %lld", "boot", at);
 }
 
-/* A definition that is broken has no order. */
+/* A broken definition has no order. */
 static void ask_boot(const struct store *store, const char *name, json_t *all)
 {
 	int status = adapter_run(store, "is-enabled", name, NULL);

@@ -44,15 +44,15 @@ static const char *name_at(json_t *step, size_t i)
 	return json_string_value(json_array_get(step, i));
 }
 
-/* What is not there, or where others have put something else, is not what we have made. */
+/* A name that does not exist, or where others have put something else, is not ours. */
 static bool is_missing(int error)
 {
 	return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EISDIR;
 }
 
 /*
- * The VM's own directory may be a link: in the state directory only we make them. One that leads
- * nowhere is a disk that is not mounted, and no file that is missing.
+ * The VM's own directory may be a link, since only we make links in the state directory. A dangling
+ * one means a disk that is not mounted, not a missing file.
  */
 static int open_parent(const struct store *store, const char *name, const char **last)
 {
@@ -92,7 +92,7 @@ static bool run_remove(int fd, const char *last, json_t *step)
 	return unlinkat(fd, last, 0) == 0 || is_missing(errno);
 }
 
-/* One that leads to an empty directory goes; the directory is not ours. */
+/* Removes a link to an empty directory, which is not ours to remove. */
 static bool remove_link(int fd, const char *link)
 {
 	int dir = openat(fd, link, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -114,7 +114,7 @@ static bool remove_link(int fd, const char *link)
 	return true;
 }
 
-/* A mount point is the administrator's, and so is a link in the state directory. */
+/* A mount point is the administrator's, as is a link in the state directory. */
 static bool run_rmdir(int fd, const char *last, json_t *step)
 {
 	struct stat st;
@@ -135,7 +135,7 @@ static const struct action {
 	const char *word;
 	bool (*run)(int fd, const char *last, json_t *step);
 	size_t names;
-	bool loses; /* what is there is not there any more */
+	bool loses; /* the file is gone afterwards */
 } actions[] = {
 	{"remove", run_remove, 1, true},
 	{"rmdir", run_rmdir, 1, false},
@@ -160,7 +160,7 @@ static bool do_step(const struct store *store, json_t *step)
 	bool done;
 	int fd;
 
-	if (!action) /* there is none that was not looked at: steps_are_good() */
+	if (!action) /* not possible after steps_are_good() */
 		return true;
 	fd = open_parent(store, name, &last);
 	if (fd < 0 || fstatat(fd, last, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -180,7 +180,7 @@ bool step_loses(json_t *step)
 	return action && action->loses;
 }
 
-/* After one that failed only more files of the VM are removed. */
+/* After a failure, only files of the VM are still removed. */
 json_t *steps_do(const struct store *store, json_t *steps)
 {
 	json_t *left = xcheck(json_array()), *step;
@@ -196,7 +196,7 @@ json_t *steps_do(const struct store *store, json_t *steps)
 	return left;
 }
 
-/* Below the directory of a VM that it concerns, or that VM's list. */
+/* Whether it is below the directory of one of the VMs, or is its list. */
 static bool is_name_of(json_t *vms, const char *name)
 {
 	size_t len = strcspn(name, "/");

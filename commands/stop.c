@@ -1,4 +1,4 @@
-/* How vmconf stops a VM: through the init system, its supervisor, or by itself. */
+/* How vmconf stops a VM: through the init system, through its supervisor, or by itself. */
 
 #include <fcntl.h>
 #include <signal.h>
@@ -16,8 +16,8 @@
 #include "vm/outcome.h"
 #include "vm/reach.h"
 
-#define AGAIN_MS  2000 /* between two questions to an adapter */
-#define ADOPTIONS 3    /* of one VM, whose supervisors die */
+#define AGAIN_MS  2000 /* between two requests to an adapter */
+#define ADOPTIONS 3    /* attempts for one VM whose supervisors die */
 
 static void kill_unmanaged(struct lifecycle *l, struct job *job)
 {
@@ -65,7 +65,7 @@ static bool was_cut_off(const struct vm_end *end)
 	return end->known && end->status >= EXIT_NOT_SHUT_DOWN && end->status < EXIT_CANNOT_EXECUTE;
 }
 
-/* Whoever asked for the stop is told here: no failure is left with the init system. */
+/* The user has been told: leaves no failure with the init system. */
 static void tell_init_system(const struct lifecycle *l, struct job *job)
 {
 	pid_t pid;
@@ -78,7 +78,7 @@ static void tell_init_system(const struct lifecycle *l, struct job *job)
 	job->adapter_status = 0;
 }
 
-/* We know how it ended: no supervisor has seen that. */
+/* Records how it ended, which only we know. */
 static void record_kill(const struct lifecycle *l, struct job *job)
 {
 	int held = hold_down(l->store, job->name, "stopped"), home;
@@ -120,7 +120,7 @@ static void is_down(struct lifecycle *l, struct job *job)
 		    job_took(job->asked).s);
 }
 
-/* The adapter has not asked it, or has not been seen to. */
+/* Signals the supervisor itself: the adapter did not, or hangs. */
 static void ask_supervisor(struct lifecycle *l, struct job *job)
 {
 	pid_t pid = reach_send(l->store->state, l->store->runtime, job->name, SIGTERM);
@@ -135,7 +135,7 @@ static void ask_supervisor(struct lifecycle *l, struct job *job)
 		log_warn("%s: cannot signal its supervisor", job->name);
 }
 
-/* It has a supervisor by now, which does not know. */
+/* It has a new supervisor, which does not know. */
 static void stop_again(struct lifecycle *l, struct job *job)
 {
 	int64_t asked = job->asked;
@@ -151,8 +151,8 @@ static void stop_again(struct lifecycle *l, struct job *job)
 }
 
 /*
- * A supervisor that was just coming when the adapter looked for it was not asked. One that is just
- * going has no state.json any more, and so tells no pid.
+ * A supervisor that was starting when the adapter looked was not asked. One that is ending has no
+ * state.json any more, and so no pid.
  */
 static void ask_again(struct lifecycle *l, struct job *job)
 {
@@ -166,7 +166,7 @@ static bool is_time_over(const struct lifecycle *l)
 	return l->kill || monotonic_ms() >= l->deadline;
 }
 
-/* It reads no signal: it is stopped, say. Killed, it is in nobody's way. */
+/* It handles no signal, for example as it is stopped. Killed, it is in nobody's way. */
 static void end_stuck(struct lifecycle *l, struct job *job)
 {
 	bool cut = is_time_over(l);
@@ -192,7 +192,7 @@ static bool has_qemu(const struct lifecycle *l, const struct job *job)
 	return fd >= 0;
 }
 
-/* One whose QEMU is gone may be waiting for the disk, to record the end: it has its whole time. */
+/* Without QEMU it may be waiting for the disk, to record the end: it gets all the time. */
 static bool is_stuck(const struct lifecycle *l, struct job *job)
 {
 	int64_t bound = adapter_patience(), since;
@@ -207,7 +207,7 @@ static bool is_stuck(const struct lifecycle *l, struct job *job)
 	return since > bound;
 }
 
-/* It has none, or has lost it while it was stopping: another one goes on with it. */
+/* It has no supervisor, or lost it while stopping: another one takes over. */
 static void stop_unmanaged(struct lifecycle *l, struct job *job)
 {
 	if (!job->killed && is_time_over(l) && job_kill_qemu(l, job))
@@ -241,7 +241,7 @@ static void was_down(struct lifecycle *l, struct job *job)
 		say("%s is not running", job->name);
 }
 
-/* The supervisor that was to take it over would start it anew: it is called off. */
+/* A supervisor asked to take it over would now start it, so that is called off. */
 static void look_down(struct lifecycle *l, struct job *job)
 {
 	bool awaited = job->adapter > 0 && !job_adapter_hangs(l, job);

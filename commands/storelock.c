@@ -20,7 +20,7 @@
 
 #define LOCK ".lock"
 
-/* What others have put there would be believed: definitions, a journal, links. */
+/* Others could have put in definitions, a journal or links, which we would trust. */
 static bool is_ours(int fd, const char *path, const char *what)
 {
 	struct stat st;
@@ -42,7 +42,7 @@ static bool need_dir(const char *path, const char *what, int *fd)
 	return *fd >= 0 && is_ours(*fd, path, what);
 }
 
-/* A second for the usual case, that another change is just being made; then not without a word. */
+/* Waits silently for a second, as most changes are short; then says so. */
 static bool wait_lock(const char *dir, int fd)
 {
 	const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
@@ -68,7 +68,7 @@ static bool lock_dir(const char *dir, int dirfd, int *lock)
 	return false;
 }
 
-/* Two locks on one file would wait for each other. */
+/* Two locks on one file would deadlock. */
 static bool is_one_directory(const struct store *store)
 {
 	struct stat a, b;
@@ -137,7 +137,7 @@ void store_keep_lock(const struct store *store)
 		sigprocmask(SIG_SETMASK, &store->mask, NULL);
 }
 
-/* The file of a journal of such; NULL: there is none. */
+/* The journal of a change that reads it; NULL: none. */
 static const char *find_reader(const struct store *store, const char *name)
 {
 	const char *file;
@@ -151,7 +151,7 @@ static const char *find_reader(const struct store *store, const char *name)
 	return NULL;
 }
 
-/* The lock of a journal is given up when its change is over, however that ended. */
+/* A journal's lock is released when its change ends, in any way. */
 bool store_wait_for_readers(struct store *store, const char *name)
 {
 	const char *file;

@@ -9,8 +9,7 @@
 
 #define LOOK_MS 1000
 
-/* SIGCHLD: a supervisor reads it at any time, looks for children that have ended, and says nothing.
- */
+/* A supervisor handles SIGCHLD at any time: it looks for ended children, and logs nothing. */
 #define PING SIGCHLD
 
 static bool is_pending(pid_t pid, int signo)

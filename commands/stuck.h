@@ -1,5 +1,4 @@
-/* Whether a VM's supervisor runs: one that is stopped, or that the kernel holds, reads no signal.
- */
+/* Detects a supervisor that does not handle signals: it is stopped, or the kernel holds it. */
 #ifndef STUCK_H
 #define STUCK_H
 
@@ -8,16 +7,16 @@
 
 #include "vm/store.h"
 
-/* What is known of it; zero-initialised. */
+/* What is known of it. Zero-initialise it. */
 struct stuck {
 	pid_t pid;
-	int64_t asked, next; /* monotonic ms: the signal that it has not read, the next look */
-	int64_t since;	     /* ms without an answer, at the last look */
+	int64_t asked, next; /* monotonic ms: of the signal not handled; of the next look */
+	int64_t since;	     /* ms without reaction, at the last look */
 };
 
 /*
- * For how many ms the supervisor, of that pid, has not read a signal that does nothing. To be
- * called again and again; 0: it runs, or we may not ask.
+ * For how many ms the supervisor with that pid has not handled a harmless signal. Call it
+ * repeatedly. 0: it runs, or we may not ask.
  */
 int64_t stuck_for(struct stuck *s, const struct store *store, const char *name, pid_t pid);
 

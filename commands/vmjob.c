@@ -20,9 +20,9 @@
 #include "vm/reach.h"
 
 #define PROGRESS_MS 100
-#define READY_MS    180000 /* for a VM to be ready, unless --within says otherwise */
+#define READY_MS    180000 /* for a VM to become ready, unless --within is given */
 
-/* ---- what the init system does by itself ---- */
+/* ---- restarts by the init system ---- */
 
 bool may_come_back(const struct vm_status *now)
 {
@@ -54,7 +54,7 @@ void vm_status_read_all(const struct store *store, const char *name, struct vm_s
 	status->failing = comes_back(store, name, status);
 }
 
-/* ---- telling ---- */
+/* ---- messages ---- */
 
 bool job_has_ended(const struct job *job)
 {
@@ -129,7 +129,7 @@ void job_tell_unmanaged(const struct job *job)
 		  job->name, job->now.pid, job->name, job->name);
 }
 
-/* ---- asking ---- */
+/* ---- requests ---- */
 
 void job_end_adapter(struct job *job)
 {

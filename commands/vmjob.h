@@ -1,6 +1,6 @@
 /*
- * What happens to each VM that vmconf starts or stops, as a step machine: begin, then look until it
- * is over. lifecycle.c walks all of them; stop.c and start.c are the two verbs.
+ * Starting or stopping each VM as a state machine: begin, then look until it is over. lifecycle.c
+ * runs all jobs; stop.c and start.c are the two verbs.
  */
 #ifndef VMJOB_H
 #define VMJOB_H
@@ -17,31 +17,31 @@
 #include "commands/vmstate.h"
 
 #define JOB_LOOK_MS	 10
-#define JOB_TRACELESS_MS 10000 /* for a supervisor to show up, once the adapter is done */
-#define JOB_KILL_MS	 5000  /* for a supervisor to take note, where the time is over */
-#define JOB_LATE_MS	 15000 /* beyond a deadline, for a kernel that holds QEMU */
+#define JOB_TRACELESS_MS 10000 /* for a supervisor to appear once the adapter is done */
+#define JOB_KILL_MS	 5000  /* for a supervisor to react when the time is over */
+#define JOB_LATE_MS	 15000 /* after a deadline, for a kernel that holds QEMU */
 
 enum phase { PHASE_WAITING, PHASE_ASKED, PHASE_OVER };
 
-/* What happens to one VM. */
+/* One VM. */
 struct job {
 	const char *name;
 	enum phase phase;
 	json_int_t order;
-	pid_t adapter; /* 0: none, or it has ended */
+	pid_t adapter; /* 0: none, or ended */
 	int adapter_status;
-	bool adopting;	    /* it is unmanaged, and a supervisor was asked for */
-	unsigned adoptions; /* so often */
-	bool was_down;	    /* before anything was asked */
+	bool adopting;	    /* it is unmanaged, and a supervisor was requested */
+	unsigned adoptions; /* how often */
+	bool was_down;	    /* before anything was requested */
 	bool waits_told;
-	bool quiet;  /* nobody has named it */
-	bool hung;   /* an adapter of it was killed */
-	bool killed; /* QEMU, by us */
+	bool quiet;  /* not named by the user */
+	bool hung;   /* its adapter hung and was killed */
+	bool killed; /* we killed QEMU */
 	struct stuck stuck;
 	struct vm_status before, now;
 	int64_t asked, asked_again; /* monotonic ms */
 	int64_t adapter_ended;
-	int status; /* of the exit */
+	int status; /* exit status */
 };
 
 struct verb;
@@ -51,20 +51,20 @@ struct lifecycle {
 	const struct verb *verb;
 	struct job *jobs;
 	size_t count;
-	size_t parallel; /* 0: all of one order at once */
-	int64_t delay;	 /* ms between two starts */
-	int64_t next;	 /* no start before that: monotonic ms */
-	long from_order; /* of --all, those of this order and higher ones */
-	int64_t within;	 /* ms; -1: none was given */
+	size_t parallel; /* 0: a whole order at once */
+	int64_t delay;	 /* ms between starts */
+	int64_t next;	 /* earliest next start, monotonic ms */
+	long from_order; /* with --all, only this order and higher */
+	int64_t within;	 /* ms; -1: not given */
 	int64_t deadline;
-	int64_t turn; /* when the next order begins, even if this one is not down */
+	int64_t turn; /* when the next order begins, even if this one is not done */
 	bool kill, discard, descending, progress;
-	struct users users; /* of all files, once a VM is to be started */
+	struct users users; /* of all files, once needed for a start */
 	bool users_known;
 	int64_t shown;
 };
 
-/* begin asks for it, look sees how far it is; each may say that the job is over. */
+/* begin requests it, look checks progress; either may call job_over(). */
 struct verb {
 	const char *doing;
 	bool stops;
@@ -74,71 +74,68 @@ struct verb {
 
 extern const struct verb start_verb, stop_verb;
 
-/* The init system may be about to start it again (qemu-supervise(7)). */
+/* Whether the init system might start it again (qemu-supervise(7)). */
 bool may_come_back(const struct vm_status *now);
 
-/*
- * Whether it is down, and the init system is about to start it again. That is asked only where it
- * may be.
- */
+/* Whether it is down and the init system, which is only asked if it might, will start it again. */
 bool comes_back(const struct store *store, const char *name, const struct vm_status *now);
 
-/* vm_status_read() and that. */
+/* vm_status_read(), and sets failing to that. */
 void vm_status_read_all(const struct store *store, const char *name, struct vm_status *status);
 
-/* How many of the jobs before end are in that phase. */
+/* The number of jobs before end in that phase. */
 size_t jobs_in_phase(const struct lifecycle *l, size_t end, enum phase phase);
 
-/* Its supervisor has left a new record since we began. */
+/* Whether its supervisor has left a new record since we began. */
 bool job_has_ended(const struct job *job);
 
-/* The time since then (monotonic ms), as a message has it: "1.2s". */
+/* The time since then (monotonic ms), for a message: "1.2s". */
 struct timespan_text job_took(int64_t since);
 
-/* Before something else is written. */
+/* Call it before writing anything else. */
 void jobs_clear_progress(struct lifecycle *l);
 
 void jobs_show_progress(struct lifecycle *l);
 
-/* status: the exit status, as far as this VM is concerned. */
+/* Ends the job; status is this VM's exit status. */
 void job_over(struct lifecycle *l, struct job *job, int status);
 
 void job_tell_unmanaged(const struct job *job);
 
-/* How long it may be until a VM is ready. */
+/* How long a VM may take to become ready, in ms. */
 int64_t jobs_patience(const struct lifecycle *l);
 
-/* Of a deadline, what hangs may have a quarter. An adapter that starts a VM may have to wait. */
+/* How long an adapter may hang, in ms: a quarter of a deadline, or long enough for a start. */
 int64_t jobs_adapter_bound(const struct lifecycle *l);
 
 bool job_adapter_hangs(const struct lifecycle *l, const struct job *job);
 
-/* Kills it, if it runs: one that hangs would be in the way of the next one. */
+/* Kills the adapter if it still runs: it would be in the way of the next one. */
 void job_end_adapter(struct job *job);
 
-/* The same of one that hangs, which is logged: the init system may not have heard what is wanted.
- */
+/* The same for one that hangs, which is logged: the init system may not know what was requested. */
 void job_end_hung_adapter(struct lifecycle *l, struct job *job);
 
-/* Starts the adapter with that verb; false: it could not be started, and the job is over. */
+/* Starts the adapter with that verb. False: it could not be started, and the job is over. */
 bool job_ask_adapter(struct lifecycle *l, struct job *job, const char *verb);
 
-/* Tells its supervisor, if it has one, that all is to be over in so many seconds. */
+/* Sets a deadline in seconds for its supervisor, if it has one. */
 void job_set_deadline(const struct lifecycle *l, const char *name, int seconds);
 
-/* At least 0. */
+/* Rounded up; at least 0. */
 int seconds_until(int64_t deadline);
 
-/* By its pidfd; false: it could not be killed. */
+/* Sends SIGKILL through its pidfd. False: it could not be sent. */
 bool job_kill_qemu(struct lifecycle *l, struct job *job);
 
 /*
- * A supervisor that starts and finds its QEMU takes it over. If that ends before, a VM that is to
- * be stopped would be started: the adapter none passes this on; the others can call a service off.
+ * Starts a supervisor, which takes over the VM's QEMU if it finds it. If QEMU has ended by then, a
+ * VM that is to be stopped must not be started again: the adapter "none" passes ONLY_ADOPT on; the
+ * others can cancel the start.
  */
 void job_begin_adoption(struct lifecycle *l, struct job *job);
 
-/* It is unmanaged still. */
+/* Call it while it is still unmanaged. */
 void job_look_adoption(struct lifecycle *l, struct job *job);
 
 #endif

@@ -46,10 +46,10 @@ bool vm_state_is_up(enum vm_state state)
 struct lock_file {
 	bool held; /* by QEMU; "lock": by the supervisor */
 	bool supervised;
-	bool whole;		    /* by a vmconf: QEMU and its supervisor have a byte each */
+	bool whole;		    /* by a vmconf; QEMU and its supervisor hold a byte each */
 	bool hidden;		    /* we may not look */
-	char text[HOLDER_LINE + 1]; /* what its last holder has written; "": nothing */
-	char supervisor[HOLDER_LINE + 1]; /* and the last supervisor */
+	char text[HOLDER_LINE + 1]; /* written by its last holder; "": nothing */
+	char supervisor[HOLDER_LINE + 1]; /* and by the last supervisor */
 };
 
 static void look_at_bytes(int fd, struct lock_file *lock)
@@ -64,8 +64,8 @@ static void look_at_bytes(int fd, struct lock_file *lock)
 }
 
 /*
- * Looks without taking: the lock of somebody who is just coming must not fail. By its path, since
- * the directories may come and go while we wait for a VM.
+ * Looks without taking it, so that the lock of a starting supervisor does not fail. Uses the path,
+ * since the directories may come and go while we wait for a VM.
  */
 static void look_at_lock(const char *base, const char *name, const char *file,
 			 struct lock_file *lock)
@@ -86,7 +86,7 @@ static void look_at_lock(const char *base, const char *name, const char *file,
 	lock_read(fd, HOLDER_BYTE, lock->text);
 	lock_read(fd, SUPERVISOR_BYTE, lock->supervisor);
 	close(fd);
-	if (holder_parse(&qemu, lock->text) && qemu.command) /* of a command line: another VM */
+	if (holder_parse(&qemu, lock->text) && qemu.command) /* a command line's is another VM */
 		*lock = (struct lock_file){0};
 }
 
@@ -110,7 +110,7 @@ static void copy(char *to, size_t size, json_t *from)
 	printable(to);
 }
 
-/* An object that a supervisor has written, perhaps as another user than we; NULL: there is none. */
+/* A JSON object written by a supervisor, maybe as another user; NULL if there is none. */
 static json_t *read_json(const char *path)
 {
 	int fd = safefile_open(AT_FDCWD, path, O_RDONLY);
@@ -148,7 +148,7 @@ static enum vm_state state_of_phase(json_t *state, const char *run_state)
 	return VM_RUNNING;
 }
 
-/* Where the run state says more than the state does. */
+/* Adds the run state, if it says more than the state. */
 static void read_run_state(json_t *state, struct vm_status *status)
 {
 	const char *why = json_string_value(json_object_get(state, "why"));
@@ -163,7 +163,7 @@ static void read_run_state(json_t *state, struct vm_status *status)
 	printable(status->reason);
 }
 
-/* A supervisor lives. A state.json of another one is left over from a power cut. */
+/* A supervisor is alive. A state.json of another one is left from a power cut. */
 static void read_supervised(const struct store *store, const char *name, struct vm_status *status)
 {
 	char path[PATH_MAX];
@@ -203,7 +203,7 @@ out:
 	json_decref(value);
 }
 
-/* An end that was asked for is no crash, however hard it was. */
+/* An end that was requested is not a crash, however hard it was. */
 static enum vm_state state_of_end(int status)
 {
 	switch (status) {
@@ -219,7 +219,7 @@ static enum vm_state state_of_end(int status)
 	}
 }
 
-/* Nobody is there. A vm.lock with a pid in it was not removed by a supervisor at the VM's end. */
+/* Nobody is there. A vm.lock with a pid was not removed by a supervisor at the VM's end. */
 static void read_ended(const struct lock_file *vm_lock, struct vm_status *status)
 {
 	const struct vm_end *end = &status->end;
@@ -235,16 +235,16 @@ static void read_ended(const struct lock_file *vm_lock, struct vm_status *status
 	}
 }
 
-/* vm.lock tells that nobody is there; which of the others it is, only both of them tell. */
+/* vm.lock shows whether anybody is there; who it is takes both locks. */
 static bool is_hidden(const struct lock_file *lock, const struct lock_file *vm_lock)
 {
 	return !lock->held && (vm_lock->hidden || (vm_lock->held && lock->hidden));
 }
 
 /*
- * A supervisor takes lock before vm.lock and gives it back after it. So if lock is free while
- * vm.lock is held, before and after (*vm_lock), by the same ones, then QEMU has no supervisor, or
- * has one whose runtime directory is another one or gone.
+ * A supervisor takes "lock" before vm.lock and releases it after. So if "lock" is free while the
+ * same processes hold vm.lock before and after, then QEMU has no supervisor, or one whose runtime
+ * directory is another or gone.
  */
 static bool is_without_lock(const struct store *store, const char *name, struct lock_file *vm_lock)
 {
@@ -272,7 +272,7 @@ static void read_elsewhere(const struct store *store, const char *name,
 		 store->runtime ? store->runtime : "XDG_RUNTIME_DIR");
 }
 
-/* Nobody holds lock. */
+/* Nobody holds "lock". */
 static void read_unsupervised(const struct store *store, const char *name,
 			      struct lock_file *vm_lock, struct vm_status *status)
 {
@@ -283,7 +283,7 @@ static void read_unsupervised(const struct store *store, const char *name,
 	} else if (known) {
 		status->state = VM_UNMANAGED;
 		status->pid = pid_of(vm_lock);
-	} else if (vm_lock->held || vm_lock->supervised) { /* by one that has only just come */
+	} else if (vm_lock->held || vm_lock->supervised) { /* by one that is just starting */
 		status->state = VM_STARTING;
 	}
 }

@@ -1,4 +1,4 @@
-/* What a VM is doing, from its locks and files; QEMU is not asked. */
+/* What a VM is doing, from its locks and files, without asking QEMU. */
 #ifndef VMSTATE_H
 #define VMSTATE_H
 
@@ -13,16 +13,16 @@ enum vm_state {
 	VM_STOPPED,
 	VM_STARTING,
 	VM_RUNNING,
-	VM_PAUSED, /* the guest stands still: see reason */
+	VM_PAUSED, /* the guest does not run; see reason */
 	VM_STOPPING,
-	VM_CUT_OFF,   /* it is not there: somebody has ended it, and not its guest; see reason */
-	VM_CRASHED,   /* it is not there, and nobody has ended it; see reason */
-	VM_UNMANAGED, /* QEMU runs and has no supervisor */
-	VM_UNKNOWN,   /* we may not look: see reason */
+	VM_CUT_OFF,   /* down: ended by somebody, not by its guest; see reason */
+	VM_CRASHED,   /* down, without anybody having ended it; see reason */
+	VM_UNMANAGED, /* QEMU runs without a supervisor */
+	VM_UNKNOWN,   /* we may not look; see reason */
 	VM_STATE_COUNT
 };
 
-/* What qemu-supervise has written at its last end. */
+/* What qemu-supervise recorded at its last end. */
 struct vm_end {
 	bool known;
 	int status;		 /* its exit status */
@@ -33,32 +33,32 @@ struct vm_end {
 
 struct vm_status {
 	enum vm_state state;
-	pid_t supervisor; /* 0: none, or not known; it holds the lock at the time of asking */
+	pid_t supervisor; /* 0: none, or not known; holds the lock */
 	pid_t pid;	  /* QEMU's; 0: none, or not known */
 	time_t started;	  /* CLOCK_REALTIME; 0: not known */
-	int64_t memory;	  /* MiB, as it was started with; 0: not known */
+	int64_t memory;	  /* MiB, at its start; 0: not known */
 	bool ready;
-	bool changing;	    /* it is down, and a vmconf has its files in hand */
-	bool unseen;	    /* it is down, and nobody saw its end */
-	bool failing;	    /* it is down, and the init system tries again: set by who asks that */
-	char doing[32];	    /* the action of the ladder in progress, or "" */
-	char run_state[32]; /* as QEMU has told its supervisor, or "" */
-	/* Of VM_PAUSED, VM_CUT_OFF, VM_CRASHED, VM_UNKNOWN, a start that failed, ...; or "" */
+	bool changing;	    /* down, and a vmconf is working on its files */
+	bool unseen;	    /* down, and nobody saw its end */
+	bool failing;	    /* down, and the init system tries again; set by vm_status_read_all() */
+	char doing[32];	    /* action of the ladder in progress, or "" */
+	char run_state[32]; /* as QEMU reported to its supervisor, or "" */
+	/* For VM_PAUSED, VM_CUT_OFF, VM_CRASHED, VM_UNKNOWN, a failed start, ...; or "". */
 	char reason[512];
 	struct vm_end end;
 };
 
 const char *vm_state_word(enum vm_state state);
 
-/* Whether a process of it is there, as far as is known: QEMU, or a supervisor. */
+/* Whether it has a process, QEMU or a supervisor, as far as is known. */
 bool vm_state_is_up(enum vm_state state);
 
 void vm_status_read(const struct store *store, const char *name, struct vm_status *status);
 
-/* A pidfd of the QEMU that vm.lock names, if that holds it (lockfile.h); else -1. */
+/* A pidfd of the QEMU in vm.lock, if it holds that (lockfile.h); else -1. */
 int vm_status_pidfd(const struct store *store, const char *name, const struct vm_status *status);
 
-/* How long it is up, in seconds; 0 where there is nothing to tell. */
+/* How long it has been up, in seconds; 0 if not known. */
 int64_t vm_status_uptime(const struct vm_status *status);
 
 #endif
