@@ -9,7 +9,7 @@
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 
-/* A byte that is in no JSON text: the agent forgets what half of a command it has read before. */
+/* A byte that never occurs in JSON: the agent discards half a command that it has read before. */
 #define SENTINEL '\xff'
 
 struct agent {
@@ -23,7 +23,7 @@ struct agent {
 	void *reply_arg;
 };
 
-/* The last thing that is done in a callback: the owner may free the agent. */
+/* Call it last in a callback: the owner may free the agent. */
 static void answer(struct agent *agent, enum qmp_result result, json_t *value)
 {
 	bool usable = result == QMP_OK || result == QMP_ERROR;
@@ -46,7 +46,7 @@ static void take(struct agent *agent, json_t *line)
 	json_t *error = json_object_get(line, "error");
 
 	switch (agent->state) {
-	case SYNCING: /* others may have left their answers */
+	case SYNCING: /* others may have left answers unread */
 		if (json_is_integer(value) && json_integer_value(value) == agent->id)
 			synced(agent);
 		break;

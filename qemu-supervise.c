@@ -40,7 +40,7 @@
 #include "vm/reach.h"
 
 #define HINT_MS	      10000 /* without an answer, after which a wrapper is suspected */
-#define LOOP_TRIES    10    /* of an event loop that fails */
+#define LOOP_TRIES    10    /* for an event loop that fails */
 #define LOOP_AGAIN_MS 100
 #define BATCH	      64
 
@@ -74,7 +74,7 @@ static bool see_signal(struct supervisor *s, const struct signalfd_siginfo *info
 	return seen->row != NULL;
 }
 
-/* The VM has ended, and a program of a run: rung is still waited for. */
+/* The VM has ended, and only a program of a run: rung is awaited. */
 static void hurry(struct supervisor *s, const struct trigger_seen *seen, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -112,7 +112,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 	if (child)
 		process_reap(s);
 	if (!s->process.ended && !rundir_is_there(&s->dir))
-		report_changed(s); /* that makes it anew */
+		report_changed(s); /* which makes it again */
 }
 
 /* ---- the start ---- */
@@ -133,12 +133,12 @@ static void save_terminal(struct supervisor *s)
 
 	if (tty >= 0)
 		close(tty);
-	/* A shell sends HUP to its jobs, the kernel sends it too: neither means "reset". */
+	/* Shells and the kernel send HUP to jobs of a terminal: neither means "reset". */
 	s->hup_is_term = tty >= 0 && !policy_find(&s->options.policy, "HUP")->chosen;
 	s->terminal.saved = tcgetattr(STDIN_FILENO, &s->terminal.modes) == 0;
 }
 
-/* However QEMU ended; from the background it would be somebody else's terminal. */
+/* However QEMU ended. In the background it is somebody else's terminal. */
 static void restore_terminal(const struct terminal *terminal)
 {
 	if (terminal->saved && tcgetpgrp(STDIN_FILENO) == getpgrp())
@@ -172,7 +172,7 @@ static void free_readconfig(char **argv)
 	free(argv);
 }
 
-/* Where one of 0, 1 and 2 is closed, a socket of ours would get its number, and QEMU's output. */
+/* If 0, 1 or 2 were closed, a socket of ours could get that number, and QEMU's output. */
 static void open_standard_descriptors(void)
 {
 	int fd;
@@ -199,7 +199,7 @@ static const event_callback_fn timer_callbacks[] = {
 };
 _Static_assert(ARRAY_SIZE(timer_callbacks) == TIMER_COUNT, "a callback for each timer");
 
-/* libevent would end us with status 1 and a line that names nobody. */
+/* Otherwise libevent would exit with status 1 and a message without our name. */
 static void on_libevent_log(int severity, const char *message)
 {
 	if (severity == EVENT_LOG_ERR)
@@ -214,7 +214,7 @@ static void on_libevent_fatal(int error)
 	exit(EX_OSERR);
 }
 
-/* Everything that can fail does so before there is a QEMU. */
+/* Everything that can fail does so before QEMU is started. */
 static void prepare(struct supervisor *s)
 {
 	int signal_fd = signals_open(&s->signals, &s->options.policy);
@@ -241,7 +241,7 @@ static void prepare(struct supervisor *s)
 		fatal(EX_OSERR, "cannot wait for signals");
 }
 
-/* What a definition wants to be there before QEMU is. */
+/* Makes what a definition needs before QEMU is started. */
 static int make_ready(const struct options *options)
 {
 	bool made;
@@ -257,7 +257,7 @@ static int make_ready(const struct options *options)
 	return made ? 0 : EX_OSERR;
 }
 
-/* All that may fail for want of something is done before the fork. */
+/* Everything that needs resources is done before the fork. */
 static int start(struct supervisor *s)
 {
 	sigset_t mask = signals_qemu_mask(&s->signals);
@@ -333,7 +333,7 @@ static int begin(struct supervisor *s)
 	return status == 0 ? start(s) : status;
 }
 
-/* A failure must not take a VM its supervisor. */
+/* A failure must not leave the VM without its supervisor. */
 static void dispatch(struct supervisor *s)
 {
 	for (int i = 0; i < LOOP_TRIES && event_base_dispatch(s->base) < 0; i++) {
@@ -342,7 +342,7 @@ static void dispatch(struct supervisor *s)
 	}
 }
 
-/* QEMU itself has taken what we added to its arguments; a script may have dropped it. */
+/* QEMU keeps the arguments that we added; a script may have dropped them. */
 static bool is_wrapper(const char *command)
 {
 	const char *slash = strrchr(command, '/');
@@ -387,7 +387,7 @@ static void release(struct supervisor *s)
 	free(s->path);
 }
 
-/* The directory, and what runs in it already. */
+/* Claims the runtime directory, and finds what already runs there. */
 static int open_directory(struct supervisor *s)
 {
 	struct rundir before = RUNDIR_NONE;

@@ -17,7 +17,7 @@ struct command {
 	char *name;
 	qmp_reply_fn reply;
 	void *arg;
-	bool awaited; /* after its time, too */
+	bool awaited; /* even after its time */
 	int timeout_ms;
 	struct event *timeout;
 };
@@ -30,11 +30,11 @@ struct qmp {
 	const struct qmp_callbacks *callbacks;
 	void *arg;
 	enum { GREETING, CAPABILITIES, READY, CLOSED } state;
-	struct command *commands; /* oldest first, as QEMU answers them */
+	struct command *commands; /* oldest first, in the order of answers */
 	json_int_t last_id;
 	bool garbage_told;
 	enum qmp_silence silence;
-	const char *line; /* that is being heard, or NULL */
+	const char *line; /* being handled, or NULL */
 	size_t line_len;
 };
 
@@ -125,7 +125,7 @@ static void on_command_timeout(evutil_socket_t fd, short what, void *arg)
 		finish(command, QMP_TIMEOUT, NULL);
 }
 
-/* Told once for a connection: a QEMU that talks nonsense talks a lot of it. */
+/* Logged once for each connection, since a QEMU that sends garbage sends a lot of it. */
 static void garbage(struct qmp *qmp, const char *what)
 {
 	if (!qmp->garbage_told)
@@ -147,7 +147,7 @@ static void take_answer(struct qmp *qmp, json_t *id, json_t *line, const char *t
 	} else if (!json_is_integer(id) || json_integer_value(id) > qmp->last_id ||
 		   json_integer_value(id) <= 0)
 		garbage(qmp, "an answer to no command of ours");
-	/* else: it comes after its time was over */
+	/* otherwise it is too late, and dropped */
 }
 
 static void on_capabilities(void *arg, enum qmp_result result, json_t *value)
@@ -171,7 +171,7 @@ static void write_command(struct qmp *qmp, const struct command *command, const 
 	json_t *line = xcheck(json_pack("{s:s, s:I}", "execute", command->name, "id", command->id));
 	char *json = xcheck(json_dumps(line, JSON_COMPACT)), *text;
 
-	json[strlen(json) - 1] = '\0'; /* the brace that closes it */
+	json[strlen(json) - 1] = '\0'; /* drop the closing brace */
 	text = xasprintf("%s%s%s}\n", json, arguments ? ",\"arguments\":" : "",
 			 arguments ? arguments : "");
 	channel_write(qmp->channel, text);
@@ -202,7 +202,7 @@ static struct command *send_command(struct qmp *qmp, const char *name, const cha
 	return command;
 }
 
-/* NULL: it is not a string, or has a NUL in it. */
+/* NULL: not a string, or it contains a NUL. */
 static const char *whole_string(json_t *value)
 {
 	const char *text = json_string_value(value);

@@ -13,7 +13,7 @@
 #include "lib/sigmask.h"
 #include "lib/words.h"
 
-/* In the order in which --help shows them. */
+/* In the order of --help. */
 static const struct command commands[] = {
 	{"create", cmd_create, "[NAME] [OPTION]...",
 	 "Makes a VM: its definition and its disk.\n"
@@ -93,7 +93,7 @@ _Noreturn static void print_usage(void)
 	exit(0);
 }
 
-/* As other programs call them. */
+/* What other programs call them. */
 static const struct {
 	const char *theirs, *ours;
 } synonyms[] = {{"rm", "delete"},
@@ -149,7 +149,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	call.command = find_command(argv[1]);
-	adapter_patience(); /* a wrong one is told before anything is done */
+	adapter_patience(); /* reports an invalid one before anything is done */
 	store_open(&call.store);
 	status = call.command->run(&call);
 	store_close(&call.store);
