@@ -54,9 +54,15 @@ vmconf: $(O)/vmconf.o $(O)/commands.a $(O)/shared.a
 qemu-supervise: $(O)/qemu-supervise.o $(O)/supervise.a $(O)/shared.a
 	$(COMPILE) -o $@ $^ $(LINKED)
 
-$(O)/%.o: %.c Makefile
+$(O)/%.o: %.c Makefile $(O)/flags
 	@mkdir -p $(@D)
 	$(COMPILE) -c -o $@ $<
+
+# Written when the compiler, its flags or a compiled-in path is another than last time: everything is built again then.
+BUILT_WITH = $(CC) $(value HARDENING) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(PKG_CONFIG) $(VERSION) $(LIBEXECDIR)
+$(O)/flags: FORCE
+	@mkdir -p $(O)
+	@echo '$(subst ','\'',$(BUILT_WITH))' | cmp -s - $@ || echo '$(subst ','\'',$(BUILT_WITH))' >$@
 
 $(O)/supervise.a: $(SUPERVISE:%.c=$(O)/%.o)
 $(O)/commands.a: $(COMMANDS:%.c=$(O)/%.o)
@@ -114,10 +120,8 @@ check-sanitizers: export ASAN_OPTIONS = halt_on_error=1:exitcode=99:detect_leaks
 check-sanitizers: export UBSAN_OPTIONS = halt_on_error=1:exitcode=99:print_stacktrace=1
 check-sanitizers:
 	t/setup clang
-	$(MAKE) clean
 	$(MAKE) check CC=clang CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all" \
 		TESTS="$(SANITIZED)"
-	$(MAKE) clean
 
 units: $(UNITS)
 replays: $(REPLAYS)
@@ -277,7 +281,7 @@ dist:
 
 # build/guest, build/inits and build/systemd stay: what they are made of was downloaded.
 clean:
-	rm -f qemu-supervise vmconf bench/empty $(REPLAYS) $(UNITS) bench/*.d fuzz/*.d t/*.d $(O)/*.[aod] \
+	rm -f qemu-supervise vmconf bench/empty $(REPLAYS) $(UNITS) bench/*.d fuzz/*.d t/*.d $(O)/*.[aod] $(O)/flags \
 		qemu-supervise-*.tar.gz
 	rm -rf $(addprefix $(O)/,lib vm supervise commands) build/fuzz
 
