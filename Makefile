@@ -97,15 +97,16 @@ WITHOUT_QEMU = $(filter-out $(WITH_QEMU) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
 ANY_QEMU = $(addprefix t/,valgrind.t $(addsuffix .t,$(addprefix vmconf-,copying full hangs journal killed owner sync)))
 OF_QEMU = $(filter-out $(ANY_QEMU),$(WITH_QEMU))
 
-# make check-qemu SUITE=sid: the demo, and the tests with QEMU, on another Debian. ALL=1: the whole of make check. The guests
-# of other architectures are the same on all.
+# make check-qemu SUITE=sid: the demo with that Debian's guest, and the tests with its QEMU. ALL=1: the whole of make check.
+# Guests that were built here already serve there, too.
 SUITE ?= trixie
 
 check-qemu:
 	t/setup suite
-	mkdir -p build/suites/$(SUITE)/build/guest
-	[ ! -d build/guest/s390x ] || cp -a build/guest/*/ build/suites/$(SUITE)/build/guest
-	t/suite $(SUITE) sh -c 'make demo && $(if $(ALL),make check,T_SOAK=15 make check TESTS="$(filter $(LONG),$(OF_QEMU)) $(filter-out $(LONG),$(OF_QEMU))")'
+	mkdir -p build/suites/$(SUITE)/build/guests
+	[ ! -d build/guest/s390x ] || cp -a build/guest/. build/suites/$(SUITE)/build/guests
+	t/suite $(SUITE) sh -c 'make demo && T_GUEST=/src/build/guests $(if $(ALL),make check,T_SOAK=15 make check \
+		TESTS="$(filter $(LONG),$(OF_QEMU)) $(filter-out $(LONG),$(OF_QEMU))")'
 
 # With the systemd of that Debian.
 check-systemd:

@@ -240,7 +240,7 @@ static enum act_result act_reset(struct supervisor *s, struct climb *climb)
 /* Asks about the disks first, as QEMU answers nothing after quit. */
 static enum act_result act_quit(struct supervisor *s, struct climb *climb)
 {
-	diskwatch_look(s->diskwatch);
+	diskwatch_last_look(s->diskwatch);
 	return command(s, climb, "quit", NULL);
 }
 

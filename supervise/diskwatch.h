@@ -34,6 +34,15 @@ void diskwatch_look(struct diskwatch *w);
 /* The same at the end of the event loop's turn, after other commands of this turn. */
 void diskwatch_look_later(struct diskwatch *w);
 
+/* Asks once more, and then no longer: QEMU is about to be told to quit. */
+void diskwatch_last_look(struct diskwatch *w);
+
+/*
+ * Whether QEMU is ending. It closes the disks then, and is not asked because of that: QEMU 10.0
+ * dies of SIGSEGV at a command that comes in too late (qmp_dispatcher_co_wake() in monitor/qmp.c).
+ */
+void diskwatch_set_ending(struct diskwatch *w, bool ends);
+
 /* Where each disk began, for the next supervisor; borrowed. */
 json_t *diskwatch_origins(const struct diskwatch *w);
 

@@ -157,6 +157,8 @@ static void ask_run_state(struct supervisor *s);
 void events_tell_ending(struct supervisor *s, bool told)
 {
 	s->ending_told = told;
+	s->dir.qemu_ends = told;
+	diskwatch_set_ending(s->diskwatch, told);
 	climber_shutdown_seen(&s->climber, told);
 }
 

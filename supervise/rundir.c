@@ -32,7 +32,7 @@ bool rundir_is_there(const struct rundir *dir)
 		     fd_is_named(dir->fd, "lock", dir->lock) &&
 		     faccessat(dir->fd, STATE_FILE, F_OK, 0) == 0;
 
-	for (size_t i = 0; i < SOCKET_COUNT && there; i++)
+	for (size_t i = 0; i < SOCKET_COUNT && there && !dir->qemu_ends; i++)
 		there = dir->names[i] < 0 ||
 			fd_is_named(dir->fd, runfiles_socket(i), dir->names[i]);
 	return there;
@@ -92,7 +92,7 @@ static bool restore(struct rundir *dir)
 		return false;
 	if (!fd_is_named(dir->fd, "lock", dir->lock) && !lock_again(dir))
 		return false;
-	for (size_t i = 0; i < SOCKET_COUNT; i++)
+	for (size_t i = 0; i < SOCKET_COUNT && !dir->qemu_ends; i++)
 		if (dir->names[i] >= 0 &&
 		    !fd_is_named(dir->fd, runfiles_socket(i), dir->names[i]) && !link_again(dir, i))
 			return false;

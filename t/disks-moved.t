@@ -283,4 +283,34 @@ subtest 'nobody asks while nothing happens' => sub {
 	$s->ends_with(0, qr/powered itself off/, 'idle');
 };
 
+# QEMU closes its disks and removes its sockets when it ends; a command at that moment kills QEMU 10.0.
+subtest 'a QEMU that ends is asked no more' => sub {
+	my $disk = "$work/ends.raw";
+	spew($disk, 'x');
+	my $answer = JSON::PP->new->encode([{ device => 'disk0', qdev => 'disk0',
+			inserted => { file => $disk, drv => 'raw', 'node-name' => 'disk0', ro => JSON::PP::false, image => { filename => $disk, format => 'raw' } } }]);
+	for my $signal ('TERM', 'QUIT') {
+		my $s = running(fake => ['flushes'], name => lc($signal));
+		my $asked = sub { scalar($s->sent(qr/^query-block$/)) };
+		wait_until('ready', sub { $s->state->{ready} });
+		$s->fake(set => { returns => { 'query-block' => $answer } }, event => 'BLOCK_JOB_COMPLETED', data => {});
+		wait_until('a question', sub { $asked->() == 3 });	# at the start, after the job, and since it is watched
+		spew($disk, 'xx');
+		wait_until('another', sub { $asked->() == 4 });
+		$s->signal($signal);
+		$s->wait_log(qr/SHUTDOWN: /);
+		my $before = $asked->();
+		ok($before > 4, "$signal: once more before it ends");
+		spew($disk, 'xxx');
+		unlink($s->dir . '/qmp');
+		$s->signal('USR1');
+		$s->wait_log(qr/ status: /);
+		is($asked->(), $before, "$signal: not when it closes the disk");
+		is(($s->sent(qr/^(?:query-block|quit)$/))[-1], 'quit', 'not after quit') if $signal eq 'QUIT';
+		$s->fake(exit => 1);
+		$s->end;
+		unlike($s->log, qr/made anew/, "$signal: nor are its sockets missed");
+	}
+};
+
 done_testing;
