@@ -137,7 +137,7 @@ int name_is_known(const struct store *store, const char *name)
 void tell_down(const char *name, const struct vm_status *status)
 {
 	if (status->state == VM_UNKNOWN)
-		log_error("%s: it is not known whether it runs: %s", name, status->reason);
+		log_error("%s: cannot determine whether it runs: %s", name, status->reason);
 	else
 		log_error("%s is not running; \"vmconf start %s\" starts it", name, name);
 }

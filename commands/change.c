@@ -47,7 +47,7 @@ static void tell_when(const struct store *store, const char *name)
 	vm_status_read(store, name, &status);
 	if (!vm_state_is_up(status.state))
 		return;
-	log_notice("%s is %s: the change counts from its next start", name,
+	log_notice("%s is %s: the change takes effect at its next start", name,
 		   vm_state_word(status.state));
 	tell_refused(name);
 }
@@ -472,7 +472,7 @@ static bool is_free(const struct renaming *r)
 	if (unlinkat(r->store->state_fd, r->new, AT_REMOVEDIR) == 0 || errno == ENOENT)
 		return true;
 	if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR)
-		log_error("%s is there already, though there is no VM %s: move it away or remove "
+		log_error("%s already exists, but there is no VM %s: move it away or remove "
 			  "it",
 			  r->new_home, r->new);
 	else
@@ -498,7 +498,7 @@ static int run_rename(struct renaming *r)
 	if (status != 0)
 		return status;
 	if (store_has(r->store, r->new)) {
-		log_error("%s cannot be renamed: there is a VM %s already", r->old, r->new);
+		log_error("%s cannot be renamed: a VM %s already exists", r->old, r->new);
 		return EXIT_FAILURE;
 	}
 	if (!journal_is_free(r->store, r->old) || !journal_is_free(r->store, r->new))

@@ -28,7 +28,7 @@ static bool check_file(const struct vm *vm, const char *key, const char *path)
 	bool there = !path || access(path, F_OK) == 0;
 
 	if (!there)
-		log_error("%s: %s: %s is not there", vm->file, key, path);
+		log_error("%s: %s: %s does not exist", vm->file, key, path);
 	return there;
 }
 
@@ -55,7 +55,7 @@ static bool check_emulator(const struct vm *vm)
 	int fd = found && geteuid() == 0 ? program_open(path, &why) : -1;
 
 	if (!found)
-		log_error("%s: emulator: %s is not there", vm->file, vm->emulator);
+		log_error("%s: emulator: %s does not exist", vm->file, vm->emulator);
 	else if (why)
 		log_error("%s: emulator: %s is not executed: %s", vm->file, path, why);
 	fd_close(&fd);
@@ -145,7 +145,7 @@ static bool check_bases(const struct vm *vm)
 
 	files_add_definition(&files, vm->json, vm->home);
 	for (size_t i = 0; i < files.doubt_count; i++)
-		log_warnx("%s: %s; what is not known here is not guarded", vm->file,
+		log_warnx("%s: %s; it is not protected against other VMs", vm->file,
 			  files.doubts[i]);
 	for (size_t i = 0; i < files.count; i++) {
 		const struct file *file = &files.v[i];

@@ -126,7 +126,7 @@ static int tell_enabled(const struct store *store, const char *name)
 	if (status == 0 || status == EXIT_NOT_ENABLED)
 		printf("%s: %s\n", name, status == 0 ? "enabled" : "not enabled");
 	else
-		log_error("%s: the init adapter cannot tell whether it is enabled (status %d)",
+		log_error("%s: the init adapter does not know whether it is enabled (status %d)",
 			  name, status);
 	return status;
 }

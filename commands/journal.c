@@ -78,7 +78,7 @@ static const char *refuse(const struct journal *j)
 	if (!concerns(j->json, name_of(j)) ||
 	    !steps_are_good(json_object_get(j->json, "back"), names) ||
 	    !steps_are_good(json_object_get(j->json, "forward"), names))
-		return "it has a step that is not one of its VMs'";
+		return "it has a step for a VM that it does not name";
 	return NULL;
 }
 
@@ -99,8 +99,8 @@ static bool load(const struct store *store, const char *file, struct journal *j)
 		why = NULL;
 	}
 	if (why)
-		log_error("%s/%s tells of a change that was not finished, and is not believed: %s; "
-			  "look at what it says, put that right, and remove it",
+		log_error("%s/%s records an unfinished change, but is ignored: %s; "
+			  "look at it, finish the change by hand, and remove it",
 			  store->state, file, why);
 	free(reason);
 	if (!why)
@@ -265,12 +265,12 @@ static void tell_unknown(const struct store *store, const struct journal *j)
 {
 	json_t *config = json_object_get(j->json, "config");
 
-	log_warnx(
-		"%s: a change of it was not finished, and whether it was made only %s/%s.json can "
-		"tell, which cannot be seen now; nothing is removed until then (to forget it, "
-		"remove %s/" UNFINISHED ")",
-		name_of(j), json_string_value(json_object_get(config, "path")), name_of(j),
-		store->state, name_of(j));
+	log_warnx("%s: a change of it was interrupted, and only %s/%s.json, which cannot be read "
+		  "now, "
+		  "shows whether it was made; nothing is removed until then (to forget the change, "
+		  "remove %s/" UNFINISHED ")",
+		  name_of(j), json_string_value(json_object_get(config, "path")), name_of(j),
+		  store->state, name_of(j));
 }
 
 /* False: something is left to be done. */
@@ -533,8 +533,8 @@ bool journal_is_free(const struct store *store, const char *name)
 	{
 		if (!concerns(json, name))
 			continue;
-		log_error("an earlier change of %s is not finished yet: put right what hinders "
-			  "it, and try again",
+		log_error("an earlier change of %s is not finished: remove its cause as logged "
+			  "above, and try again",
 			  name);
 		return false;
 	}

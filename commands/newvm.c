@@ -115,7 +115,7 @@ bool newvm_open(struct newvm *vm, struct store *store, const char *name)
 			     .dirs = xcheck(json_array())};
 	if (!store_has(store, name))
 		return journal_is_free(store, name) && home_is_ours(vm->home);
-	log_error("there is a VM %s already", name);
+	log_error("a VM %s already exists", name);
 	return false;
 }
 
@@ -152,7 +152,7 @@ bool newvm_add(struct newvm *vm, const char *file, bool is_disk)
 	bool there = is_there(path);
 
 	if (there)
-		log_error("%s is there already, though there is no VM %s: left by one that was "
+		log_error("%s already exists, but there is no VM %s: left by one that was "
 			  "deleted? Move it away or remove it",
 			  path, vm->name);
 	else

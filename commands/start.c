@@ -90,7 +90,7 @@ static void look_absent(struct lifecycle *l, struct job *job)
 		job_end_hung_adapter(l, job);
 	if (job_has_ended(job)) {
 		job_over(l, job, end->status ? end->status : EXIT_FAILURE);
-		log_error("%s did not start: %s (status %d); \"vmconf log %s\" has more", job->name,
+		log_error("cannot start %s: %s (status %d); see \"vmconf log %s\"", job->name,
 			  end->words, end->status, job->name);
 		if (comes_back(l->store, job->name, &job->now))
 			log_notice("%s: the init system tries again and again; \"vmconf stop %s\" "
@@ -102,7 +102,7 @@ static void look_absent(struct lifecycle *l, struct job *job)
 			  job->adapter_status);
 	} else if (job->adapter == 0 && monotonic_ms() > job->adapter_ended + JOB_TRACELESS_MS) {
 		job_over(l, job, EXIT_FAILURE);
-		log_error("%s did not start, and left no trace; \"vmconf log %s\" may have one",
+		log_error("%s did not start, and recorded no reason; see \"vmconf log %s\"",
 			  job->name, job->name);
 	}
 }

@@ -303,8 +303,7 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 		read_supervised(store, name, status);
 	} else if (is_hidden(&lock, &vm_lock)) {
 		status->state = VM_UNKNOWN;
-		snprintf(status->reason, sizeof(status->reason),
-			 "its files in %s may not be read by us",
+		snprintf(status->reason, sizeof(status->reason), "we may not read its files in %s",
 			 vm_lock.hidden ? store->state : store->runtime);
 	} else if (vm_lock.held || vm_lock.supervised) {
 		read_unsupervised(store, name, &vm_lock, status);

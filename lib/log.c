@@ -191,7 +191,8 @@ static void tell_lost(void)
 
 	if (logger.lost == 0)
 		return;
-	snprintf(text, sizeof(text), "%lu log lines lost: nobody reads them", logger.lost);
+	snprintf(text, sizeof(text), "%lu log lines lost: standard error was not read",
+		 logger.lost);
 	logger.lost = 0;
 	put_line(LEVEL_WARNING, text);
 }

@@ -419,7 +419,7 @@ static enum act_result act(void *arg, struct climb *climb)
 	if (ending)
 		notify_status("Stopping (%s): %s", climb->row->trigger.s, action_name(action));
 	if (action_table[action].needs_qmp && !qmp_is_ready(s->link.qmp)) {
-		log_notice("%s: QMP is not there; %s", action_name(action),
+		log_notice("%s: no QMP connection; %s", action_name(action),
 			   ending || !s->link.seen ? "waiting for it" : "not done");
 		return ending || !s->link.seen ? ACT_LATER : ACT_FAILED;
 	}

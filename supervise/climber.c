@@ -299,7 +299,7 @@ static void trigger_while_ending(struct climber *c, struct climb *climb, const c
 		log_notice("%s from %s: already under way, %s left", name, from,
 			   timespan_about(climber_left(c)).s);
 	} else if (ladder_total(&climb->row->ladder) < climber_left(c)) {
-		log_notice("%s from %s: replaces %s, of which %s were left", name, from, current,
+		log_notice("%s from %s: replaces %s, which had %s left", name, from, current,
 			   timespan_about(climber_left(c)).s);
 		begin(c, climb, from);
 		return;
@@ -377,7 +377,7 @@ void climber_deadline(struct climber *c, int64_t ms, const char *from)
 	int64_t deadline = c->ops->real(c->arg) + ms;
 
 	if (deadline >= c->deadline) {
-		log_notice("deadline of %s from %s: ignored, an earlier one counts",
+		log_notice("deadline of %s from %s: ignored, there is an earlier one",
 			   timespan_format(ms).s, from);
 		return;
 	}
@@ -440,8 +440,8 @@ static void take_up(struct climber *c, struct climb *climb, const struct climb_l
 	climb->again = FOREVER;
 	climb->held = climb->later = false;
 	climb->resumed = !left->undone && (!left->held || !action_is_repeated(left->action));
-	log_notice("%s: going on at %s, as the supervisor before us left it%s",
-		   climb->row->trigger.s, action_name(left->action),
+	log_notice("%s: resuming at %s, where the previous supervisor was%s", climb->row->trigger.s,
+		   action_name(left->action),
 		   left->held && !action_is_repeated(left->action)
 			   ? "; whether QEMU has done that is not known"
 			   : "");
@@ -508,7 +508,7 @@ static void expire(struct climber *c, struct climb *climb)
 			   rung, timespan_format(LADDER_FLUSH_MS).s);
 	} else {
 		if (ending)
-			log_notice("%s %s and the VM is still there", rung,
+			log_notice("%s %s and the VM still runs", rung,
 				   natural_end(c, climb) > now(c)
 					   ? "has no more time before the deadline"
 					   : "is over");

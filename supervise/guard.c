@@ -165,9 +165,8 @@ int guard_start(const struct options *o, char *why, size_t size)
 	if (status == EX_CONFIG)
 		return EX_CONFIG;
 	if (status != 0)
-		log_warnx("it is not known whether a disk of another VM is based on one of this "
-			  "VM's: looking at them failed, or took over %d s; starting it all the "
-			  "same",
+		log_warnx("cannot determine whether a disk of another VM is based on one of this "
+			  "VM's: the check failed, or took over %d s; starting it anyway",
 			  GUARD_MS / 1000);
 	return 0;
 }

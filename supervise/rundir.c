@@ -97,7 +97,7 @@ static bool restore(struct rundir *dir)
 		    !fd_is_named(dir->fd, runfiles_socket(i), dir->names[i]) && !link_again(dir, i))
 			return false;
 	statefile_reserve(dir->fd);
-	log_notice("%s was removed, or files in it: it is made anew", dir->path);
+	log_notice("%s, or a file in it, was removed: making it again", dir->path);
 	return true;
 }
 

@@ -23,7 +23,7 @@ static const char *not_now(const struct supervisor *s)
 		return "a program of a run: rung is running";
 	if (!rundir_is_there(&s->dir))
 		return "the runtime directory was removed or replaced";
-	return s->path ? NULL : "it is not known where the program is";
+	return s->path ? NULL : "the path of our program is unknown";
 }
 
 static void reexec(struct supervisor *s, int qmp, json_int_t qmp_id)

@@ -43,7 +43,7 @@ subtest 'twice in a row, and its own TERM' => sub {
 	$s->signal('TERM');
 	$s->wait_log($press);
 	$s = $s->taken_over for 1, 2;
-	$s->wait_log(qr/TERM: going on at powerdown/);
+	$s->wait_log(qr/TERM: resuming at powerdown/);
 	is($s->qemu, $qemu, 'the same QEMU');
 	$s->signal('QUIT');
 	$s->ends_with(80, qr/quit \(status 80\); TERM: powerdown \d\S+; QUIT: quit/, 'twice');
@@ -65,7 +65,7 @@ subtest 'while it waits for a guest that is deaf' => sub {
 	$s->signal('TERM');
 	$s->wait_log(qr/does not listen to its power button yet/);
 	my $next = $s->taken_over;
-	$next->wait_log(qr/TERM: going on at powerdown.*does not listen to its power button yet/s);
+	$next->wait_log(qr/TERM: resuming at powerdown.*does not listen to its power button yet/s);
 	is($next->state->{ladder}{held}, JSON::PP::true(), 'its TIME does not run');
 	is(presses($next), 0, 'no press');
 	$next->fake(set => { en => '0x0120' });
@@ -98,7 +98,7 @@ subtest 'its TIME is over meanwhile' => sub {
 	wait_until('the end of its TIME', sub { (split ' ', slurp('/proc/uptime'))[0] * 1000 > $until });
 	my $next = $s->successor;
 	$next->ends_with(81, qr/QEMU was killed \(status 81\); TERM: powerdown 0\.\ds, quit \d\S+, kill/, 'late');
-	like($next->log, qr/going on at quit.*quit 300ms is over.*kill: SIGKILL to QEMU/s, 'quit, and at once kill');
+	like($next->log, qr/resuming at quit.*quit 300ms is over.*kill: SIGKILL to QEMU/s, 'quit, and at once kill');
 	is(scalar($next->sent(qr/^quit$/)), 1, 'quit was not said again');
 };
 
@@ -201,7 +201,7 @@ subtest 'a reboot' => sub {
 	$s->signal('USR2');
 	$s->wait_log(qr/reboot: the guest does not listen/);
 	my $next = $s->taken_over;
-	$next->wait_log(qr/USR2: going on at reboot/);
+	$next->wait_log(qr/USR2: resuming at reboot/);
 	$next->fake(set => { en => '0x0120' });
 	$next->wait_log(qr/reboot: the guest is down, starting it again/);
 	wait_until('reset', sub { $next->state->{'set-action'}{shutdown} eq 'poweroff' });
@@ -230,7 +230,7 @@ subtest 'what is not done twice' => sub {
 	$s->wait_sent('system_reset');
 	wait_until('state.json', sub { @{ $s->state->{others} } && !$s->state->{others}[0]{held} });
 	my $next = $s->taken_over;
-	$next->wait_log(qr/USR2: going on at reset/);
+	$next->wait_log(qr/USR2: resuming at reset/);
 	$next->wait_log(qr/QEMU runs/);
 	is(scalar($next->sent(qr/system_reset/)), 1, 'reset');
 	is($next->state->{others}[0]{action}, 'reset', 'its TIME goes on');
@@ -258,7 +258,7 @@ subtest 'after the agent was asked' => sub {
 	wait_until('state.json', sub { $s->state->{'agent-asked'} });
 	$s->qmp->command('fake', { set => { agent => 'refuses' } });
 	my $next = $s->taken_over;
-	$next->wait_log(qr/TERM: going on at agent-shutdown/);
+	$next->wait_log(qr/TERM: resuming at agent-shutdown/);
 	wait_until('its look', sub { $next->sent(qr/^query-chardev$/) > 2 });
 	is_deeply([@{ $next->state->{ladder} }{qw(trigger action)}], ['TERM', 'agent-shutdown'], 'the rung goes on');
 	$next->fake(state => 'paused', event => 'STOP');
@@ -321,7 +321,7 @@ subtest 'state.json that lies' => sub {
 		$s = $s->successor;
 		$s->wait_log(qr/QEMU runs/);
 		$s->signal('TERM') unless $s->log =~ /TERM: going on|TERM from/;
-		ok($s->wait_log(qr/TERM: going on at powerdown|TERM from/), join(' ', %$lie));
+		ok($s->wait_log(qr/TERM: resuming at powerdown|TERM from/), join(' ', %$lie));
 	}
 	$s->signal('QUIT');
 	$s->ends_with(80, qr/quit/, 'lies');
@@ -331,7 +331,7 @@ subtest 'state.json that lies' => sub {
 subtest 'whose state.json, and whose vm.lock' => sub {
 	my ($boot) = slurp('/proc/sys/kernel/random/boot_id') =~ /(\S+)/;
 	my $other = '00000000-0000-0000-0000-000000000000';
-	my $goes_on = qr/TERM: going on at powerdown/;
+	my $goes_on = qr/TERM: resuming at powerdown/;
 	my $unknown = qr/state\.json is missing, damaged or of another QEMU/;
 	for (
 		['another boot id', { boot => $other }, $goes_on, $other],

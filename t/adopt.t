@@ -37,7 +37,7 @@ subtest 'killed while the guest boots, and stopped at once' => sub {
 	$s->signal('TERM');
 	$s->wait_log(qr/does not listen to its power button yet/);
 	my $next = $s->taken_over;
-	$next->wait_log(qr/going on at powerdown.*does not listen to its power button yet/s);
+	$next->wait_log(qr/resuming at powerdown.*does not listen to its power button yet/s);
 	$next->open_gate;
 	ends_cleanly($next, 'booting');
 };

@@ -161,7 +161,7 @@ sub untraced {
 
 sub ends_well {
 	my ($s) = @_;
-	$s->signal('TERM') unless $s->log =~ /going on at/;
+	$s->signal('TERM') unless $s->log =~ /resuming at/;
 	$s->ends_with(80, qr/ended: .*quit \(status 80\); TERM: powerdown \S+, quit/, $s->{name});
 	wait_until('the end of all', sub { !children($$) });
 }

@@ -98,7 +98,7 @@ subtest 'asked for' => sub {
 	define('asked', firmware => descriptor('30-smm', flash('smm', 100), 'requires-smm'));
 	uses('asked', 'smm', 'what needs SMM');
 	define('asked', firmware => $sev, machine => 'microvm');
-	refused('asked', qr{firmware: \Q$sev\E does not describe UEFI firmware for the machine microvm of x86_64, or a file of it is not there$}m);
+	refused('asked', qr{firmware: \Q$sev\E does not describe UEFI firmware for the machine microvm of x86_64, or one of its files does not exist$}m);
 	unlink map { "$descriptors/$_.json" } qw(20-bare 30-smm);
 };
 
@@ -130,7 +130,7 @@ subtest 'when it is gone' => sub {
 	rename($plain, "$plain.off");
 	spew($plain, '');
 	my $vars = "$state/web/uefi-vars.fd";
-	refused('web', qr{web\.json: firmware: \Q$vars\E is of other firmware than there is: it was made with \Q$work\E/plain\.code and \Q$work\E/plain\.vars; install that again, .*remove \Q$vars\E: the guest's boot entries are lost then$}m);
+	refused('web', qr{web\.json: firmware: \Q$vars\E belongs to firmware that is not installed: it was made with \Q$work\E/plain\.code and \Q$work\E/plain\.vars; install that again, .*remove \Q$vars\E: the guest's boot entries are lost then$}m);
 	is(slurp($vars), slurp("$work/plain.vars"), 'its variables are left alone');
 	define('web', firmware => "$descriptors/10-other.json");
 	uses('web', 'other', 'another one may be named');
@@ -139,7 +139,7 @@ subtest 'when it is gone' => sub {
 	uses('web', 'other', 'and counts from then on');
 	is(slurp($vars), slurp("$work/plain.vars"), 'with the same variables');
 	define('copy', firmware => descriptor('20-big', flash('big', 200)));
-	refused('copy', qr{uefi-vars\.fd is of other firmware than \Q$work\E/big\.code: its size is not that of \Q$work\E/big\.vars; remove it});
+	refused('copy', qr{uefi-vars\.fd does not belong to \Q$work\E/big\.code: its size is not that of \Q$work\E/big\.vars; remove it});
 	define('copy');
 	unlink "$state/copy/uefi-vars.fd";
 	uses('copy', 'other', 'without variables there is nothing to lose');
@@ -161,7 +161,7 @@ subtest 'variables that 0.1.0 has made' => sub {
 	mkdir "$state/odd";
 	spew("$state/odd/uefi-vars.fd", 'x' x 50);
 	define('odd');
-	refused('odd', qr{uefi-vars\.fd is of other firmware than there is: none .* has variables of that size; install the one that it was made with, or remove it});
+	refused('odd', qr{uefi-vars\.fd belongs to firmware that is not installed: none .* has variables of that size; install the one that it was made with, or remove it});
 	unlink "$descriptors/10-big.json";
 };
 
@@ -172,7 +172,7 @@ subtest 'the record is believed only where a descriptor says the same' => sub {
 	my $evil = "$state/evil/uefi-vars.json";
 	spew("$work/secret", 'secret');
 	spew($evil, encode_json({ version => 1, code => "$work/secret", variables => "$work/plain.vars", format => 'raw' }));
-	refused('evil', qr/is of other firmware than there is/);
+	refused('evil', qr/belongs to firmware that is not installed/);
 	for my $text ('{', '[]', '{"code": 5}', '{"code": "a", "variables": "b", "format": "../../x"}', '{"code": "a", "variables": "b"}') {
 		spew($evil, $text);
 		uses('evil', 'plain', "$text is as none");

@@ -53,7 +53,7 @@ subtest 'faster, slower, of another kind' => sub {
 	is($s->state->{ladder}{trigger}, 'PWR', 'state.json tells which');
 	is($s->state->{phase}, 'stopping', 'and that it is stopping');
 	quit($s, 'QUIT');
-	like($s->log, qr/QUIT from pid $$ .*: replaces PWR, of which \d+s were left\n.*PWR: its ladder is dropped\n/s, 'QUIT is faster');
+	like($s->log, qr/QUIT from pid $$ .*: replaces PWR, which had \d+s left\n.*PWR: its ladder is dropped\n/s, 'QUIT is faster');
 	is(scalar $s->sent(qr/system_reset/), 0, 'no reset');
 };
 
@@ -100,7 +100,7 @@ subtest 'before QMP is there' => sub {
 	my $s = supervise(fake => ['greeting-after=400']);
 	wait_until('QEMU', sub { $s->state->{pid} });
 	$s->signal('HUP');
-	$s->wait_log(qr/HUP from .*: reset\n.*reset: QMP is not there; waiting for it/);
+	$s->wait_log(qr/HUP from .*: reset\n.*reset: no QMP connection; waiting for it/);
 	$s->signal('TERM');
 	$s->wait_log(qr/TERM from .*\n.*HUP: its ladder is dropped/);
 	$s->ends_with(0, qr/powered itself off \(status 0\); TERM: powerdown/, 'HUP, then TERM');

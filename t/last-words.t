@@ -27,7 +27,7 @@ sub adapter {
 # It does not start, and why is told in three places.
 sub fails {
 	my ($name, $status, $why) = @_;
-	vmconf_fails($status, qr/^vmconf: $name did not start: [^\n]*$why[^\n]* \(status $status\)/m, 'start', $name);
+	vmconf_fails($status, qr/^vmconf: cannot start $name: [^\n]*$why[^\n]* \(status $status\)/m, 'start', $name);
 	like(vmconf_does('status', $name), qr/^last end .*$why.* \(status $status\)$/m, "$name: status tells it");
 	like(last_end($name)->{words}, $why, 'last-end.json has it');
 }

@@ -150,7 +150,7 @@ subtest 'what may be done twice, and what not' => sub {
 	$s->signal('PROF');
 	wait_until('state.json', sub { @{ $s->state->{others} } });
 	my $next = $s->taken_over;
-	$next->wait_log(qr/PROF: going on at nmi, [^\n]*; whether QEMU has done that is not known\n/);
+	$next->wait_log(qr/PROF: resuming at nmi, [^\n]*; whether QEMU has done that is not known\n/);
 	$next->wait_log(qr/QEMU runs/);
 	is(scalar($next->sent(qr/inject-nmi/)), 2, 'nor by the next supervisor');
 	$next->signal('TERM');

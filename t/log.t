@@ -83,7 +83,7 @@ subtest 'a log that nobody reads' => sub {
 	$s->signal('QUIT');
 	is($s->end, 80, 'the supervisor does not wait for it');
 	$text .= join('', <$read>);
-	like($text, qr/\d+ log lines lost: nobody reads them\n.*QUIT from/s, 'and tells later');
+	like($text, qr/\d+ log lines lost: standard error was not read\n.*QUIT from/s, 'and tells later');
 };
 
 subtest 'closed descriptors' => sub {

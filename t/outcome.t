@@ -99,7 +99,7 @@ subtest 'while being stopped' => sub {
 	$s->signal('TERM');
 	my $pid = $s->qemu;
 	$s->ends_with(81, qr/QEMU was killed \(status 81\); TERM: powerdown \S+, quit \S+, kill \d\.\ds$/, '81: killed by us');
-	like($s->log, qr/powerdown 50ms is over and the VM is still there\n.*kill: SIGKILL to QEMU, pid $pid\n/s, 'each rung is told');
+	like($s->log, qr/powerdown 50ms is over and the VM still runs\n.*kill: SIGKILL to QEMU, pid $pid\n/s, 'each rung is told');
 
 	$s = running(fake => ['die=system_powerdown:ABRT']);
 	$s->signal('TERM');

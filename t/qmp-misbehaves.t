@@ -165,7 +165,7 @@ subtest 'no greeting' => sub {
 	is($s->state->{phase}, 'starting', 'it is still starting');
 	$s->signal('TERM');
 	$s->ends_with(81, qr/QEMU was killed/, 'no greeting');
-	like($s->log, qr/powerdown: QMP is not there; waiting for it\n.*quit: QMP is not there/s, 'told at each rung');
+	like($s->log, qr/powerdown: no QMP connection; waiting for it\n.*quit: no QMP connection/s, 'told at each rung');
 
 	$s = supervise(fake => ['greeting-after=300']);
 	wait_until('QEMU', sub { $s->state->{pid} });

@@ -48,7 +48,7 @@ subtest 'in the middle of a stop' => sub {
 	$s->signal('TERM');
 	$s->wait_log(qr/does not listen/);
 	again($s);
-	$s->wait_log(qr/TERM: going on at powerdown/);
+	$s->wait_log(qr/TERM: resuming at powerdown/);
 	$s->fake(set => { en => '0x0120' });
 	$s->ends_with(0, qr/$off; TERM: powerdown/, 'stop');
 
@@ -66,7 +66,7 @@ subtest 'after the agent was asked' => sub {
 	$s->fake(set => { agent => 'refuses' });
 	$s->wait_log(qr/agent was asked/);
 	again($s);
-	$s->wait_log(qr/TERM: going on at agent-shutdown/);
+	$s->wait_log(qr/TERM: resuming at agent-shutdown/);
 	wait_until('its look', sub { $s->sent(qr/^query-chardev$/) > 2 });
 	$s->fake(shutdown => 'guest-shutdown');
 	$s->ends_with(0, qr/$off; TERM: agent-shutdown \d\.\ds$/, 'asked');

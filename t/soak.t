@@ -76,7 +76,7 @@ sub replace {
 	return unless $vm->{termed};
 	wait_until('a beginning', sub { $next->log || $next->ended });
 	if ($written && $next->log =~ /taking over/) {
-		$vm->{resumed}++ if $next->wait_log(qr/TERM: going on at \S+/);
+		$vm->{resumed}++ if $next->wait_log(qr/TERM: resuming at \S+/);
 	} else {
 		stop_vm($vm);
 	}

@@ -68,7 +68,7 @@ subtest 'somebody removes it' => sub {
 		wait_until('its files', sub { ($s->state->{'run-state'} // '') eq 'running' && 4 == grep { !/\.new$/ } glob($s->dir . '/*') });
 		is_whole($s, $removed);
 	}
-	like($s->log, qr{/gone was removed, or files in it: it is made anew}, 'and the log tells of it');
+	like($s->log, qr{/gone, or a file in it, was removed: making it again}, 'and the log tells of it');
 	my $second = $s->successor;
 	is($second->end, 75, 'it has its supervisor');
 	system('rm', '-r', $s->dir);
@@ -140,7 +140,7 @@ subtest 'no room' => sub {
 	my ($enter, @command) = ("/proc/$qemu/ns/mnt", @{ $s->{command} });
 	splice(@command, 0, scalar @in_small);
 	my $next = $s->lost->successor(command => ['nsenter', "--mount=$enter", @command], env => { QEMU_SUPERVISE_RUNTIME_DIR => $small });
-	$next->wait_log(qr/taking over QEMU, pid $qemu.*TERM: going on at powerdown/s);
+	$next->wait_log(qr/taking over QEMU, pid $qemu.*TERM: resuming at powerdown/s);
 	ok(1, 'the next one knows what was asked');
 	$next->signal('QUIT');
 	is($next->end, 80, 'and ends it') or diag($next->log);

@@ -64,7 +64,7 @@ static void never_waits(const int *ends)
 	close(saved);
 	close(ends[0]);
 	close(ends[1]);
-	assert_string_equal(text, "test: 1 log lines lost: nobody reads them\ntest: read\n");
+	assert_string_equal(text, "test: 1 log lines lost: standard error was not read\ntest: read\n");
 }
 
 static void a_pipe(void **state)

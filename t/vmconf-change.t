@@ -121,8 +121,8 @@ is(slurp("$state/web2/boot/vmlinuz"), 'kernel', 'its own files are copied, below
 is(slurp("$state/web2/uefi-vars.fd"), 'variables', 'what its firmware remembers is, too');
 is((run_command('qemu-img', 'compare', "$state/web1/root.qcow2", "$state/web2/root.qcow2"))[0], 0, 'the disk is copied');
 is(vmconf_does('check'), '', 'check says nothing');
-vmconf_fails(1, qr/there is a VM web2 already/, 'clone', 'web1', 'web2');
-vmconf_fails(1, qr/there is a VM web1 already/, 'clone', 'web1', 'web1');
+vmconf_fails(1, qr/a VM web2 already exists/, 'clone', 'web1', 'web2');
+vmconf_fails(1, qr/a VM web1 already exists/, 'clone', 'web1', 'web1');
 
 # A disk outside comes along.
 run_command('qemu-img', 'create', '-q', '-f', 'raw', "$work/data, one.raw", '1M');
@@ -147,8 +147,8 @@ is(definition('foot')->{nics}[0]{mac}, $of_name, 'a MAC that was made of the nam
 is(definition('foot')->{uuid}, $uuid_of_name, 'and a UUID');
 mkdir "$state/taken";
 spew("$state/taken/x", '');
-vmconf_fails(1, qr/taken is there already, though there is no VM taken/, 'rename', 'server', 'taken');
-vmconf_fails(1, qr/cannot be renamed: there is a VM web2 already/, 'rename', 'server', 'web2');
+vmconf_fails(1, qr/taken already exists, but there is no VM taken/, 'rename', 'server', 'taken');
+vmconf_fails(1, qr/cannot be renamed: a VM web2 already exists/, 'rename', 'server', 'web2');
 ok(definition('server') && -e "$state/server/root.qcow2", 'and nothing is renamed then');
 
 # ---- delete ----

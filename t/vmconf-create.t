@@ -87,7 +87,7 @@ is_deeply([map { $_->{type} } @{ definition('other')->{nics} }], ['bridge'], '--
 
 # What is refused leaves nothing.
 my $before = files();
-vmconf_fails(1, qr/^vmconf: there is a VM empty already$/m, 'create', 'empty', '--disk', '1G');
+vmconf_fails(1, qr/^vmconf: a VM empty already exists$/m, 'create', 'empty', '--disk', '1G');
 for my $size (qw(20GB 20GiB G -1G 0 1.5 abc 1e9 99999999999999999G 0G 20 8192P), '') {
 	vmconf_fails(64, qr/^vmconf: --disk \Q$size\E: not a size: .*20G/m, 'create', 'bad', '--disk', $size);
 }
@@ -127,7 +127,7 @@ spew("$work/cut.qcow2", "QFI\xfb\0\0\0\3" . "\0" x 8);
 vmconf_fails(1, qr/qemu-img: .*\n.*qemu-img failed with status 1\n.*bad was not created/s, 'create', 'bad', '--image', "$work/cut.qcow2");
 mkdir "$state/left";
 spew("$state/left/root.qcow2", 'mine');
-vmconf_fails(1, qr/left\/root\.qcow2 is there already, though there is no VM left/, 'create', 'left', '--disk', '1G');
+vmconf_fails(1, qr/left\/root\.qcow2 already exists, but there is no VM left/, 'create', 'left', '--disk', '1G');
 is(slurp("$state/left/root.qcow2"), 'mine', 'a file that is there is not touched');
 unlink "$state/left/root.qcow2";
 spew("$state/left/kernel", 'mine');
@@ -153,11 +153,11 @@ spew("$state/direct/vmlinuz", '');
 vmconf_does('create', 'direct', quick('--set', 'kernel=vmlinuz'));
 is(vmconf_does('check', 'direct'), '', 'a relative kernel is found');
 unlink "$state/direct/vmlinuz";
-vmconf_fails(78, qr/direct\.json: kernel: \S+\/direct\/vmlinuz is not there/, 'check', 'direct');
+vmconf_fails(78, qr/direct\.json: kernel: \S+\/direct\/vmlinuz does not exist/, 'check', 'direct');
 vmconf_does('create', 'elsewhere', '--nic', 'bridge,br=br-elsewhere', '--set', 'emulator=qemu-elsewhere', '--set', 'firmware=/nofw',
 	($> == 0 ? ('--set', 'run-as=elsewhere') : ()));
-vmconf_fails(78, $_, 'check', 'elsewhere') for qr/nics\[0\]: there is no bridge br-elsewhere$/m, qr/emulator: qemu-elsewhere is not there$/m,
-	qr/firmware: \/nofw is not there$/m, ($> == 0 ? qr/run-as: there is no user elsewhere$/m : ());
+vmconf_fails(78, $_, 'check', 'elsewhere') for qr/nics\[0\]: there is no bridge br-elsewhere$/m, qr/emulator: qemu-elsewhere does not exist$/m,
+	qr/firmware: \/nofw does not exist$/m, ($> == 0 ? qr/run-as: there is no user elsewhere$/m : ());
 vmconf_does('delete', 'elsewhere');
 
 # A socket's path has an end.
@@ -183,7 +183,7 @@ is((grep { $_ == 0 } @statuses), 1, 'eight at once: one wins');
 is((grep { $_ == 1 } @statuses), 7, 'seven do not');
 my ($winner) = grep { $statuses[$_ - 1] == 0 } 1 .. 8;
 is(info("$state/eight/root.qcow2")->{'virtual-size'}, $winner << 30, 'the disk is the winner\'s');
-is((grep { slurp("$work/eight.$_") =~ /there is a VM eight already/ } 1 .. 8), 7, 'seven say why');
+is((grep { slurp("$work/eight.$_") =~ /a VM eight already exists/ } 1 .. 8), 7, 'seven say why');
 
 # Many VMs, no MAC twice.
 vmconf('create', quick('--nic', 'user')) for 1 .. 30;

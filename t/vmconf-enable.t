@@ -81,7 +81,7 @@ like(vmconf_does('status', 'web1'), qr/^boot +not started by the host, order -7$
 adapter("$work/init", 'case $1 in *-enabled) exit 64 ;; esac');
 is_told(undef, -7, '?', 'an adapter that cannot tell');
 unlike(vmconf_does('status', 'web1'), qr/^boot/m, 'status leaves it out');
-vmconf_fails(64, qr/web1: the init adapter cannot tell whether it is enabled \(status 64\)/, 'is-enabled', 'web1');
+vmconf_fails(64, qr/web1: the init adapter does not know whether it is enabled \(status 64\)/, 'is-enabled', 'web1');
 adapter("$work/init", '');
 vmconf_does('enable', 'web1');
 spew("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/bad.json", '{ "cpus": "many" }');

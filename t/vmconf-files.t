@@ -197,7 +197,7 @@ subtest 'a guest\'s own header' => sub {
 subtest 'a base that is not there' => sub {
 	image('qcow2', '-u', '-b', '/not/there.raw', '-F', 'raw', "$work/i/lost.qcow2", '64M');
 	defined_as('b', disk(path => "$work/i/lost.qcow2"));
-	vmconf_fails(78, qr/b\.json: \S+lost\.qcow2 needs \/not\/there\.raw, which is not there/, 'check', 'b');
+	vmconf_fails(78, qr/b\.json: \S+lost\.qcow2 needs \/not\/there\.raw, which does not exist/, 'check', 'b');
 	# Nor is what is not a file opened: a FIFO would have a reader.
 	gone('b');
 };
@@ -309,7 +309,7 @@ subtest 'a base image that is replaced' => sub {
 	refused('web', $since);
 	vmconf_fails(1, qr/web cannot be cloned: .*was replaced/, 'clone', 'web', 'bad');
 	rename($base, "$base.new");
-	vmconf_fails(78, qr/is based on \Q$base\E, which is not there/, 'check', 'web');
+	vmconf_fails(78, qr/is based on \Q$base\E, which does not exist/, 'check', 'web');
 	# The one that it was, which was written to.
 	rename("$base.old", $base);
 	refused('web', $since);

@@ -99,7 +99,7 @@ vmconf_fails(71, qr/web1: the init adapter hangs, and was killed after \d+s\n.*w
 hangs_at();
 delete $ENV{QEMU_SUPERVISE_PATIENCE};
 vmconf_does('set', 'web1', 'args=["-device", "nonsense"]');
-vmconf_fails(69, qr/web1 did not start/, 'start', 'web1');
+vmconf_fails(69, qr/cannot start web1/, 'start', 'web1');
 $ENV{QEMU_SUPERVISE_PATIENCE} = '1s';
 hangs_at('comes-back');
 ($status, $out, $err) = vmconf('status', 'web1');

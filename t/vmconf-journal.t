@@ -208,7 +208,7 @@ subtest 'and whose definition was then removed by hand' => sub {
 subtest 'a directory that cannot be asked' => sub {
 	killed_at('unlinkat', $last, 'create', 'far', '--disk', '1M');
 	rename($config, "$work/away") or die;
-	my $told = qr/far: a change of it was not finished, and whether it was made only \Q$config\E\/far\.json can tell, which cannot be seen now; nothing is removed/;
+	my $told = qr/far: a change of it was interrupted, and only \Q$config\E\/far\.json, which cannot be read now, shows whether it was made; nothing is removed/;
 	elsewhere(sub {
 		vmconf_fails(78, $told, 'check');
 		mkdir $config;
@@ -280,7 +280,7 @@ subtest 'a journal that leads elsewhere' => sub {
 	);
 	for my $what (sort keys %bad) {
 		spew($journal, $bad{$what});
-		vmconf_fails(1, qr/\.journal\.json tells of a change that was not finished, and is not believed/, 'set', 'victim', 'cpus=2');
+		vmconf_fails(1, qr/\.journal\.json records an unfinished change, but is ignored/, 'set', 'victim', 'cpus=2');
 		is(slurp("$work/precious"), 'x', "$what: nothing is removed");
 	}
 	spew($journal, forged(forward => [['remove', 'x/link/precious']]));
@@ -321,10 +321,10 @@ subtest 'directories that others may write in' => sub {
 		spew("$state/x/root.qcow2", 'x');
 		spew($journal, forged(forward => [['remove', 'x/root.qcow2']]));
 		chown(12345, -1, $journal);
-		vmconf_fails(1, qr/is not believed: found a file of uid 12345/, 'check');
+		vmconf_fails(1, qr/but is ignored: found a file of uid 12345/, 'check');
 		chown(0, -1, $journal);
 		chmod(0666, $journal);
-		vmconf_fails(1, qr/is not believed: found a file with mode 0666/, 'check');
+		vmconf_fails(1, qr/but is ignored: found a file with mode 0666/, 'check');
 		ok(-e "$state/x/root.qcow2", 'nor is a file of others');
 		unlink($journal, "$state/x/root.qcow2");
 		rmdir "$state/x";

@@ -96,10 +96,10 @@ for (
 vmconf_does('start', 'web');
 my ($status, undef, $errors) = vmconf('set', 'web', 'disks.0.size=10G');
 is($status, 0, 'set does it');
-like($errors, qr/web is running: the change counts from its next start\n\S+ \S+web\.json: disks\[0\]\.size: QEMU has no such key here.*\n\S+ web: its next start would fail\n\z/,
+like($errors, qr/web is running: the change takes effect at its next start\n\S+ \S+web\.json: disks\[0\]\.size: QEMU has no such key here.*\n\S+ web: its next start would fail\n\z/,
 	'and warns');
 ($status, undef, $errors) = vmconf('set', 'web', 'disks.0.size=');
-is("$status $errors", "0 vmconf: web is running: the change counts from its next start\n", 'what is good is not warned of');
+is("$status $errors", "0 vmconf: web is running: the change takes effect at its next start\n", 'what is good is not warned of');
 spew("$work/editor", "#!/bin/sh\nsed -i 's/\"format\"/\"fromat\": 1, \"format\"/' \"\$1\"\n");
 chmod 0755, "$work/editor";
 {

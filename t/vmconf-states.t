@@ -49,7 +49,7 @@ like(slurp("/proc/$vm->{supervisor}/comm"), qr/^qemu-supervise/, 'its supervisor
 is($vm->{ready}, JSON::PP::true(), 'ready');
 cmp_ok($vm->{uptime}, '<', 100, 'uptime in seconds');
 my ($status, $out, $err) = vmconf('set', 'web1', 'memory=128M');
-like($err, qr/web1 is running: the change counts from its next start/, 'a change of a running VM says when it counts');
+like($err, qr/web1 is running: the change takes effect at its next start/, 'a change of a running VM says when it counts');
 is(state_of('web1')->{memory}, 64, 'the memory it was started with');
 vmconf_does('qmp', 'web1', 'cont');
 wait_until('running', sub { state_of('web1')->{state} eq 'running' });
@@ -205,10 +205,10 @@ SKIP: {
 	is($listed, 0, 'list');
 	my ($known) = grep { $_->{name} eq 'web1' } @{ JSON::PP::decode_json($list)->{vms} };
 	is($known->{state}, 'unknown', 'a VM at whose files we may not look');
-	like($known->{reason}, qr/may not be read by us/, 'why');
+	like($known->{reason}, qr/we may not read its files/, 'why');
 	for my $words (['stop', 'web1'], ['stop', '--all'], ['start', 'web1'], ['qmp', 'web1', 'query-status'], ['console', 'web1']) {
 		my ($ended, undef, $told) = run_command(@other, @$words);
-		ok($ended == 1 && $told =~ /web1: it is not known whether it runs: its files in \Q$state\E may not be read by us/, "@$words") or diag($told);
+		ok($ended == 1 && $told =~ /web1: cannot determine whether it runs: we may not read its files in \Q$state\E/, "@$words") or diag($told);
 	}
 	vmconf_does('stop', 'web1');
 }

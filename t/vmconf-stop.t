@@ -188,7 +188,7 @@ vmconf_does('stop', '--kill', 'web1', 'web2');
 # ---- what an init system starts again and again ----
 adapter(qq(exec "$top/init/none" "\$@"));
 vmconf_does('set', 'db', 'args=["-device", "nonsense"]');
-vmconf_fails(69, qr/db did not start/, 'start', 'db');
+vmconf_fails(69, qr/cannot start db/, 'start', 'db');
 like(vmconf_does('stop', 'db'), qr/^db is not running$/, 'between two starts it is down');
 is(vmconf_does('stop', '--all'), '', 'which --all need not say');
 is(asked(), 'start db, comes-back db, stop db, stop db', 'but the init system is told');
@@ -226,7 +226,7 @@ ok(1, 'progress on a terminal');
 
 # ---- the supervisor dies meanwhile ----
 kill('KILL', state_of('web1')->{supervisor});
-wait_until('another one', sub { sysread($pty, $screen, 4096, length $screen); slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/web1/log") =~ /TERM: going on at powerdown/ });
+wait_until('another one', sub { sysread($pty, $screen, 4096, length $screen); slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/web1/log") =~ /TERM: resuming at powerdown/ });
 vmconf_fails(80, qr/web1 is down, but was not shut down/, 'stop', '--within', '1s', 'web1');
 wait_until('its end', sub { sysread($pty, $screen, 4096, length $screen); waitpid($pid, POSIX::WNOHANG()) == $pid });
 is($? >> 8, 80, 'stop has another one take it over, which goes on');
@@ -234,12 +234,12 @@ like($screen, qr/web1 is down, but was not shut down/, 'and waits for its end');
 
 # ---- starts that fail ----
 vmconf_does('set', 'web1', "emulator=$work/none/qemu-system-x86_64");
-vmconf_fails(127, qr/web1 did not start: cannot execute \S+: No such file or directory \(status 127\); "vmconf log web1" has more/, 'start', 'web1');
+vmconf_fails(127, qr/cannot start web1: cannot execute \S+: No such file or directory \(status 127\); see "vmconf log web1"/, 'start', 'web1');
 is(states('web1'), 'stopped', 'one that did not start is stopped');
 vmconf_does('set', 'web1', 'emulator=', 'args=["-no-such-option"]');
-vmconf_fails(69, qr/web1 did not start: QEMU ended with status 1: -no-such-option: invalid option \(status 69\)/, 'start', 'web1');
+vmconf_fails(69, qr/cannot start web1: QEMU ended with status 1: -no-such-option: invalid option \(status 69\)/, 'start', 'web1');
 like(vmconf_does('log', 'web1'), qr/-no-such-option: invalid option/, 'QEMU\'s own words are in the log');
-vmconf_fails(69, qr/web1 did not start/, 'start', 'web1', 'db');
+vmconf_fails(69, qr/cannot start web1/, 'start', 'web1', 'db');
 is(states('db'), 'running', 'the other one has');
 vmconf_does('stop', 'db');
 spew("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/db.json", '{"cpus": "many", "memroy": 1}');
@@ -255,7 +255,7 @@ vmconf_fails(5, qr/web1: the init adapter could not start it \(status 5\)/, 'sta
 $ENV{QEMU_SUPERVISE_INIT} = "$work/nowhere";
 vmconf_fails(127, qr/cannot execute the init adapter \S+nowhere: No such file.*\n.*could not start it/, 'start', 'web1');
 adapter('exit 0');
-vmconf_fails(1, qr/web1 did not start, and left no trace/, 'start', 'web1');
+vmconf_fails(1, qr/web1 did not start, and recorded no reason/, 'start', 'web1');
 
 # One that waits for longer than vmconf waits for a supervisor to come, which comes a moment later.
 adapter(qq([ "\$1" != start ] || sleep 10.1; (sleep 0.3; exec "$top/init/none" "\$@") & exit 0));

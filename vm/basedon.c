@@ -84,7 +84,7 @@ static struct fault judge(const struct file *now, json_t *record)
 	if (!now || strcmp(now->path, was) != 0)
 		return (struct fault){"is no longer based on", ""};
 	if (!now->there)
-		return (struct fault){"is based on", ", which is not there"};
+		return (struct fault){"is based on", ", which does not exist"};
 	if (!is_as_recorded(now, record))
 		return (struct fault){"is based on", ", which was replaced or written to since"};
 	return (struct fault){NULL, NULL};

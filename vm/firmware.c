@@ -296,19 +296,21 @@ static char *none_found(const struct search *s)
 
 	if (s->use->descriptor)
 		return xasprintf("%s does not describe UEFI firmware for the machine %s of %s, or "
-				 "a file of it is not there",
+				 "one of its files does not exist",
 				 s->use->descriptor, s->use->machine, s->use->arch);
 	if (n->path && n->code)
-		return xasprintf("%s is of other firmware than there is: it was made with %s and "
-				 "%s; install that again, or name the descriptor of another one "
-				 "as \"firmware\", or remove %s: the guest's boot entries are "
-				 "lost then",
-				 n->path, n->code, n->variables, n->path);
+		return xasprintf(
+			"%s belongs to firmware that is not installed: it was made with %s and "
+			"%s; install that again, or name the descriptor of another one "
+			"as \"firmware\", or remove %s: the guest's boot entries are "
+			"lost then",
+			n->path, n->code, n->variables, n->path);
 	if (n->path)
-		return xasprintf("%s is of other firmware than there is: none for the machine %s "
-				 "of %s has variables of that size; install the one that it was "
-				 "made with, or remove it: the guest's boot entries are lost then",
-				 n->path, s->use->machine, s->use->arch);
+		return xasprintf(
+			"%s belongs to firmware that is not installed: none for the machine %s "
+			"of %s has variables of that size; install the one that it was "
+			"made with, or remove it: the guest's boot entries are lost then",
+			n->path, s->use->machine, s->use->arch);
 	return xasprintf("no UEFI firmware for the machine %s of %s is described in "
 			 "/usr/share/qemu/firmware or /etc/qemu/firmware; install ovmf, edk2 or "
 			 "what your system calls it%s%s",
@@ -327,7 +329,7 @@ static char *cannot_share(const struct search *s)
 	if (!s->best.variables || nvram_fits(s->use->home, &s->best))
 		return NULL;
 	path = nvram_path(s->use->home, &s->best);
-	why = xasprintf("%s is of other firmware than %s: its size is not that of %s; remove it to "
+	why = xasprintf("%s does not belong to %s: its size is not that of %s; remove it to "
 			"begin with new variables, without the guest's boot entries",
 			path, s->best.code, s->best.variables);
 	free(path);

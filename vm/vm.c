@@ -76,7 +76,8 @@ static const char *no_place(const struct vm *vm)
 	if (!vm->file || !vm->home)
 		return "HOME is not set: no place for definitions and disks; set it, or "
 		       "QEMU_SUPERVISE_CONFIG_DIR and QEMU_SUPERVISE_STATE_DIR";
-	return is_utf8 ? NULL : "the path of the state directory is not UTF-8: QEMU cannot be told";
+	return is_utf8 ? NULL
+		       : "the path of the state directory is not UTF-8, as QEMU's JSON must be";
 }
 
 /* A new VM with the defaults that depend on nothing else. */
