@@ -153,7 +153,7 @@ static bool check_bases(const struct vm *vm)
 		if ((file->part != FILE_BASE && file->part != FILE_DATA) || file->recorded ||
 		    access(file->path, F_OK) == 0)
 			continue;
-		log_error("%s: %s needs %s, which is not there", vm->file, file->of, file->path);
+		log_error("%s: %s needs %s, which does not exist", vm->file, file->of, file->path);
 		good = false;
 	}
 	files_free(&files);

@@ -64,7 +64,8 @@ static void never_waits(const int *ends)
 	close(saved);
 	close(ends[0]);
 	close(ends[1]);
-	assert_string_equal(text, "test: 1 log lines lost: standard error was not read\ntest: read\n");
+	assert_string_equal(text,
+			    "test: 1 log lines lost: standard error was not read\ntest: read\n");
 }
 
 static void a_pipe(void **state)

@@ -114,8 +114,8 @@ SKIP: {
 		like(slurp("$work/asked"), qr/^disable stuck$/m, 'the init system is told that it is gone');
 		ok(!definition('stuck') && -e "$state/stuck/root.qcow2", 'the VM is gone, its disk is not');
 		my $err = vmconf_fails(1, $told, 'create', 'stuck', '--disk', '1M');
-		like($err, qr/an earlier change of stuck is not finished yet/, 'the name is not free');
-		vmconf_fails(1, qr/an earlier change of stuck is not finished yet/, 'rename', 'victim', 'stuck');
+		like($err, qr/an earlier change of stuck is not finished/, 'the name is not free');
+		vmconf_fails(1, qr/an earlier change of stuck is not finished/, 'rename', 'victim', 'stuck');
 		vmconf_fails(1, qr/there is no VM stuck, but its last change is not finished; "vmconf check"/, 'delete', 'stuck');
 		vmconf_fails(78, $told, 'check');
 		my ($status, undef, $also) = vmconf('set', 'victim', 'cpus=3');
@@ -215,7 +215,7 @@ subtest 'a directory that cannot be asked' => sub {
 		vmconf_fails(78, $told, 'check');
 		rmdir $config;
 		my $err = vmconf_fails(1, $told, 'create', 'far', '--disk', '1M');
-		like($err, qr/an earlier change of far is not finished yet/, 'the name is not free');
+		like($err, qr/an earlier change of far is not finished/, 'the name is not free');
 		my ($status) = vmconf('set', 'theirs', 'cpus=4');
 		is($status, 0, 'other VMs can be changed');
 	});
