@@ -266,9 +266,8 @@ static void tell_unknown(const struct store *store, const struct journal *j)
 	json_t *config = json_object_get(j->json, "config");
 
 	log_warnx("%s: a change of it was interrupted, and only %s/%s.json, which cannot be read "
-		  "now, "
-		  "shows whether it was made; nothing is removed until then (to forget the change, "
-		  "remove %s/" UNFINISHED ")",
+		  "now, shows whether it was made; nothing is removed until then (to forget the "
+		  "change, remove %s/" UNFINISHED ")",
 		  name_of(j), json_string_value(json_object_get(config, "path")), name_of(j),
 		  store->state, name_of(j));
 }
@@ -533,8 +532,8 @@ bool journal_is_free(const struct store *store, const char *name)
 	{
 		if (!concerns(json, name))
 			continue;
-		log_error("an earlier change of %s is not finished: remove its cause as logged "
-			  "above, and try again",
+		log_error("an earlier change of %s is not finished: remove the cause logged above, "
+			  "and try again",
 			  name);
 		return false;
 	}

@@ -240,7 +240,8 @@ static enum act_result act_reset(struct supervisor *s, struct climb *climb)
 /* Asks about the disks first, as QEMU answers nothing after quit. */
 static enum act_result act_quit(struct supervisor *s, struct climb *climb)
 {
-	diskwatch_last_look(s->diskwatch);
+	diskwatch_ask(s->diskwatch);
+	s->dir.qemu_ends = true;
 	return command(s, climb, "quit", NULL);
 }
 

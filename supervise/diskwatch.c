@@ -24,7 +24,6 @@ struct diskwatch {
 	json_t *now;   /* QEMU's last answer */
 	json_t *moved; /* NULL: the record is from another run */
 	bool asked, again;
-	bool ends;	/* QEMU does */
 	bool unwritten; /* writing the record failed: try after the next answer */
 	int inotify;
 	struct event *closed_event, *later_event;
@@ -167,7 +166,7 @@ static void on_answer(void *arg, enum qmp_result result, json_t *value)
 		diskwatch_look(w);
 }
 
-static void ask(struct diskwatch *w)
+void diskwatch_ask(struct diskwatch *w)
 {
 	w->asked = qmp_command(w->qmp, "query-block", NULL, ASK_MS, on_answer, w);
 }
@@ -176,20 +175,8 @@ void diskwatch_look(struct diskwatch *w)
 {
 	if (w->asked)
 		w->again = true;
-	else if (!w->ends)
-		ask(w);
-}
-
-void diskwatch_last_look(struct diskwatch *w)
-{
-	ask(w);
-	diskwatch_set_ending(w, true);
-}
-
-void diskwatch_set_ending(struct diskwatch *w, bool ends)
-{
-	w->ends = ends;
-	w->again = false;
+	else if (!w->dir->qemu_ends)
+		diskwatch_ask(w);
 }
 
 static void on_later(evutil_socket_t fd, short what, void *arg)

@@ -28,20 +28,18 @@ void diskwatch_free(struct diskwatch *w);
 /* Sets another connection, and asks on it; or NULL. */
 void diskwatch_set_qmp(struct diskwatch *w, struct qmp *qmp);
 
-/* Asks QEMU; if a query is under way, once more after it. */
+/*
+ * Asks QEMU; if a query is under way, once more after it. Does nothing while QEMU is ending
+ * (rundir.h): it closes the disks then, and QEMU 10.0 dies of SIGSEGV at a command that comes in
+ * too late (qmp_dispatcher_co_wake() in monitor/qmp.c).
+ */
 void diskwatch_look(struct diskwatch *w);
+
+/* Asks at once, even if a query is under way: the next command is quit. */
+void diskwatch_ask(struct diskwatch *w);
 
 /* The same at the end of the event loop's turn, after other commands of this turn. */
 void diskwatch_look_later(struct diskwatch *w);
-
-/* Asks once more, and then no longer: QEMU is about to be told to quit. */
-void diskwatch_last_look(struct diskwatch *w);
-
-/*
- * Whether QEMU is ending. It closes the disks then, and is not asked because of that: QEMU 10.0
- * dies of SIGSEGV at a command that comes in too late (qmp_dispatcher_co_wake() in monitor/qmp.c).
- */
-void diskwatch_set_ending(struct diskwatch *w, bool ends);
 
 /* Where each disk began, for the next supervisor; borrowed. */
 json_t *diskwatch_origins(const struct diskwatch *w);

@@ -158,7 +158,6 @@ void events_tell_ending(struct supervisor *s, bool told)
 {
 	s->ending_told = told;
 	s->dir.qemu_ends = told;
-	diskwatch_set_ending(s->diskwatch, told);
 	climber_shutdown_seen(&s->climber, told);
 }
 

@@ -24,7 +24,7 @@ struct rundir {
 	int sockets[SOCKET_COUNT]; /* listening, for QEMU; -1: not made, or handed over */
 	int names[SOCKET_COUNT];   /* the same as files (O_PATH), even if removed */
 	int qemu_stderr;	   /* for QEMU (lastwords.h); -1: it has ours, or handed over */
-	bool qemu_ends;		   /* and removes its sockets */
+	bool qemu_ends;		   /* its SHUTDOWN was seen, or quit sent: it removes its sockets */
 	int running;		   /* a pidfd of a running QEMU; -1: none */
 	struct holder holder;	   /* of that QEMU */
 	bool made, home_made;	   /* we made these */

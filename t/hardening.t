@@ -68,4 +68,14 @@ SKIP: {
 }
 unlike(asked('echo "$(HARDENING)"', 'CC=cc -fno-such-flag'), qr/-f/, 'a compiler that takes none of them');
 
+# Objects of another compiler, or of other flags, must not be linked with new ones.
+sub compiled {
+	my ($status, $out, $errors) = run_command('make', '-C', $top, "O=$work/objects", @_, "$work/objects/lib/xalloc.o");
+	diag($errors) if $status;
+	return scalar(() = $out =~ / -c -o /g);
+}
+is(compiled(), 1, 'an object');
+is(compiled(), 0, 'is not compiled again');
+is(compiled($_), 1, "but with $_") for 'CFLAGS=-O1', 'CPPFLAGS=-DX', 'HARDENING=', 'PREFIX=/usr';
+
 done_testing;

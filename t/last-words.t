@@ -89,12 +89,13 @@ subtest 'what is told of more lines' => sub {
 	}
 };
 
+# Not in a subshell: it has the script's command line, and so looks like a QEMU that a wrapper has left.
 subtest 'QEMU dies later' => sub {
 	my $s = running(definition => T::fake_definition("$work/qemu-dies", fake_qemu('say=qemu: long ago')));
 	$s->signal('QUIT');
 	is($s->end, 80, 'its words are of the start');
 	unlike(last_end($s->{name})->{words}, qr/long ago/, 'and are not told as those of an end that is understood');
-	my $script = spew("$work/qemu-asserts", "#!/bin/sh\nexec 3>&2\n(read -r go <$work/go; echo 'qemu: assertion failed' >&3; kill -ABRT \$\$) &\n"
+	my $script = spew("$work/qemu-asserts", "#!/bin/sh\nexec 3>&2\nsh -c 'read -r go <$work/go; echo qemu: assertion failed >&3; kill -ABRT \$1' sh \$\$ &\n"
 		. slurp("$work/qemu-dies") =~ s/\A.*\n//r);
 	chmod(0755, $script);
 	T::make_fifo("$work/go");
@@ -106,7 +107,7 @@ subtest 'QEMU dies later' => sub {
 
 # What it says while nobody supervises it waits for the next one, and is never a reason to wait for QEMU.
 subtest 'its supervisor dies' => sub {
-	my $script = spew("$work/qemu-talks", "#!/bin/sh\nexec 3>&2\n(for i in 1 2; do read -r n <$work/talk; yes 'qemu: talks' | head -n \$n >&3; echo \"said \$n\" >>$work/said; done) &\n"
+	my $script = spew("$work/qemu-talks", "#!/bin/sh\nexec 3>&2\nsh -c 'for i in 1 2; do read -r n <$work/talk; yes \"qemu: talks\" | head -n \$n >&3; echo said \$n >>$work/said; done' &\n"
 		. slurp("$work/qemu-dies") =~ s/\A.*\n//r);
 	chmod(0755, $script);
 	T::make_fifo("$work/talk");
