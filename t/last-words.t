@@ -107,7 +107,7 @@ subtest 'QEMU dies later' => sub {
 
 # What it says while nobody supervises it waits for the next one, and is never a reason to wait for QEMU.
 subtest 'its supervisor dies' => sub {
-	my $script = spew("$work/qemu-talks", "#!/bin/sh\nexec 3>&2\nsh -c 'for i in 1 2; do read -r n <$work/talk; yes \"qemu: talks\" | head -n \$n >&3; echo said \$n >>$work/said; done' &\n"
+	my $script = spew("$work/qemu-talks", "#!/bin/sh\nexec 3>&2\nsh -c 'for i in 1 2; do read -r n; yes \"qemu: talks\" | head -n \$n >&3; echo said \$n >>$work/said; done <>$work/talk' &\n"
 		. slurp("$work/qemu-dies") =~ s/\A.*\n//r);
 	chmod(0755, $script);
 	T::make_fifo("$work/talk");
