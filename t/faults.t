@@ -132,10 +132,11 @@ sub held_up {
 		prefix => ['strace', '-D', '-f', '-qq', '-o', "$work/trace.$name", '-e', "trace=$call", '-e', "inject=$call:delay_enter=600s:when=$when"]);
 }
 
-# Waits until somebody is, whose line has no end yet, and returns his pid.
+# Waits until somebody is, in the call of this line of the trace, which has no end yet, and returns his pid.
 sub who_is_held_up {
-	my ($s) = @_;
-	return wait_until('a call held up', sub { slurp("$work/trace.$s->{name}") =~ /^(\d+) +\w+\([^\n]*\z/m && $1 });
+	my ($s, $line) = @_;
+	my $before = $line - 1;
+	return wait_until('a call held up', sub { slurp("$work/trace.$s->{name}") =~ /\A(?:.*\n){$before}(\d+) +\w+\([^\n]*\z/ && $1 });
 }
 
 sub tracer_of {
@@ -183,7 +184,7 @@ subtest 'one before it is just being killed' => sub {
 
 subtest 'killed before it forks' => sub {
 	my $s = held_up('unforked', 'clone', 1);
-	is(who_is_held_up($s), $s->{pid}, 'before it has a child');
+	is(who_is_held_up($s, 1), $s->{pid}, 'before it has a child');
 	killed($s);
 	my $next = untraced($s);
 	$next->wait_log(qr/QEMU runs/);
@@ -193,7 +194,7 @@ subtest 'killed before it forks' => sub {
 
 subtest 'killed before the exec of QEMU' => sub {
 	my $s = held_up('unexecuted', 'execve', 1);
-	my $child = who_is_held_up($s);
+	my $child = who_is_held_up($s, 2);	# the first is its own
 	my $next = untraced($s->lost);
 	$next->wait_log(qr/taking over QEMU, pid $child,/);
 	kill('KILL', tracer_of($child));
@@ -202,8 +203,8 @@ subtest 'killed before the exec of QEMU' => sub {
 };
 
 subtest 'killed while it writes state.json' => sub {
-	my $s = held_up('unwritten', 'renameat', 3);
-	is(who_is_held_up($s), $s->{pid}, 'before the new one has its name');
+	my $s = held_up('unwritten', 'renameat', 2);
+	is(who_is_held_up($s, 2), $s->{pid}, 'before the new one has its name');
 	my $qemu = $s->qemu;
 	killed($s);
 	my $next = untraced($s);
