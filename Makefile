@@ -43,7 +43,8 @@ SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-order
 HOSTS = $(SYSTEMD) $(addprefix t/,apcupsd.t check.t daemontools.t monit.t needrestart.t nut.t openrc.t runit.t s6.t supervisord.t \
 	sysvinit.t)
 # Those that take longest begin first.
-LONG = $(addprefix t/,machines.t boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t soak.t)
+LONG = $(addprefix t/,machines.t boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t vmconf-hangs.t vmconf-journal.t \
+	adopt-fake.t soak.t)
 TESTS ?= $(LONG) $(filter-out $(LONG) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
 
 all: qemu-supervise vmconf
