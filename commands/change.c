@@ -429,7 +429,7 @@ static bool begin(const struct renaming *r)
 	step_rename(forward, list, new_list);
 	free(new_list);
 	free(list);
-	return journal_begin(r->store, r->new, r->old, back, forward, true);
+	return journal_begin(r->store, r->new, r->old, back, forward);
 }
 
 static bool move(const struct store *store, const char *from, const char *to)

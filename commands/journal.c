@@ -287,7 +287,7 @@ static bool carry_out(struct store *store, const struct journal *j, const char *
 			  name_of(j));
 		json_object_set(j->json, key, left);
 		json_object_del(j->json, ATWORK_WORKER);
-		store_write_json(store->state_fd, j->file, j->json, true);
+		store_write_json(store->state_fd, j->file, j->json);
 	}
 	json_decref(left);
 	return done;
@@ -364,7 +364,7 @@ static void set_steps(json_t *journal, const char *key, json_t *steps)
 }
 
 /* Takes ownership of journal. */
-static bool begin(struct store *store, json_t *journal, bool sync)
+static bool begin(struct store *store, json_t *journal)
 {
 	struct stat st;
 	bool begun = fstat(store->config_fd, &st) == 0;
@@ -374,21 +374,21 @@ static bool begin(struct store *store, json_t *journal, bool sync)
 			journal, "config",
 			xcheck(json_pack("{s:s, s:I, s:I}", "path", store->config, "device",
 					 (json_int_t)st.st_dev, "inode", (json_int_t)st.st_ino)));
-		begun = store_write_json(store->state_fd, JOURNAL, journal, sync);
+		begun = store_write_json(store->state_fd, JOURNAL, journal);
 	}
 	json_decref(journal);
 	return begun;
 }
 
 bool journal_begin(struct store *store, const char *name, const char *before, json_t *back,
-		   json_t *forward, bool sync)
+		   json_t *forward)
 {
 	json_t *journal = xcheck(json_pack("{s:i, s:[s, s*], s:s}", "version", VERSION_2, "names",
 					   name, before, "committed-by", name));
 
 	set_steps(journal, "back", back);
 	set_steps(journal, "forward", forward);
-	return begin(store, journal, sync);
+	return begin(store, journal);
 }
 
 bool journal_begin_delete(struct store *store, const char *name, json_t *forward)
@@ -397,17 +397,7 @@ bool journal_begin_delete(struct store *store, const char *name, json_t *forward
 					   "committed-without", name));
 
 	set_steps(journal, "forward", forward);
-	return begin(store, journal, true);
-}
-
-void journal_sync(const struct store *store)
-{
-	int fd = openat(store->state_fd, JOURNAL, O_RDONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		fsync(fd);
-		close(fd);
-	}
+	return begin(store, journal);
 }
 
 /* ---- at work without the store's lock ---- */
@@ -422,7 +412,7 @@ bool journal_put_aside(struct store *store, const char *name, const char *source
 	if (json) {
 		atwork_sign(json);
 		json_object_set_new(json, "source", xcheck(json_string(source)));
-		if (store_write_json(store->state_fd, JOURNAL, json, true))
+		if (store_write_json(store->state_fd, JOURNAL, json))
 			fd = safefile_open(store->state_fd, JOURNAL, O_RDWR);
 	}
 	if (fd >= 0 && atwork_take(fd) &&

@@ -16,22 +16,19 @@
 #include "vm/store.h"
 
 /*
- * Writes the journal, with the lock held. The change is committed once name has a definition, which
- * it has not yet. Then the steps in forward are left to be done, until then those in back (both
- * taken over; NULL: none). before: the name of the other VM concerned, or NULL. sync: it is on the
- * disk on return, else with journal_sync(). False: nothing is left to be done, and the reason is
- * logged.
+ * Writes and syncs the journal, with the lock held, before anything is changed. The change is
+ * committed once name has a definition, which it has not yet. Then the steps in forward are left to
+ * be done, until then those in back (both taken over; NULL: none). before: the name of the other VM
+ * concerned, or NULL. False: nothing is left to be done, and the reason is logged.
  */
 bool journal_begin(struct store *store, const char *name, const char *before, json_t *back,
-		   json_t *forward, bool sync);
+		   json_t *forward);
 
 /*
- * The same, synced, for a change that is committed once name no longer has a definition: until then
+ * The same for a change that is committed once name no longer has a definition: until then
  * its VM may be started, so nothing of it may be removed.
  */
 bool journal_begin_delete(struct store *store, const char *name, json_t *forward);
-
-void journal_sync(const struct store *store);
 
 /*
  * For a long change: gives the journal a lock and a name of its own and syncs it, so that the

@@ -189,7 +189,7 @@ bool newvm_begin(struct newvm *vm)
 	if (!is_there(vm->home))
 		json_array_append_new(vm->dirs, xcheck(json_string(vm->name)));
 	json_array_foreach(vm->files, i, file) add_dirs(vm, json_string_value(file));
-	vm->begun = journal_begin(vm->store, vm->name, NULL, steps_back(vm), NULL, false);
+	vm->begun = journal_begin(vm->store, vm->name, NULL, steps_back(vm), NULL);
 	if (!vm->begun)
 		return false;
 	json_array_foreach(vm->dirs, i, dir)
@@ -219,7 +219,6 @@ bool newvm_resume(struct newvm *vm)
 
 bool newvm_prepare(struct newvm *vm, json_t *definition)
 {
-	journal_sync(vm->store);
 	return store_prepare_json(vm->store, vm->name, vm->like, definition);
 }
 

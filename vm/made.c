@@ -47,7 +47,7 @@ bool made_write(const struct store *store, const char *name, json_t *files, json
 	json_t *made =
 		xcheck(json_pack("{s:i, s:O, s:O}", "version", 1, "files", files, "disks", disks));
 	char *file = made_file(name);
-	bool written = store_write_json(store->state_fd, file, made, true);
+	bool written = store_write_json(store->state_fd, file, made);
 
 	free(file);
 	json_decref(made);

@@ -266,9 +266,9 @@ static bool take_access(int dirfd, const char *like, int fd)
 	return taken;
 }
 
-/* Makes a new file in dirfd, later to be called name; like is NULL, or a file there. */
+/* Makes and syncs a new file in dirfd, later to be called name; like is NULL, or a file there. */
 static bool write_new(int dirfd, const char *new, const char *name, const char *like,
-		      const char *text, size_t len, bool sync)
+		      const char *text, size_t len)
 {
 	bool written;
 	int fd;
@@ -276,7 +276,7 @@ static bool write_new(int dirfd, const char *new, const char *name, const char *
 	unlinkat(dirfd, new, 0);
 	fd = openat(dirfd, new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	written = fd >= 0 && (!like || take_access(dirfd, like, fd)) &&
-		  safefile_write(fd, text, len) && (!sync || fsync(fd) == 0);
+		  safefile_write(fd, text, len) && fsync(fd) == 0;
 	if (!written)
 		log_warn("cannot write %s", name);
 	fd_close(&fd);
@@ -294,17 +294,17 @@ static char *format_json(json_t *value)
 	return text;
 }
 
-bool store_write_json(int dirfd, const char *name, json_t *value, bool sync)
+bool store_write_json(int dirfd, const char *name, json_t *value)
 {
 	char *text = format_json(value);
-	bool written = write_new(dirfd, STATE_NEW, name, NULL, text, strlen(text), sync);
+	bool written = write_new(dirfd, STATE_NEW, name, NULL, text, strlen(text));
 
 	free(text);
 	if (written && renameat(dirfd, STATE_NEW, dirfd, name) < 0) {
 		log_warn("cannot write %s", name);
 		written = false;
 	}
-	if (written && sync)
+	if (written)
 		fsync(dirfd);
 	return written;
 }
@@ -314,7 +314,7 @@ bool store_prepare(const struct store *store, const char *name, const char *like
 {
 	char *file = xasprintf("%s" SUFFIX, name);
 	char *like_file = like ? xasprintf("%s" SUFFIX, like) : NULL;
-	bool prepared = write_new(store->config_fd, NEW, file, like_file, text, len, true);
+	bool prepared = write_new(store->config_fd, NEW, file, like_file, text, len);
 
 	free(like_file);
 	free(file);

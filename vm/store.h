@@ -79,7 +79,7 @@ void store_abandon(const struct store *store);
 bool store_remove(const struct store *store, const char *name);
 bool store_rename(const struct store *store, const char *name, const char *new_name);
 
-/* Writes a JSON file atomically. sync: it is on the disk on return. False: the reason is logged. */
-bool store_write_json(int dirfd, const char *name, json_t *value, bool sync);
+/* Writes a JSON file atomically; it is on the disk on return. False: the reason is logged. */
+bool store_write_json(int dirfd, const char *name, json_t *value);
 
 #endif
