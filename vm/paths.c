@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/fd.h"
 #include "lib/xalloc.h"
 
 struct place {
@@ -124,6 +126,30 @@ bool vm_name_is_valid(const char *name)
 	return !vm_name_wrong(name);
 }
 
+/* Some file systems do not sync directories. */
+static void sync_parent(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *parent = slash == path ? xstrdup("/")
+		       : slash	     ? xasprintf("%.*s", (int)(slash - path), path)
+				     : xstrdup(".");
+	int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		fsync(fd);
+	fd_close(&fd);
+	free(parent);
+}
+
+static bool make_dir(const char *path)
+{
+	bool made = mkdir(path, 0755) == 0;
+
+	if (made)
+		sync_parent(path);
+	return made || errno == EEXIST;
+}
+
 bool paths_make(const char *path)
 {
 	char *copy = xstrdup(path);
@@ -135,7 +161,7 @@ bool paths_make(const char *path)
 		if (c != '/' && c != '\0')
 			continue;
 		*p = '\0';
-		made = mkdir(copy, 0755) == 0 || errno == EEXIST;
+		made = make_dir(copy);
 		*p = c;
 		if (c == '\0')
 			break;
