@@ -330,7 +330,7 @@ static bool make(struct create *c, struct store *store)
 		made = newvm_prepare(&vm, c->definition);
 		if (c->disk)
 			made = disk_wait(pid, "qemu-img") && made;
-		made = made && newvm_commit(&vm);
+		made = made && newvm_sync(&vm) && newvm_commit(&vm);
 	}
 	newvm_close(&vm);
 	if (!made)

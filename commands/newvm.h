@@ -49,8 +49,8 @@ bool newvm_resume(struct newvm *vm);
 bool newvm_prepare(struct newvm *vm, json_t *definition);
 
 /*
- * Syncs its files, for a VM whose contents cannot be made again: otherwise they may be empty if the
- * power fails after newvm_commit(). False: the reason is logged.
+ * Syncs its files and their directories: otherwise they may be empty, or missing, if the power
+ * fails after newvm_commit(). False: the reason is logged.
  */
 bool newvm_sync(const struct newvm *vm);
 
