@@ -272,12 +272,36 @@ static void tell_unknown(const struct store *store, const struct journal *j)
 		  store->state, name_of(j));
 }
 
+/*
+ * Syncs the VMs' directories from which steps removed something, if they are still there: they may
+ * be in another file system than the journal, which must not be forgotten before that is done.
+ */
+static void sync_homes(const struct store *store, const struct journal *j, json_t *steps)
+{
+	json_t *name;
+	size_t i;
+
+	if (!step_loses(json_array_get(steps, 0)))
+		return;
+	json_array_foreach(json_object_get(j->json, "names"), i, name)
+	{
+		int fd = openat(store->state_fd, json_string_value(name),
+				O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (fd >= 0)
+			fsync(fd);
+		fd_close(&fd);
+	}
+}
+
 /* False: something is left to be done. */
 static bool carry_out(struct store *store, const struct journal *j, const char *key)
 {
-	json_t *left = steps_do(store, json_object_get(j->json, key));
+	json_t *steps = json_object_get(j->json, key), *left = steps_do(store, steps);
 	bool done = json_array_size(left) == 0;
 
+	if (done)
+		sync_homes(store, j, steps);
 	if (done && j->later && strcmp(j->file, JOURNAL) != 0 &&
 	    !json_object_get(j->json, ATWORK_WORKER)) /* else reported as unfinished before */
 		log_notice("%s: its last change is finished now", name_of(j));
