@@ -1,0 +1,283 @@
+#!/usr/bin/perl
+# The power fails at any moment of a change that vmconf makes: afterwards the directories are in the old or the new state,
+# no disk is lost, and nothing is left over that the next command does not remove. Every state in which a cut may leave the
+# files is made and looked at: t/PowerCut.pm has the model. Of some changes, or all (T_SOAK), also those after a cut of the
+# repair, and what is noticed when syncs are left out, or come too late. T_ONLY=PATTERN: only the changes whose names match.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use File::Temp qw(tempdir);
+use List::Util qw(min);
+use PowerCut;
+use T;
+
+need('qemu-img', 'strace');
+need_that('strace may trace', sub { (run_command('strace', '-o', "$work/may", 'true'))[0] == 0 });
+
+# In memory, where there is room: what is synced there is not waited for.
+my $dir = tempdir('qs-cut-XXXXXXXX', -w '/dev/shm' ? (DIR => '/dev/shm') : (DIR => $work), CLEANUP => 1);
+my $program = $ENV{T_VMCONF} || "$top/vmconf";
+$ENV{QEMU_SUPERVISE_CONFIG_DIR} = "$dir/config";
+$ENV{QEMU_SUPERVISE_STATE_DIR} = "$dir/state";
+$ENV{ASAN_OPTIONS} = join(':', $ENV{ASAN_OPTIONS} || (), 'detect_leaks=0');	# it cannot look for them while it is traced
+$ENV{TMPDIR} = $work;
+delete $ENV{VISUAL};
+$ENV{EDITOR} = qq(sed -i 's/"description": "[^"]*"/"description": "edited"/');
+
+# check asks the emulator what it takes: this one takes anything, at once.
+my $emulator = spew("$work/emulator", <<'SH');
+#!/bin/sh
+echo '{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}'
+while read -r line; do
+	case $line in
+	*query-machines*) result='[{"name": "q35"}]' ;;
+	*device-list-properties*) result='[{"name": "drive"}, {"name": "id"}, {"name": "bootindex"}]' ;;
+	*) result='[]' ;;
+	esac
+	id=${line##*\"id\":}
+	echo "{\"return\": $result, \"id\": ${id%%[,\}]*}}"
+done
+SH
+chmod(0755, $emulator);
+
+my @new = ('--nic', 'none', '--set', "emulator=$emulator");
+
+# What every change begins with: a VM with all that has files, another one, and base images.
+sub prepare {
+	my (@more) = @_;
+	PowerCut::make_tree($dir, {});
+	mkdir("$dir/$_") for qw(config state state/images);
+	vmconf_quietly('create', 'base', '--disk', '1M', '--set', 'description=old', @new);
+	mkdir("$dir/state/base/boot");
+	spew("$dir/state/base/boot/vmlinuz", 'kernel');
+	vmconf_quietly('set', 'base', 'kernel=boot/vmlinuz');
+	run_command('qemu-img', 'create', '-q', '-f', 'qcow2', "$dir/state/images/debian.qcow2", '1M');
+	$_->() for @more;
+}
+
+sub vmconf_quietly {
+	my (@words) = @_;
+	my ($status, undef, $err) = vmconf(@words);
+	die "vmconf @words: $err" if $status != 0;
+}
+
+# A definition that was written by hand: without the UUID that the first rename writes down.
+sub by_hand { spew("$dir/config/hand.json", qq({"emulator": "$emulator", "disks": [{"path": "root.raw", "format": "raw"}]}\n)) }
+
+sub hand_disk {
+	mkdir("$dir/state/hand");
+	spew("$dir/state/hand/root.raw", 'what the guest has written' x 1000);
+}
+
+my @changes = (
+	{ name => 'create', do => ['create', 'fresh', @new] },
+	{ name => 'create --disk', do => ['create', 'fresh', '--disk', '1M', @new] },
+	{ name => 'create, raw', do => ['create', 'fresh', '--disk', '1M', '--set', 'disks.0.format=raw', @new] },
+	{ name => 'create, below', do => ['create', 'fresh', '--disk', '1M', '--set', 'disks.0.path=a/b/root.qcow2', @new] },
+	{ name => 'create --image', do => ['create', 'fresh', '--image', 'debian', @new] },
+	{ name => 'create, the first', with => sub { PowerCut::make_tree($dir, {}) }, do => ['create', 'fresh', '--disk', '1M', @new], also => \&directories },
+	{ name => 'create, mounted', with => sub { mkdir("$dir/state/fresh", 0700) }, mounted => '/state/fresh', do => ['create', 'fresh', '--disk', '1M', @new] },
+	{ name => 'create, raw, mounted', thorough => 1, with => sub { mkdir("$dir/state/fresh", 0700) }, mounted => '/state/fresh',
+		do => ['create', 'fresh', '--disk', '1M', '--set', 'disks.0.format=raw', @new] },
+	{ name => 'set', do => ['set', 'base', 'description=new', 'cpus=2'] },
+	{ name => 'edit', do => ['edit', 'base'] },
+	{ name => 'rename', do => ['rename', 'base', 'renamed'] },
+	{ name => 'rename, by hand', thorough => 1, with => sub { by_hand(); hand_disk() }, do => ['rename', 'hand', 'renamed'], also => \&identity_only },
+	{ name => 'clone', do => ['clone', 'base', 'copy'] },
+	{ name => 'clone --linked', do => ['clone', 'base', 'copy', '--linked'], refused => 1 },
+	{ name => 'clone, raw', with => sub { by_hand(); hand_disk() }, do => ['clone', 'hand', 'copy'] },
+	{ name => 'clone, mounted', thorough => 1, with => sub { mkdir("$dir/state/copy", 0700) }, mounted => '/state/copy', do => ['clone', 'base', 'copy'] },
+	{ name => 'delete', do => ['delete', 'base'] },
+	{ name => 'delete --keep-disks', do => ['delete', 'base', '--keep-disks'] },
+	{ name => 'delete, mounted', thorough => 1, mounted => '/state/base', do => ['delete', 'base'] },
+	{ name => 'delete, two', with => sub { vmconf_quietly('create', 'other', '--disk', '1M', @new) }, do => ['delete', 'base', 'other'],
+		also => \&first_only },
+);
+
+# ---- what must be so after a cut ----
+
+# A tree as text, without what says nothing: locks that nobody holds.
+sub text {
+	my ($tree) = @_;
+	return join '', map { my ($kind, $mode, $content) = @{ $tree->{$_} }; sprintf("%s %s %04o %s\n", $_, $kind, $mode, $content) }
+		grep { !/\/\.lock$/ && !(/\/vm\.lock$/ && $tree->{$_}[2] eq '') } sort keys %$tree;
+}
+
+# A rename writes down what was derived from the name first: under the old one, where it means the same.
+sub identity_only {
+	my ($r) = @_;
+	my %tree = %{ $r->{before} };
+	$tree{'/config/hand.json'} = $r->{after}{'/config/renamed.json'};
+	return text(\%tree);
+}
+
+# Of two VMs the first is deleted before the other.
+sub first_only {
+	my ($r) = @_;
+	my %tree = %{ $r->{after} };
+	$tree{$_} = $r->{before}{$_} for grep { /\/\.?other[.\/]|\/other$/ } keys %{ $r->{before} };
+	return text(\%tree);
+}
+
+# The directories may have been made, and stay.
+sub directories {
+	my ($r) = @_;
+	return map { my $names = $_; text({ map { $_ => $r->{after}{$_} } @$names }) } ['/config'], ['/config', '/state'];
+}
+
+# What check says. That it has finished something is as it should be.
+sub check {
+	my ($status, $out, $err) = vmconf('check');
+	return join "\n", $status, grep { !/its last change is finished now$/ } split /\n/, "$out$err";
+}
+
+# What is wrong after the cut, '' if nothing is; second, which state it is.
+sub wrong_with {
+	my ($r, $state) = @_;
+	$r->make_state($state);
+	my $said = check();
+	my $is = text(PowerCut::tree($dir));
+	my $good = $r->{good}{$is} || '';
+	return ("check: $said", $good) if $said ne $r->{said}{ $good || 'old' };
+	return ("neither old nor new:\n" . left($r, $is), '') if !$good;
+	return ('', $good);
+}
+
+# What differs from the old tree.
+sub left {
+	my ($r, $is) = @_;
+	my %old = map { $_ => 1 } split /\n/, text($r->{before});
+	my %now = map { $_ => 1 } split /\n/, $is;
+	return join "\n", (map { "- $_" } grep { !$now{$_} } sort keys %old), (map { "+ $_" } grep { !$old{$_} } sort keys %now);
+}
+
+sub recorded {
+	my ($change) = @_;
+	prepare($change->{with} || ());
+	my $before = check();
+	my $r = PowerCut::record($dir, $change->{mounted}, $program, @{ $change->{do} });
+	my $after = check();
+	is($r->{status}, 0, "vmconf @{ $change->{do} }, recorded") or diag($r->{errors});
+	is($r->{unlike}, '', "$change->{name}: nothing was overlooked in the recording");
+	is($before, '0', "$change->{name}: before, check says nothing");
+	is($after, '0', "$change->{name}: nor does it afterwards") if !$change->{refused};
+	$r->{said} = { old => $before, between => $before, new => $after };
+	$r->{good} = { (map { $_ => 'between' } $change->{also} ? $change->{also}->($r) : ()), text($r->{before}) => 'old', text($r->{after}) => 'new' };
+	return $r;
+}
+
+# Looks at all states after these events, each once, and returns those that are wrong: [state, why]; and two numbers.
+sub look {
+	my ($r, $events, $enough) = @_;
+	my ($states, $cuts) = $r->states($events);
+	my @wrong;
+	for my $key (sort keys %$states) {
+		my $seen = $r->{seen}{$key} //= [wrong_with($r, $states->{$key})];
+		my ($why, $is) = @$seen;
+		$why ||= 'the change was made, and is lost' if $states->{$key}{final} && $is ne 'new' && !$r->{is_repair};
+		push @wrong, [$states->{$key}, $why] if $why;
+		last if $enough && @wrong;
+	}
+	return (\@wrong, scalar keys %$states, $cuts);
+}
+
+sub tell_wrong {
+	my ($state, $why) = @_;
+	my $tree = $state->{tree};
+	diag("after the cut:\n", map { "$_ $tree->{$_}[0] " . length($tree->{$_}[2]) . "\n" } sort keys %$tree);
+	diag($why =~ tr/ -~\n/?/cr);
+}
+
+# ---- the repair is cut off, too ----
+
+# Looks at what is left when the check after a cut is cut off itself, and another one follows: once for each way in which it
+# repairs something, or (T_SOAK) for each state. Returns what is wrong, how many repairs that were, and their states.
+sub look_at_repairs {
+	my ($r) = @_;
+	my ($states) = $r->states;
+	my (@wrong, %seen);
+	my $count = 0;
+	for my $key (sort keys %$states) {
+		next if ($r->{seen}{$key}[1] // '') eq '' || !grep { /\/(?:\.journal|\.state\.new|\.new)/ } keys %{ $states->{$key}{tree} };
+		$r->make_state($states->{$key});
+		my $repair = PowerCut::record($dir, $r->{mounted}, $program, 'check');
+		my $does = join "\n", map { $_->{text} } @{ $repair->{events} };
+		next if $seen{$does}++ && !$ENV{T_SOAK};
+		@$repair{qw(good said is_repair)} = (@$r{qw(good said)}, 1);
+		my ($found, $more) = look($repair);
+		push @wrong, @$found;
+		$count += $more;
+	}
+	return (\@wrong, scalar keys %seen, $count);
+}
+
+# ---- faults that must be noticed ----
+
+# What may be left out unnoticed, and why.
+my $one_journal = 'a later sync brings to the disk, too, what is before it in the same journal; file systems without one need this';
+my @superfluous = (
+	[qr/: no fdatasync /, 'qemu-img calls it; vmconf syncs the disk again'],
+	[qr/^create.*: no fsync state\/fresh\/.*root\.qcow2|^clone --linked: no fsync state\/copy\/root/, 'qemu-img has synced it, or a size is all of it'],
+	[qr/: no fsync state(?:\/(?:fresh|copy|base)(?:\/a|\/a\/b|\/boot)?)? \d$/, $one_journal],
+	[qr/: no fsync \S+\/qs-cut-\w+ 2$/, $one_journal],
+	[qr/^rename, by hand: no fsync config 1$/, $one_journal],
+	[qr/^rename.*: commit before fsync state 2$/, 'the journal renames the directory again'],
+);
+
+# The events without one sync each, and with the commit before it: [name, events].
+sub faults {
+	my ($change, $r) = @_;
+	my @events = @{ $r->{events} };
+	my (@faults, %count);
+	my ($commit) = grep { ($events[$_]{domain} // '') eq 'config' && ($events[$_]{what}[0] // '') =~ /^(?:move|gone)$/ } reverse 0 .. $#events;
+	for my $n (grep { $events[$_]{kind} eq 'begin' } 0 .. $#events) {
+		my $name = $events[$n]{text} . ' ' . ++$count{ $events[$n]{text} };
+		push @faults, ["$change->{name}: no $name", [grep { ($_->{sync} // -1) != $events[$n]{sync} } @events]];
+		push @faults, ["$change->{name}: commit before $name",
+			[@events[0 .. $n - 1], $events[$commit], @events[$n .. $commit - 1], @events[$commit + 1 .. $#events]]] if $commit > $n;
+	}
+	return @faults;
+}
+
+# Returns how many were noticed, and those that were not and should have been.
+sub plant {
+	my ($change, $r) = @_;
+	my ($noticed, @missed) = (0);
+	for my $fault (faults($change, $r)) {
+		my ($name, $events) = @$fault;
+		my ($found) = look($r, $events, 1);
+		my ($why) = grep { $name =~ $_->[0] } @superfluous;
+		note("$name: ", @$found ? 'noticed' : $why ? "not noticed: $why->[1]" : 'NOT NOTICED');
+		$noticed++ if @$found;
+		push @missed, $name if !@$found && !$why;
+	}
+	return ($noticed, @missed);
+}
+
+# ---- all of it ----
+
+my %sum = (cuts => 0, states => 0, noticed => 0);
+for my $change (grep { !$ENV{T_ONLY} || $_->{name} =~ /$ENV{T_ONLY}/ } @changes) {
+	my $name = $change->{name};
+	my $r = recorded($change);
+	my ($wrong, $states, $cuts) = look($r);
+	is(scalar @$wrong, 0, "$name: old or new after each cut");
+	note(sprintf('%s: %d operations, %d cuts, %d states', $name, scalar @{ $r->{events} }, $cuts, $states));
+	$sum{cuts} += $cuts;
+	$sum{states} += $states;
+	if ($change->{thorough} || $ENV{T_SOAK}) {
+		my ($again, $repairs, $more) = look_at_repairs($r);
+		is(scalar @$again, 0, "$name: and after each cut of a repair");
+		note("$name: $repairs repairs, $more states");
+		push @$wrong, @$again;
+		$sum{states} += $more;
+		my ($noticed, @missed) = plant($change, $r);
+		is(join('; ', @missed), '', "$name: each sync that is left out, or late, is noticed");
+		$sum{noticed} += $noticed;
+	}
+	tell_wrong(@$_) for @$wrong[0 .. min(2, $#$wrong)];
+}
+diag("$sum{cuts} cuts, $sum{states} states, $sum{noticed} planted faults noticed");
+
+done_testing;
