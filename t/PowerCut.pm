@@ -22,15 +22,47 @@ use strict;
 use warnings;
 use Cwd qw(getcwd);
 use Digest::MD5 qw(md5_hex);
+use Exporter qw(import);
 use Fcntl qw(S_ISDIR S_ISLNK S_IMODE);
 use List::Util qw(max);
-use T qw(run_command slurp $work);
+use T qw(run_command slurp spew $work);
+
+our @EXPORT_OK = qw(text);
 
 my @traced = qw(
 	open openat creat lseek write pwrite64 writev pwritev pwritev2 copy_file_range sendfile ioctl truncate ftruncate fallocate
 	rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat mkdir mkdirat rmdir chmod fchmod fchmodat
 	fsync fdatasync syncfs sync umask clone clone3 fork vfork wait4 waitid
 );
+
+# ---- what both tests need ----
+
+# An emulator that takes anything, at once: check asks it. Returns its path.
+sub emulator {
+	my ($path) = @_;
+	spew($path, <<'SH');
+#!/bin/sh
+echo '{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}'
+while read -r line; do
+	case $line in
+	*query-machines*) result='[{"name": "q35"}]' ;;
+	*device-list-properties*) result='[{"name": "drive"}, {"name": "id"}, {"name": "bootindex"}]' ;;
+	*) result='[]' ;;
+	esac
+	id=${line##*\"id\":}
+	echo "{\"return\": $result, \"id\": ${id%%[,\}]*}}"
+done
+SH
+	chmod(0755, $path);
+	return $path;
+}
+
+# A tree as text, without what says nothing: locks that nobody holds.
+sub text {
+	my ($tree) = @_;
+	return join '', map { my ($kind, $mode, $content) = @{ $tree->{$_} }; sprintf("%s %s %04o %s\n", $_, $kind, $mode, $content) }
+		grep { !/\/\.lock$/ && !(/\/vm\.lock$/ && $tree->{$_}[2] eq '') } sort keys %$tree;
+}
 
 # ---- trees on the disk ----
 

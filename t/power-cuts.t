@@ -9,7 +9,7 @@ use FindBin;
 use lib $FindBin::Bin;
 use File::Temp qw(tempdir);
 use List::Util qw(min);
-use PowerCut;
+use PowerCut qw(text);
 use T;
 
 need('qemu-img', 'strace');
@@ -25,22 +25,7 @@ $ENV{TMPDIR} = $work;
 delete $ENV{VISUAL};
 $ENV{EDITOR} = qq(sed -i 's/"description": "[^"]*"/"description": "edited"/');
 
-# check asks the emulator what it takes: this one takes anything, at once.
-my $emulator = spew("$work/emulator", <<'SH');
-#!/bin/sh
-echo '{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}'
-while read -r line; do
-	case $line in
-	*query-machines*) result='[{"name": "q35"}]' ;;
-	*device-list-properties*) result='[{"name": "drive"}, {"name": "id"}, {"name": "bootindex"}]' ;;
-	*) result='[]' ;;
-	esac
-	id=${line##*\"id\":}
-	echo "{\"return\": $result, \"id\": ${id%%[,\}]*}}"
-done
-SH
-chmod(0755, $emulator);
-
+my $emulator = PowerCut::emulator("$work/emulator");
 my @new = ('--nic', 'none', '--set', "emulator=$emulator");
 
 # What every change begins with: a VM with all that has files, another one, and base images.
@@ -70,6 +55,16 @@ sub hand_disk {
 	spew("$dir/state/hand/root.raw", 'what the guest has written' x 1000);
 }
 
+# The guest has left its disk for an overlay, to which the definition does not lead; no VM can be started.
+sub moved {
+	spew("$dir/state/base/over.qcow2", 'an overlay');
+	spew("$dir/state/base/moved.json", '{"version": 1, "disks": {"disk0": {"file": "over.qcow2", "format": "qcow2", "from": "root.qcow2",'
+		. ' "bases": ["root.qcow2"]}}}');
+}
+
+my $no_start = spew("$work/adapter", "#!/bin/sh\n[ \"\$1\" != start ]\n");
+chmod(0755, $no_start);
+
 my @changes = (
 	{ name => 'create', do => ['create', 'fresh', @new] },
 	{ name => 'create --disk', do => ['create', 'fresh', '--disk', '1M', @new] },
@@ -93,16 +88,12 @@ my @changes = (
 	{ name => 'delete, mounted', thorough => 1, mounted => '/state/base', do => ['delete', 'base'] },
 	{ name => 'delete, two', with => sub { vmconf_quietly('create', 'other', '--disk', '1M', @new) }, do => ['delete', 'base', 'other'],
 		also => \&first_only },
+	{ name => 'rename and set', do => ['rename', 'base', 'renamed'], then => ['set', 'renamed', 'cpus=2'], also => \&renamed_only },
+	{ name => 'start --discard-overlay', with => \&moved, init => $no_start, do => ['start', 'base', '--discard-overlay'], ends => 1,
+		refused => 1 },
 );
 
 # ---- what must be so after a cut ----
-
-# A tree as text, without what says nothing: locks that nobody holds.
-sub text {
-	my ($tree) = @_;
-	return join '', map { my ($kind, $mode, $content) = @{ $tree->{$_} }; sprintf("%s %s %04o %s\n", $_, $kind, $mode, $content) }
-		grep { !/\/\.lock$/ && !(/\/vm\.lock$/ && $tree->{$_}[2] eq '') } sort keys %$tree;
-}
 
 # A rename writes down what was derived from the name first: under the old one, where it means the same.
 sub identity_only {
@@ -117,6 +108,14 @@ sub first_only {
 	my ($r) = @_;
 	my %tree = %{ $r->{after} };
 	$tree{$_} = $r->{before}{$_} for grep { /\/\.?other[.\/]|\/other$/ } keys %{ $r->{before} };
+	return text(\%tree);
+}
+
+# Of two changes only the first.
+sub renamed_only {
+	my ($r) = @_;
+	my %tree = %{ $r->{after} };
+	$tree{'/config/renamed.json'} = $r->{before}{'/config/base.json'};
 	return text(\%tree);
 }
 
@@ -152,18 +151,26 @@ sub left {
 	return join "\n", (map { "- $_" } grep { !$now{$_} } sort keys %old), (map { "+ $_" } grep { !$old{$_} } sort keys %now);
 }
 
+# What is run: a change, or two one after the other.
+sub command_of {
+	my ($change) = @_;
+	my @command = ($program, @{ $change->{do} });
+	return $change->{then} ? ('sh', '-c', '"$@" && "$0" ' . join(' ', @{ $change->{then} }), $program, @command) : @command;
+}
+
 sub recorded {
 	my ($change) = @_;
 	prepare($change->{with} || ());
+	local $ENV{QEMU_SUPERVISE_INIT} = $change->{init} || 'none';
 	my $before = check();
-	my $r = PowerCut::record($dir, $change->{mounted}, $program, @{ $change->{do} });
+	my $r = PowerCut::record($dir, $change->{mounted}, command_of($change));
 	my $after = check();
-	is($r->{status}, 0, "vmconf @{ $change->{do} }, recorded") or diag($r->{errors});
+	is($r->{status}, $change->{ends} || 0, "$change->{name} is recorded") or diag($r->{errors});
 	is($r->{unlike}, '', "$change->{name}: nothing was overlooked in the recording");
-	is($before, '0', "$change->{name}: before, check says nothing");
-	is($after, '0', "$change->{name}: nor does it afterwards") if !$change->{refused};
+	is((grep { $_ eq '0' } $before, $after) + ($change->{refused} || 0), 2, "$change->{name}: what check says") or diag($before, $after);
 	$r->{said} = { old => $before, between => $before, new => $after };
-	$r->{good} = { (map { $_ => 'between' } $change->{also} ? $change->{also}->($r) : ()), text($r->{before}) => 'old', text($r->{after}) => 'new' };
+	$r->{good} = { (map { $_ => 'between' } $change->{also} ? $change->{also}->($r) : ()), text($r->{before}) => 'old',
+		text($r->{after}) => 'new' };
 	return $r;
 }
 

@@ -214,6 +214,15 @@ json_t *moved_read(const char *home)
 	return set;
 }
 
+/* On the disk on return: the guest goes on with what the record says it has left. */
+static bool forget(int dirfd)
+{
+	if (unlinkat(dirfd, MOVED, 0) < 0)
+		return errno == ENOENT;
+	fsync(dirfd);
+	return true;
+}
+
 bool moved_write(const char *home, const char *new, json_t *moved)
 {
 	int dirfd = open_home(home);
@@ -225,7 +234,7 @@ bool moved_write(const char *home, const char *new, json_t *moved)
 	if (json_object_size(moved) > 0)
 		written = dirfd >= 0 && safefile_replace(dirfd, MOVED, new, text);
 	else
-		written = dirfd >= 0 && (unlinkat(dirfd, MOVED, 0) == 0 || errno == ENOENT);
+		written = dirfd >= 0 && forget(dirfd);
 	if (!written)
 		log_warn("cannot write %s/" MOVED, home);
 	fd_close(&dirfd);
