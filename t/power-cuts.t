@@ -8,6 +8,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use File::Temp qw(tempdir);
+use JSON::PP ();
 use List::Util qw(min);
 use PowerCut qw(text);
 use T;
@@ -18,6 +19,8 @@ need_that('strace may trace', sub { (run_command('strace', '-o', "$work/may", 't
 # In memory, where there is room: what is synced there is not waited for.
 my $dir = tempdir('qs-cut-XXXXXXXX', -w '/dev/shm' ? (DIR => '/dev/shm') : (DIR => $work), CLEANUP => 1);
 my $program = $ENV{T_VMCONF} || "$top/vmconf";
+my $supervise = $ENV{T_SUPERVISE} || "$top/qemu-supervise";
+$ENV{XDG_CONFIG_HOME} = "$work/xdg";
 $ENV{QEMU_SUPERVISE_CONFIG_DIR} = "$dir/config";
 $ENV{QEMU_SUPERVISE_STATE_DIR} = "$dir/state";
 $ENV{ASAN_OPTIONS} = join(':', $ENV{ASAN_OPTIONS} || (), 'detect_leaks=0');	# it cannot look for them while it is traced
@@ -62,6 +65,17 @@ sub moved {
 		. ' "bases": ["root.qcow2"]}}}');
 }
 
+# UEFI firmware that any machine takes, and a VM that has it.
+sub uefi {
+	my $descriptors = "$work/xdg/qemu/firmware";
+	system('mkdir', '-p', $descriptors);
+	my @image = map { { filename => spew("$work/uefi.$_", "uefi $_" x 100), format => 'raw' } } qw(code vars);
+	spew("$descriptors/60-edk2-x86_64.json", JSON::PP::encode_json({ 'interface-types' => ['uefi'], features => [], tags => [],
+		mapping => { device => 'flash', executable => $image[0], 'nvram-template' => $image[1] },
+		targets => [{ architecture => 'x86_64', machines => ['pc-q35-*'] }] }));
+	vmconf_quietly('set', 'base', 'machine=q35', 'firmware=uefi');
+}
+
 my $no_start = spew("$work/adapter", "#!/bin/sh\n[ \"\$1\" != start ]\n");
 chmod(0755, $no_start);
 
@@ -91,6 +105,7 @@ my @changes = (
 	{ name => 'rename and set', do => ['rename', 'base', 'renamed'], then => ['set', 'renamed', 'cpus=2'], also => \&renamed_only },
 	{ name => 'start --discard-overlay', with => \&moved, init => $no_start, do => ['start', 'base', '--discard-overlay'], ends => 1,
 		refused => 1 },
+	{ name => 'a first start', with => \&uefi, run => [$supervise, 'base'], ends => 69, judge => \&as_started },
 );
 
 # ---- what must be so after a cut ----
@@ -125,6 +140,19 @@ sub directories {
 	return map { my $names = $_; text({ map { $_ => $r->{after}{$_} } @$names }) } ['/config'], ['/config', '/state'];
 }
 
+# What a supervisor writes is there whole or not at all, and no variables of a firmware that nobody knows.
+sub as_started {
+	my ($r, $tree) = @_;
+	my %is = %$tree;
+	my %written = map { $_ => delete $is{"/state/base/$_"} } qw(uefi-vars.fd uefi-vars.json last-end.json vm.lock uefi-vars.fd.new uefi-vars.json.new last-end.json.new);
+	return "something else:\n" . left($r, text(\%is)) if text(\%is) ne text($r->{before});
+	return 'variables of an unknown firmware' if $written{'uefi-vars.fd'} && !$written{'uefi-vars.json'};
+	for my $name (grep { !/new|lock/ && $written{$_} } sort keys %written) {
+		return "$name is not whole" if $written{$name}[2] ne $r->{after}{"/state/base/$name"}[2];
+	}
+	return '';
+}
+
 # What check says. That it has finished something is as it should be.
 sub check {
 	my ($status, $out, $err) = vmconf('check');
@@ -136,7 +164,12 @@ sub wrong_with {
 	my ($r, $state) = @_;
 	$r->make_state($state);
 	my $said = check();
-	my $is = text(PowerCut::tree($dir));
+	my $tree = PowerCut::tree($dir);
+	if ($r->{judge}) {
+		my $why = $said eq $r->{said}{old} ? $r->{judge}->($r, $tree) : "check: $said";
+		return ($why, 'new');
+	}
+	my $is = text($tree);
 	my $good = $r->{good}{$is} || '';
 	return ("check: $said", $good) if $said ne $r->{said}{ $good || 'old' };
 	return ("neither old nor new:\n" . left($r, $is), '') if !$good;
@@ -154,6 +187,7 @@ sub left {
 # What is run: a change, or two one after the other.
 sub command_of {
 	my ($change) = @_;
+	return @{ $change->{run} } if $change->{run};
 	my @command = ($program, @{ $change->{do} });
 	return $change->{then} ? ('sh', '-c', '"$@" && "$0" ' . join(' ', @{ $change->{then} }), $program, @command) : @command;
 }
@@ -168,6 +202,7 @@ sub recorded {
 	is($r->{status}, $change->{ends} || 0, "$change->{name} is recorded") or diag($r->{errors});
 	is($r->{unlike}, '', "$change->{name}: nothing was overlooked in the recording");
 	is((grep { $_ eq '0' } $before, $after) + ($change->{refused} || 0), 2, "$change->{name}: what check says") or diag($before, $after);
+	$r->{judge} = $change->{judge};
 	$r->{said} = { old => $before, between => $before, new => $after };
 	$r->{good} = { (map { $_ => 'between' } $change->{also} ? $change->{also}->($r) : ()), text($r->{before}) => 'old',
 		text($r->{after}) => 'new' };
@@ -238,6 +273,7 @@ sub faults {
 	my @events = @{ $r->{events} };
 	my (@faults, %count);
 	my ($commit) = grep { ($events[$_]{domain} // '') eq 'config' && ($events[$_]{what}[0] // '') =~ /^(?:move|gone)$/ } reverse 0 .. $#events;
+	$commit //= -1;
 	for my $n (grep { $events[$_]{kind} eq 'begin' } 0 .. $#events) {
 		my $name = $events[$n]{text} . ' ' . ++$count{ $events[$n]{text} };
 		push @faults, ["$change->{name}: no $name", [grep { ($_->{sync} // -1) != $events[$n]{sync} } @events]];
