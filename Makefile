@@ -44,7 +44,7 @@ HOSTS = $(SYSTEMD) $(addprefix t/,apcupsd.t check.t daemontools.t monit.t needre
 	sysvinit.t)
 # Those that take longest begin first.
 LONG = $(addprefix t/,machines.t boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t vmconf-hangs.t vmconf-journal.t \
-	adopt-fake.t soak.t)
+	adopt-fake.t soak.t power-cuts.t power-cuts-guest.t)
 TESTS ?= $(LONG) $(filter-out $(LONG) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
 
 all: qemu-supervise vmconf
@@ -95,7 +95,8 @@ check-hosts:
 # valgrind says, whatever QEMU it is.
 WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE '^need\W.*qemu-(system|img|io)' t/*.t))
 WITHOUT_QEMU = $(filter-out $(WITH_QEMU) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
-ANY_QEMU = $(addprefix t/,valgrind.t $(addsuffix .t,$(addprefix vmconf-,copying full hangs journal killed owner sync)))
+ANY_QEMU = $(addprefix t/,power-cuts.t power-cuts-guest.t valgrind.t \
+	$(addsuffix .t,$(addprefix vmconf-,copying full hangs journal killed owner sync)))
 OF_QEMU = $(filter-out $(ANY_QEMU),$(WITH_QEMU))
 
 # make check-qemu SUITE=sid: the demo with that Debian's guest, and the tests with its QEMU. ALL=1: the whole of make check.
@@ -140,7 +141,7 @@ compilers:
 
 # What takes longer than one wants to wait for at each change.
 soak: all
-	T_SOAK=300 T_SUPERVISE="$(CURDIR)/qemu-supervise" prove t/faults.t t/soak.t
+	T_SOAK=300 T_SUPERVISE="$(CURDIR)/qemu-supervise" prove t/faults.t t/soak.t t/power-cuts.t t/power-cuts-guest.t
 
 demo:
 	@t/setup demo

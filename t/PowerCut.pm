@@ -157,10 +157,12 @@ sub path_of_fd {
 
 my $recordings = 0;
 
-# Runs a command and records it. Mounted: the path of another file system below the top, or undef. Returns the recording: {status, errors, before, after (trees), events, ...}.
+# Runs a command and records it. Mounted: the path of another file system below the top, or undef. Returns the recording: {status,
+# errors, before, after (trees), events, ...}.
 sub record {
 	my ($top, $mounted, @command) = @_;
-	my $r = bless { n => $recordings++, top => $top, mounted => $mounted, before => tree($top), id => 0, events => [], inode => {}, config => scalar((stat "$top/config")[1]) }, __PACKAGE__;
+	my $r = bless { n => $recordings++, top => $top, mounted => $mounted, before => tree($top), id => 0, events => [], inode => {},
+		config => scalar((stat "$top/config")[1]) }, __PACKAGE__;
 	$r->{began} = max(time, map { $_->[3] } values %{ $r->{before} });
 	my @strace = ('strace', '-f', '-y', '-qq', '-xx', '-s', 1 << 24, '-o', "$work/cut", '-e', 'trace=' . join(',', map { "?$_" } @traced),
 		'-e', 'signal=none');
@@ -191,7 +193,8 @@ sub differences {
 	my ($states) = $r->states([@{ $r->{events} }, { kind => 'begin', sync => -1, whole => 1 }, { kind => 'end', sync => -1, whole => 1 }]);
 	my ($end) = grep { $_->{final} } values %$states;
 	my ($made, $is) = ($end->{tree}, $r->{after});
-	return join ' ', grep { !$made->{$_} || !$is->{$_} || "@{ $made->{$_} }[0 .. 2]" ne "@{ $is->{$_} }[0 .. 2]" } sort keys %{ { %$made, %$is } };
+	return join ' ', grep { !$made->{$_} || !$is->{$_} || "@{ $made->{$_} }[0 .. 2]" ne "@{ $is->{$_} }[0 .. 2]" }
+		sort keys %{ { %$made, %$is } };
 }
 
 sub new_inode {
@@ -372,8 +375,9 @@ sub take_call {
 	$r->{mask} = $r->{umask}{ $call->{pid} } // umask;
 	$r->{umask}{ $call->{pid} } = oct $call->{args} if $name eq 'umask';
 	my $take = $take{$name} or return;
-	my @args = $name =~ /v2?$/ ? ($call->{args} =~ /^([^,]+), /, $call->{args} =~ /iov_base="([^"]*)"/g, $call->{args} =~ /\], (.*)$/ ? split(/, /, $1) : ())
-		: split(/, /, $call->{args});
+	my @args = split(/, /, $call->{args});
+	@args = ($call->{args} =~ /^([^,]+), /, $call->{args} =~ /iov_base="([^"]*)"/g, $call->{args} =~ /\], (.*)$/ ? split(/, /, $1) : ())
+		if $name =~ /v2?$/;
 	$take->($r, $call->{result}, @args);
 }
 
@@ -698,7 +702,8 @@ sub content_after {
 
 sub DESTROY { system('rm', '-rf', "$_[0]{top}.kept.$_[0]{n}") }
 
-# Makes a state on the disk, where "config" may be another inode. A journal knows its directory of definitions by the inode, which a power cut does not change.
+# Makes a state on the disk, where "config" may be another inode. A journal knows its directory of definitions by the inode, which
+# a power cut does not change.
 sub make_state {
 	my ($r, $state) = @_;
 	my $tree = { %{ $state->{tree} } };

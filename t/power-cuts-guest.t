@@ -2,7 +2,7 @@
 # The same as power-cuts.t with a real kernel: vmconf runs in a guest, on ext4, and the guest's QEMU is killed at random moments of
 # its changes. What the guest had not written out is lost then. Afterwards there is what it said it had done, and what it was doing
 # is there whole or not at all. The guest is booted once, and saved before it mounts its disk: each round begins there.
-# T_SEED chooses the same moments again, T_ROUNDS how many.
+# T_SEED chooses the same moments again, T_CUTS how many.
 use strict;
 use warnings;
 use FindBin;
@@ -16,7 +16,7 @@ use Time::HiRes qw(usleep);
 
 need('qemu-system-x86_64', 'qemu-img', 'mke2fs', 'cpio', 'tar', 'ldd', 'gcc');
 
-my $rounds = $ENV{T_ROUNDS} || ($ENV{T_SOAK} ? 200 : 25);
+my $rounds = $ENV{T_CUTS} || ($ENV{T_SOAK} ? 200 : 25);
 my $seed = $ENV{T_SEED} || int(rand(1 << 31));
 srand($seed);
 diag("T_SEED=$seed");
@@ -62,6 +62,7 @@ sub text { return PowerCut::text(PowerCut::tree($_[0])) =~ s/"(?:uuid": "[^"]*"|
 sub make_ext4 {
 	mkdir("$disk$_") or die "$disk$_: $!" for '', '/config', '/state', '/state/images';
 	run_command('qemu-img', 'create', '-q', '-f', 'qcow2', "$disk/state/images/debian.qcow2", '1M');
+	utime(1e9, 1e9, "$disk/state/images/debian.qcow2");	# mke2fs knows no fractions of seconds
 	vmconf_does('create', 'base', '--disk', '1M', '--set', 'description=old', @new);
 	mkdir("$disk/state/base/boot");
 	spew("$disk/state/base/boot/vmlinuz", 'kernel');
@@ -88,7 +89,8 @@ sub quoted { return join ' ', map { "'" . s/'/'\\''/gr . "'" } @_ }
 sub settings {
 	my $cases = join '', map { "$_) $program " . quoted(@{ $changes[$_] }) . " ;;\n" } 0 .. $#changes;
 	return join "\n", (map { 'export ' . quoted("$_=$ENV{$_}") } grep { /^(?:QEMU_SUPERVISE_\w+|TMPDIR|EDITOR)$/ } sort keys %ENV),
-		'PATH=' . dirname($program) . ':$PATH', "mkdir -p $disk $work", "disk=$disk", 'count=' . @changes, "change() {\ncase \$1 in\n$cases\nesac\n}\n";
+		'PATH=' . dirname($program) . ':$PATH', "mkdir -p $disk $work", "disk=$disk", 'count=' . @changes,
+		"change() {\ncase \$1 in\n$cases\nesac\n}\n";
 }
 
 # The libraries that programs need, where they are here.

@@ -85,18 +85,22 @@ my @changes = (
 	{ name => 'create, raw', do => ['create', 'fresh', '--disk', '1M', '--set', 'disks.0.format=raw', @new] },
 	{ name => 'create, below', do => ['create', 'fresh', '--disk', '1M', '--set', 'disks.0.path=a/b/root.qcow2', @new] },
 	{ name => 'create --image', do => ['create', 'fresh', '--image', 'debian', @new] },
-	{ name => 'create, the first', with => sub { PowerCut::make_tree($dir, {}) }, do => ['create', 'fresh', '--disk', '1M', @new], also => \&directories },
-	{ name => 'create, mounted', with => sub { mkdir("$dir/state/fresh", 0700) }, mounted => '/state/fresh', do => ['create', 'fresh', '--disk', '1M', @new] },
+	{ name => 'create, the first', with => sub { PowerCut::make_tree($dir, {}) }, do => ['create', 'fresh', '--disk', '1M', @new],
+		also => \&directories },
+	{ name => 'create, mounted', with => sub { mkdir("$dir/state/fresh", 0700) }, mounted => '/state/fresh',
+		do => ['create', 'fresh', '--disk', '1M', @new] },
 	{ name => 'create, raw, mounted', thorough => 1, with => sub { mkdir("$dir/state/fresh", 0700) }, mounted => '/state/fresh',
 		do => ['create', 'fresh', '--disk', '1M', '--set', 'disks.0.format=raw', @new] },
 	{ name => 'set', do => ['set', 'base', 'description=new', 'cpus=2'] },
 	{ name => 'edit', do => ['edit', 'base'] },
 	{ name => 'rename', do => ['rename', 'base', 'renamed'] },
-	{ name => 'rename, by hand', thorough => 1, with => sub { by_hand(); hand_disk() }, do => ['rename', 'hand', 'renamed'], also => \&identity_only },
+	{ name => 'rename, by hand', thorough => 1, with => sub { by_hand(); hand_disk() }, do => ['rename', 'hand', 'renamed'],
+		also => \&identity_only },
 	{ name => 'clone', do => ['clone', 'base', 'copy'] },
 	{ name => 'clone --linked', do => ['clone', 'base', 'copy', '--linked'], refused => 1 },
 	{ name => 'clone, raw', with => sub { by_hand(); hand_disk() }, do => ['clone', 'hand', 'copy'] },
-	{ name => 'clone, mounted', thorough => 1, with => sub { mkdir("$dir/state/copy", 0700) }, mounted => '/state/copy', do => ['clone', 'base', 'copy'] },
+	{ name => 'clone, mounted', thorough => 1, with => sub { mkdir("$dir/state/copy", 0700) }, mounted => '/state/copy',
+		do => ['clone', 'base', 'copy'] },
 	{ name => 'delete', do => ['delete', 'base'] },
 	{ name => 'delete --keep-disks', do => ['delete', 'base', '--keep-disks'] },
 	{ name => 'delete, mounted', thorough => 1, mounted => '/state/base', do => ['delete', 'base'] },
@@ -144,7 +148,7 @@ sub directories {
 sub as_started {
 	my ($r, $tree) = @_;
 	my %is = %$tree;
-	my %written = map { $_ => delete $is{"/state/base/$_"} } qw(uefi-vars.fd uefi-vars.json last-end.json vm.lock uefi-vars.fd.new uefi-vars.json.new last-end.json.new);
+	my %written = map { $_ => delete $is{"/state/base/$_"} } 'vm.lock', map { ($_, "$_.new") } qw(uefi-vars.fd uefi-vars.json last-end.json);
 	return "something else:\n" . left($r, text(\%is)) if text(\%is) ne text($r->{before});
 	return 'variables of an unknown firmware' if $written{'uefi-vars.fd'} && !$written{'uefi-vars.json'};
 	for my $name (grep { !/new|lock/ && $written{$_} } sort keys %written) {
