@@ -164,12 +164,14 @@ sub save {
 	cut($g);
 }
 
-# Resumes the guest, which finds its disk as the last cut has left it: {..., check => what vmconf check says, is => the state}.
+# Resumes the guest, which finds its disk as the last cut has left it: {..., left => files of a change
+# that was cut off, check => what vmconf check says, is => the state}.
 sub resume {
 	my ($image, $options, @library) = @_;
 	my $g = start($image, '-incoming', "exec:cat $saved");
 	wait_until('the guest to go on', sub { $g->{qmp}->status eq 'running' });
-	say_to($g, $options, @library);
+	say_to($g, int(time) + 60 * $count, $options, @library);	# in no round earlier than in the one before
+	$g->{left} = says($g, qr/guest: left: ?(.*?)\r?\n/);
 	$g->{check} = says($g, qr/guest: check: (.*?)\r?\nguest: archived\r?\n/s) =~ s/\r//gr;
 	my $found = "$work/found";
 	system("rm -rf $found && mkdir $found && tar -xpmf $archive -C $found") == 0 or die 'tar failed';
@@ -234,6 +236,7 @@ for my $round (1 .. $rounds + 1) {
 	is($why, '', "$round: as the guest said, old or new") or diag(slurp($g->{console}), $states[$possible[0]], "is:\n", $g->{is});
 	last if $why || $round > $rounds;
 	$in{ $n == $possible[0] ? 'old' : 'new' }++ if $round > 1;
+	$in{"with $g->{left}"}++ if $g->{left};
 	@possible = round($g, $n);
 }
 cut($g);
@@ -241,7 +244,7 @@ diag("$rounds cuts: ", join ', ', map { "$in{$_} $_" } sort keys %in);
 
 # Without syncs that is noticed.
 my ($noticed, $without) = (0, $ENV{T_SOAK} ? 10 : 1);
-for my $round (1 .. $without) {
+for my $round (defined $n ? 1 .. $without : ()) {
 	system('cp', '--sparse=always', "$work/ext4", "$work/other") == 0 or die 'cp failed';
 	my $g = resume("$work/other", $options[$round % @options], "$work/nosync.so");
 	my (undef, $n) = wrong_with($g, 0 .. $#changes);

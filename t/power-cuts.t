@@ -99,6 +99,7 @@ my @changes = (
 	{ name => 'clone', do => ['clone', 'base', 'copy'] },
 	{ name => 'clone --linked', do => ['clone', 'base', 'copy', '--linked'], refused => 1 },
 	{ name => 'clone, raw', with => sub { by_hand(); hand_disk() }, do => ['clone', 'hand', 'copy'] },
+	{ name => 'clone, overlay', with => sub { vmconf_quietly('create', 'over', '--image', 'debian', @new) }, do => ['clone', 'over', 'copy'] },
 	{ name => 'clone, mounted', thorough => 1, with => sub { mkdir("$dir/state/copy", 0700) }, mounted => '/state/copy',
 		do => ['clone', 'base', 'copy'] },
 	{ name => 'delete', do => ['delete', 'base'] },
