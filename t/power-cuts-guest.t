@@ -208,23 +208,28 @@ save();
 # Not cut off: how long it takes, and that the guest does what is done here.
 my $g = resume("$work/ext4", $options[0]);
 is((wrong_with($g, 0, 0))[0], '', 'the guest begins with the same disk') or diag($g->{is});
-my $began = time;
+my @takes;	# seconds, of each change
 say_to($g, 0);
-says($g, qr/guest: did ($#changes)\r?\n/);
-my $takes = (time - $began) / @changes;
+for my $n (0 .. $#changes) {
+	says($g, qr/guest: begins ($n)\r?\n/);
+	my $began = time;
+	says($g, qr/guest: did ($n)\r?\n/);
+	push @takes, time - $began;
+}
 cut($g);
 unlike(slurp($g->{console}), qr/failed/, 'and can make all changes') or diag(slurp($g->{console}));
-note(sprintf('a change takes the guest %.2f s', $takes));
+note('they take ', join ' ', map { sprintf '%.2f', $_ } @takes);
 
-# A round: makes changes from $n on, and is cut off at some moment. Returns before which changes the disk may be now.
+# A round: makes changes from $n on, and is cut off at some moment of one of them. Returns before which the disk may be then.
 sub round {
-	my ($g, $n, $wait_for) = @_;
+	my ($g, $n, $at) = @_;
 	say_to($g, $n);
-	says($g, qr/guest: begins ($n)\r?\n/);
-	says($g, qr/guest: did ($wait_for)\r?\n/) if defined $wait_for;
-	usleep(rand(2.5 * $takes) * 1e6);
+	says($g, qr/guest: begins ($at)\r?\n/);
+	usleep(rand(1.2 * $takes[$at]) * 1e6);
 	cut($g);
-	unlike(slurp($g->{console}), qr/failed/, 'no change fails') or diag(slurp($g->{console}));
+	my $said = slurp($g->{console});
+	$takes[$at] *= $said =~ /guest: did $at\r?\n/ ? 0.8 : 1.1;	# the host's load changes
+	unlike($said, qr/failed/, 'no change fails') or diag($said);
 	return possible($g, $n);
 }
 
@@ -237,7 +242,7 @@ for my $round (1 .. $rounds + 1) {
 	last if $why || $round > $rounds;
 	$in{ $n == $possible[0] ? 'old' : 'new' }++ if $round > 1;
 	$in{"with $g->{left}"}++ if $g->{left};
-	@possible = round($g, $n);
+	@possible = round($g, $n, ($n + int(rand(3))) % @changes);
 }
 cut($g);
 diag("$rounds cuts: ", join ', ', map { "$in{$_} $_" } sort keys %in);
@@ -248,7 +253,7 @@ for my $round (defined $n ? 1 .. $without : ()) {
 	system('cp', '--sparse=always', "$work/ext4", "$work/other") == 0 or die 'cp failed';
 	my $g = resume("$work/other", $options[$round % @options], "$work/nosync.so");
 	my (undef, $n) = wrong_with($g, 0 .. $#changes);
-	my @possible = round($g, $n, ($n + 1) % @changes);
+	my @possible = round($g, $n, ($n + 2) % @changes);
 	$g = resume("$work/other", $options[0]);
 	my ($why) = wrong_with($g, @possible);
 	cut($g);
