@@ -233,7 +233,7 @@ sub round {
 	return possible($g, $n);
 }
 
-my ($n, @possible) = (0, 0, 0);
+my ($n, @possible) = (0, possible($g, 0));
 my %in = (old => 0, new => 0);
 for my $round (1 .. $rounds + 1) {
 	$g = resume("$work/ext4", $options[$round % @options]);
@@ -247,11 +247,11 @@ for my $round (1 .. $rounds + 1) {
 cut($g);
 diag("$rounds cuts: ", join ', ', map { "$in{$_} $_" } sort keys %in);
 
-# Without syncs that is noticed.
+# Without syncs that is noticed: the kernel itself writes nothing out before it has changed much, or 5 minutes have passed.
 my ($noticed, $without) = (0, $ENV{T_SOAK} ? 10 : 1);
 for my $round (defined $n ? 1 .. $without : ()) {
 	system('cp', '--sparse=always', "$work/ext4", "$work/other") == 0 or die 'cp failed';
-	my $g = resume("$work/other", $options[$round % @options], "$work/nosync.so");
+	my $g = resume("$work/other", 'commit=300', "$work/nosync.so");
 	my (undef, $n) = wrong_with($g, 0 .. $#changes);
 	my @possible = round($g, $n, ($n + 2) % @changes);
 	$g = resume("$work/other", $options[0]);
