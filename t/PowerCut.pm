@@ -15,7 +15,8 @@
 # - What a child does while the program does not wait for it may come earlier or later than in the recording: each order
 #   counts, the one recorded, the child's first and the child's last.
 #
-# Not in it: disks that lose what was flushed, sectors torn in the journal, file systems without one (ext2, vfat).
+# Not in it: disks that lose what was flushed, sectors torn in the journal, file systems without one (ext2, vfat) or whose fsync
+# leaves other files' operations behind (btrfs); owners, ACLs and extended attributes; mmap(2).
 package PowerCut;
 
 use strict;
