@@ -78,12 +78,23 @@ t/unit-%: t/unit-%.c $(ROOMS)
 fuzz/replay-%: fuzz/replay.c fuzz/fuzz-%.c $(ROOMS)
 	$(COMPILE) -o $@ fuzz/replay.c fuzz/fuzz-$*.c $(ROOMS) $(LINKED)
 
+# The whole supervisor with t/explore around it (t/explore/explore.h), in place of libevent and of the functions named in WRAPPED().
+EXPLORER = $(wildcard t/explore/*.c)
+WRAPPED = $(shell sed -n 's/^WRAPPED.[^,]*, \([a-z_0-9]*\).*/\1/p' t/explore/host.c)
+$(O)/t/explore/memory.o: REQUIRED_CFLAGS += -fno-builtin # it has a malloc of its own
+
+$(O)/supervisor-main.o: $(O)/qemu-supervise.o
+	objcopy --redefine-sym main=supervisor_main $< $@
+
+$(O)/explorer: $(EXPLORER:%.c=$(O)/%.o) $(O)/supervisor-main.o $(O)/supervise.a $(O)/shared.a
+	$(COMPILE) -o $@ $^ $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $(WRAPPED:%=-Wl,--wrap=%) $$($(PKG_CONFIG) --libs jansson)
+
 bench/%: bench/%.c
 	$(COMPILE) -o $@ $< $(LINKED)
 
 check:
 	t/setup check
-	$(MAKE) all $(UNITS) $(REPLAYS)
+	$(MAKE) all $(UNITS) $(REPLAYS) $(O)/explorer
 	CMOCKA_MESSAGE_OUTPUT=TAP T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(TESTS)
 
 check-hosts:
@@ -115,9 +126,9 @@ check-systemd:
 	t/setup suite
 	t/suite $(SUITE) make check-hosts HOSTS="$(SYSTEMD) t/notify.t"
 
-# All that does without QEMU, and some of what does not: what QEMU 7.2 to 11 answer, a takeover, a terminal, disks. A report
-# ends the program with a status that no test expects.
-SANITIZED = $(WITHOUT_QEMU) $(addprefix t/,adopt.t disks-moved.t first.t reexec.t terminal.t vm-boot.t vmconf-clone.t \
+# All that does without QEMU, but for the explorer, whose memory is its own; and some of what does not: what QEMU 7.2 to 11 answer,
+# a takeover, a terminal, disks. A report ends the program with a status that no test expects.
+SANITIZED = $(filter-out t/explore.t,$(WITHOUT_QEMU)) $(addprefix t/,adopt.t disks-moved.t first.t reexec.t terminal.t vm-boot.t vmconf-clone.t \
 	vmconf-create.t vmconf-files.t vmconf-judge.t vmconf-life.t)
 check-sanitizers: export ASAN_OPTIONS = halt_on_error=1:exitcode=99:detect_leaks=1
 check-sanitizers: export UBSAN_OPTIONS = halt_on_error=1:exitcode=99:print_stacktrace=1
@@ -138,6 +149,11 @@ cross:
 compilers:
 	t/setup suite
 	t/suite sid t/compilers
+
+# All sequences of so many choices, where t/explore.t takes fewer.
+DEPTH ?= 4
+explore: $(O)/explorer
+	EXPLORE_DEPTH=$(DEPTH) $(O)/explorer
 
 # What takes longer than one wants to wait for at each change.
 soak: all
@@ -182,7 +198,7 @@ PERL = $(shell grep -lE '^\#!/usr/bin/(env )?perl' bench/* t/* 2>/dev/null) $(wi
 
 lint:
 	@t/setup lint
-	@clang-format --dry-run -Werror $(SOURCES) $(wildcard *.h */*.h bench/*.c fuzz/*.c t/*.c)
+	@clang-format --dry-run -Werror $(SOURCES) $(wildcard *.h */*.h bench/*.c fuzz/*.c t/*.c t/explore/*.[ch])
 	@printf '%s\n' $(SOURCES) $(wildcard bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
 	@printf '%s\n' $(SOURCES) | xargs -n 1 -P $$(nproc) gcc $(TIDY_CFLAGS) -O1 -fanalyzer -c -o /dev/null
 	@t/rooms
@@ -286,10 +302,11 @@ dist:
 clean:
 	rm -f qemu-supervise vmconf bench/empty $(REPLAYS) $(UNITS) bench/*.d fuzz/*.d t/*.d $(O)/*.[aod] $(O)/flags \
 		qemu-supervise-*.tar.gz
-	rm -rf $(addprefix $(O)/,lib vm supervise commands) build/fuzz
+	rm -f $(O)/explorer
+	rm -rf $(addprefix $(O)/,lib vm supervise commands t) build/fuzz
 
 FORCE:
 
-.PHONY: FORCE all check check-hosts check-qemu check-sanitizers check-systemd compilers cross units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: FORCE all check check-hosts check-qemu check-sanitizers check-systemd compilers cross explore units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
 
--include $(wildcard $(O)/*.d $(O)/*/*.d bench/*.d fuzz/*.d t/*.d)
+-include $(wildcard $(O)/*.d $(O)/*/*.d $(O)/t/explore/*.d bench/*.d fuzz/*.d t/*.d)
