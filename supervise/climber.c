@@ -559,6 +559,7 @@ void climb_later(struct climber *c, struct climb *climb)
 {
 	climb_clock(c, climb);
 	climb->later = true;
+	c->ops->changed(c->arg);
 }
 
 void climb_failed(struct climber *c, struct climb *climb, const char *why)

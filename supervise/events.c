@@ -400,9 +400,12 @@ static void on_qmp_event(void *arg, const char *name, json_t *event)
 	outcome_event(&s->outcome, name, data, s->climber.ending != NULL);
 	if (!s->ending_told)
 		jobs_event(&s->jobs, s->link.qmp, name, data);
-	for (size_t i = 0; i < ARRAY_SIZE(event_table); i++)
-		if (strcmp(event_table[i].name, name) == 0)
-			event_table[i].handle(s, data);
+	for (size_t i = 0; i < ARRAY_SIZE(event_table); i++) {
+		if (strcmp(event_table[i].name, name) != 0)
+			continue;
+		event_table[i].handle(s, data);
+		report_changed(s);
+	}
 	events_trigger(s, name, event);
 }
 

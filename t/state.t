@@ -99,6 +99,24 @@ subtest 'it cannot be made anew' => sub {
 	$s->ends_with(80, qr/quit/, 'nowhere');
 };
 
+# The next supervisor has nothing else to go by, and QEMU may not answer any more.
+subtest 'whether QEMU answers or not' => sub {
+	my $s = running(fake => [], name => 'events', options => ['-o', 'TERM=quit 100s, kill', '-o', 'ALRM=nmi']);
+	wait_until('state.json', sub { $s->state->{'run-state'} eq 'running' });
+	$s->fake(set => { mute => 'query-status' });
+	$s->fake(event => 'BLOCK_IO_ERROR', data => { action => 'stop', device => 'disk0' });
+	wait_until('why', sub { $s->state->{why} eq 'disk0: I/O error' });
+	$s->fake(event => 'GUEST_PANICKED');
+	wait_until('a panic', sub { $s->state->{outcome}{panicked} });
+	pass('an event');
+	$s->fake(set => { close => 'quit' });	# our connection on the public socket keeps it from there
+	$s->signal('TERM');
+	wait_until('quit is to be sent again', sub { ($s->state->{ladder} // {})->{undone} });
+	pass('a command that was lost with the connection');
+	$s->fake(set => { mute => '' });
+	$s->ends_with(82, qr/the guest panicked/, 'events');
+};
+
 # A file system of a few kB, seen by the supervisor and what it starts.
 my $small = "$work/full";
 my @in_small = ('unshare', '-m', 'sh', '-c', "mount -t tmpfs -o size=32k tmpfs $small && exec \"\$@\"", 'sh');
