@@ -197,6 +197,8 @@ static enum act_result act_reboot(struct supervisor *s, struct climb *climb)
 	}
 	a = answer_new(s, climb);
 	s->asking.presser = climb;
+	if (!climb->resumed)
+		s->asking.presses = 0;
 	s->set.rebooting = true;
 	setaction_remember(s, "reset", "pause");
 	if (setaction_send(s, on_reboot_set, a))

@@ -41,6 +41,11 @@ sub was_rebooted {
 # These take the 10 seconds of an answer.
 my $late_reset = stopped_at('late-reset', 'system_reset', 'USR2');
 my $late_set = stopped_at('late-set', 'set-action', 'USR2');
+my $late_press = running(name => 'late-press', fake => [], options => [@reboot, '--press-interval', 0]);
+$late_press->signal('USR2');
+wait_until('a first reboot', sub { $late_press->sent(qr/^cont$/) && !$late_press->state->{'going-round'} });
+$late_press->fake(set => { mute => 'set-action' });
+$late_press->signal('USR2');
 my $late_stop = stopped_at('late-stop', 'stop', 'ALRM', options => ['-o', 'ALRM=stop']);
 
 subtest 'a reboot: the reset is not answered' => sub {
@@ -167,6 +172,14 @@ subtest 'after its 10 seconds' => sub {
 	was_rebooted($late_set, 'set-action is answered, and the reboot goes on');
 	is(join(' ', $late_set->sent(qr/system_powerdown|system_reset/)), 'system_powerdown system_reset system_powerdown',
 		'the guest was asked, not cut off');
+	$late_press->wait_log(qr/reboot: QEMU does not answer/);
+	wait_until('state.json', sub { @{ $late_press->state->{others} } && !$late_press->state->{others}[0]{held} });
+	is($late_press->state->{presses}, 0, 'the presses of the reboot before do not count');
+	$late_press = $late_press->lost;
+	$late_press->fake(set => { mute => '' });
+	$late_press = $late_press->successor;
+	$late_press->wait_log(qr/reboot: the guest is down, starting it again/);
+	was_rebooted($late_press, 'the next supervisor presses');
 	my $next = $late_stop->taken_over;
 	goes_on($next);
 	wait_until('paused', sub { ($next->state->{'run-state'} // '') eq 'paused' });
