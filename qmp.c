@@ -32,7 +32,7 @@ struct qmp {
 	enum { GREETING, CAPABILITIES, READY, CLOSED } state;
 	struct command *commands; /* oldest first, in the order of answers */
 	json_int_t last_id;
-	bool garbage_told;
+	bool garbage_told, quiet;
 	enum qmp_silence silence;
 	const char *line; /* being handled, or NULL */
 	size_t line_len;
@@ -290,7 +290,13 @@ void qmp_free(struct qmp *qmp)
 
 bool qmp_is_ready(const struct qmp *qmp)
 {
-	return qmp && qmp->state == READY && channel_is_open(qmp->channel);
+	return qmp && qmp->state == READY && !qmp->quiet && channel_is_open(qmp->channel);
+}
+
+void qmp_be_quiet(struct qmp *qmp, bool quiet)
+{
+	if (qmp)
+		qmp->quiet = quiet;
 }
 
 bool qmp_is_awaited(const struct qmp *qmp)

@@ -76,6 +76,12 @@ void qmp_free(struct qmp *qmp);
 /* Whether commands may be sent. NULL is not ready. */
 bool qmp_is_ready(const struct qmp *qmp);
 
+/*
+ * QEMU is ending (or not after all): while quiet, the connection is not ready and nothing is sent.
+ * Answers and events are read all the same. NULL is fine.
+ */
+void qmp_be_quiet(struct qmp *qmp, bool quiet);
+
 /* Whether any answer is still to come. False for NULL. */
 bool qmp_is_awaited(const struct qmp *qmp);
 

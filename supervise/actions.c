@@ -81,6 +81,8 @@ static void on_answer(void *arg, enum qmp_result result, json_t *value)
 	case QMP_ERROR:
 		if (a->action == ACTION_RESET)
 			setaction_reset_refused(a->s);
+		if (a->action == ACTION_QUIT)
+			events_be_quiet(a->s, a->s->ending_told);
 		if (current)
 			climb_failed(&a->s->climber, a->climb, qmp_why(result, value));
 		else
@@ -132,8 +134,6 @@ static bool press(struct supervisor *s, const struct climb *climb, bool running)
 
 static enum act_result act_powerdown(struct supervisor *s, struct climb *climb)
 {
-	if (s->ending_told)
-		return ACT_DONE; /* it is going down already */
 	s->asking.presser = climb;
 	setaction_to_end(s);
 	return press(s, climb, is_running(s)) ? ACT_DONE : ACT_HELD;
@@ -242,9 +242,12 @@ static enum act_result act_reset(struct supervisor *s, struct climb *climb)
 /* Asks about the disks first, as QEMU answers nothing after quit. */
 static enum act_result act_quit(struct supervisor *s, struct climb *climb)
 {
+	enum act_result result;
+
 	diskwatch_ask(s->diskwatch);
-	s->dir.qemu_ends = true;
-	return command(s, climb, "quit", NULL);
+	result = command(s, climb, "quit", NULL);
+	events_be_quiet(s, true);
+	return result;
 }
 
 /* Only a child's pid is safe until we have waited for it. */
@@ -350,7 +353,8 @@ static void on_status_line(void *arg, enum qmp_result result, json_t *value)
 	if (state)
 		runstate_text(text, sizeof(text), state, s->state.why);
 	else
-		snprintf(text, sizeof(text), "%s", qmp_why(result, value));
+		snprintf(text, sizeof(text), "%s",
+			 s->dir.qemu_ends ? "QEMU is ending" : qmp_why(result, value));
 	if (ending && ending->active)
 		log_notice("status: %s, QEMU's pid is %d, %s: %s, %s left; power button: %s", text,
 			   s->process.pid, ending->row->trigger.s,
@@ -421,6 +425,10 @@ static enum act_result act(void *arg, struct climb *climb)
 
 	if (ending)
 		notify_status("Stopping (%s): %s", climb->row->trigger.s, action_name(action));
+	if (action_table[action].needs_qmp && s->ending_told) {
+		log_notice("%s: not needed, QEMU is ending", action_name(action));
+		return ending ? ACT_DONE : ACT_FAILED;
+	}
 	if (action_table[action].needs_qmp && !qmp_is_ready(s->link.qmp)) {
 		log_notice("%s: no QMP connection; %s", action_name(action),
 			   ending || !s->link.seen ? "waiting for it" : "not done");
@@ -467,8 +475,10 @@ static void leave(void *arg, struct climb *climb)
 	case ACTION_RUN:
 		run_kill(s->runner, climb);
 		break;
-	case ACTION_RESET:
 	case ACTION_QUIT:
+		events_be_quiet(s, s->ending_told);
+		break;
+	case ACTION_RESET:
 	case ACTION_KILL:
 	case ACTION_STOP:
 	case ACTION_CONT:

@@ -157,8 +157,14 @@ static void ask_run_state(struct supervisor *s);
 void events_tell_ending(struct supervisor *s, bool told)
 {
 	s->ending_told = told;
-	s->dir.qemu_ends = told;
+	events_be_quiet(s, told);
 	climber_shutdown_seen(&s->climber, told);
+}
+
+void events_be_quiet(struct supervisor *s, bool quiet)
+{
+	s->dir.qemu_ends = quiet;
+	qmp_be_quiet(s->link.qmp, quiet);
 }
 
 /* QEMU does not end after all: somebody else set shutdown=pause. */
@@ -227,6 +233,15 @@ static void ask_run_state(struct supervisor *s)
 	guest_look(s->guest);
 	if (s->agentport)
 		agentport_run_state(s->agentport);
+}
+
+/* A QEMU that ends after SHUTDOWN does not say STOP. */
+static void on_event_stop(struct supervisor *s, json_t *data)
+{
+	(void)data;
+	if (s->ending_told)
+		on_stays(s);
+	ask_run_state(s);
 }
 
 static void on_event_state(struct supervisor *s, json_t *data)
@@ -370,7 +385,7 @@ static const struct {
 	{"SHUTDOWN", on_event_shutdown},
 	{"RESET", on_event_reset},
 	{"GUEST_PANICKED", on_event_panicked},
-	{"STOP", on_event_state},
+	{"STOP", on_event_stop},
 	{"RESUME", on_event_resume},
 	{"SUSPEND", on_event_state},
 	{"WAKEUP", on_event_state},

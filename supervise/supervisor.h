@@ -248,8 +248,12 @@ extern const struct guest_callbacks events_guest;
 extern const struct agentport_callbacks events_agentport;
 extern const struct qmp_callbacks events_qmp;
 
-/* Sets whether QEMU will end by itself after SHUTDOWN, so that ladders wait for its disks. */
+/*
+ * Sets whether QEMU will end by itself after SHUTDOWN, so that ladders wait for its disks. The
+ * second also for a quit that was sent: nothing more is sent, of which QEMU 10.0 dies.
+ */
 void events_tell_ending(struct supervisor *s, bool told);
+void events_be_quiet(struct supervisor *s, bool quiet);
 
 /* Handles an answer to query-status. */
 void events_on_run_state(void *arg, enum qmp_result result, json_t *value);

@@ -17,6 +17,8 @@ static const char *not_now(const struct supervisor *s)
 {
 	if (s->process.gone)
 		return "QEMU has ended";
+	if (s->dir.qemu_ends)
+		return "QEMU is ending";
 	if (s->process.exec_pipe >= 0)
 		return "QEMU is just being executed";
 	if (run_busy(s->runner))
