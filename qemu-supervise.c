@@ -237,6 +237,7 @@ static void prepare(struct supervisor *s)
 	s->diskwatch = diskwatch_new(s->base, &s->dir, s->options.vm, report_changed, s);
 	s->runner = runner_new(s->base, &s->signals.inherited, actions_on_program_done, s);
 	s->set.actions = s->options.actions;
+	s->set.pauses = setaction_pauses(&s->options.actions);
 	if (event_add(s->signal_event, NULL) < 0)
 		fatal(EX_OSERR, "cannot wait for signals");
 }

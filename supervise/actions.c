@@ -162,6 +162,7 @@ static void on_reboot_set(void *arg, enum qmp_result result, json_t *value)
 
 	switch (result) {
 	case QMP_OK:
+		a->s->set.pauses = true;
 		if (current && !a->s->set.owes_cont)
 			press(a->s, a->climb, false);
 		else if (current)

@@ -294,8 +294,7 @@ static bool is_unasked(const struct supervisor *s)
 static void on_event_shutdown(struct supervisor *s, json_t *data)
 {
 	const char *reason = json_string_value(json_object_get(data, "reason"));
-	bool stays = strcmp(s->set.actions.shutdown, "pause") == 0 &&
-		     !(reason && strcmp(reason, "host-qmp-quit") == 0);
+	bool stays = s->set.pauses && !(reason && strcmp(reason, "host-qmp-quit") == 0);
 
 	log_notice("SHUTDOWN: %s", reason ? reason : "no reason given");
 	if (reason && strcmp(reason, "guest-reset") == 0)

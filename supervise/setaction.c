@@ -6,18 +6,44 @@
 
 #include <string.h>
 
+#include "lib/log.h"
 #include "lib/timespan.h"
 
 #define FIRMWARE_MS 3000 /* after a reset, for one by the firmware */
 #define PROMPT_MS   1000 /* a QEMU slower than this may have been stopped */
+
+static void took(struct supervisor *s, enum qmp_result result, json_t *value, bool pauses)
+{
+	if (result == QMP_OK)
+		s->set.pauses = pauses;
+	else if (result == QMP_ERROR)
+		log_warnx("QMP set-action: %s", qmp_why(result, value));
+}
+
+static void on_pause_set(void *arg, enum qmp_result result, json_t *value)
+{
+	took(arg, result, value, true);
+}
+
+static void on_poweroff_set(void *arg, enum qmp_result result, json_t *value)
+{
+	took(arg, result, value, false);
+}
+
+bool setaction_pauses(const struct qemu_actions *actions)
+{
+	return strcmp(actions->shutdown, "pause") == 0;
+}
 
 bool setaction_send(struct supervisor *s, qmp_reply_fn reply, void *arg)
 {
 	json_t *arguments = json_pack("{s:s, s:s}", "reboot", s->set.actions.reboot, "shutdown",
 				      s->set.actions.shutdown);
 
-	return reply ? qmp_await(s->link.qmp, "set-action", arguments, COMMAND_MS, reply, arg)
-		     : qmp_command(s->link.qmp, "set-action", arguments, 0, NULL, NULL);
+	if (reply)
+		return qmp_await(s->link.qmp, "set-action", arguments, COMMAND_MS, reply, arg);
+	return qmp_command(s->link.qmp, "set-action", arguments, 0,
+			   setaction_pauses(&s->set.actions) ? on_pause_set : on_poweroff_set, s);
 }
 
 /* QEMU cannot be asked what is set, so it is kept here and in state.json. */

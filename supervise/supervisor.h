@@ -83,7 +83,8 @@ struct guest_asked {
 
 /* What set-action has set in QEMU, to be restored; setaction.c */
 struct qemu_set {
-	struct qemu_actions actions; /* in force, as far as we know */
+	struct qemu_actions actions; /* sent to QEMU, or about to be */
+	bool pauses;		     /* QEMU stays when its guest is down, as it has answered */
 	bool rebooting;		     /* a guest that goes down is started again */
 	bool owes_cont;		     /* cont is due after our reset, until the guest runs */
 	int64_t firmware_until;	     /* until then a reset is the firmware's own */
@@ -213,6 +214,9 @@ void actions_on_program_done(void *arg, const void *key, bool ok);
 
 /* Sends s->set.actions to QEMU. reply may be NULL. False: QMP is not ready; reply is not called. */
 bool setaction_send(struct supervisor *s, qmp_reply_fn reply, void *arg);
+
+/* Whether QEMU stays under these when its guest is down. */
+bool setaction_pauses(const struct qemu_actions *actions);
 
 /* Set what is to be in force; the second also sends it. The strings must be constants. */
 void setaction_remember(struct supervisor *s, const char *reboot, const char *shutdown);

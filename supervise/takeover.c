@@ -12,6 +12,7 @@ static void take_handover(struct supervisor *s, json_t *state, const struct hand
 {
 	s->process.memory = h->memory;
 	s->set.actions = h->actions;
+	s->set.pauses = setaction_pauses(&h->actions);
 	s->set.rebooting = h->rebooting;
 	s->set.owes_cont = h->owes_cont;
 	s->asking.presses = h->presses;

@@ -62,4 +62,22 @@ subtest 'the watchdog' => sub {
 	ends_untouched($s, $before, 'the watchdog');
 };
 
+# What QEMU has not read yet is not in force: it ends, whatever a reboot was about to set.
+subtest 'before a reboot has set anything' => sub {
+	my $s = running(fake => ['flushes', 'mute=set-action'], options => ['-o', 'ALRM=reboot 100s, reset']);
+	$s->signal('ALRM');
+	$s->wait_sent('set-action');
+	$s->fake(shutdown => 'guest-shutdown');
+	$s->wait_log(qr/SHUTDOWN: guest-shutdown/);
+	wait_until('state.json', sub { $s->state->{phase} eq 'stopping' });
+	ok($s->state->{ending}, 'it is known that QEMU ends');
+	unlike($s->log, qr/starting it again/, 'the guest is not started again');
+	is(scalar($s->sent(qr/system_reset/)), 0, 'no reset');
+	$s->signal('TERM');
+	$s->wait_log(qr/powerdown: not needed, QEMU is ending/);
+	is(scalar($s->sent(qr/set-action/)), 1, 'nothing is set any more');
+	$s->fake(exit => 1);
+	$s->ends_with(0, $off, 'reboot');
+};
+
 done_testing;
