@@ -7,7 +7,7 @@
  *	host.c     system calls, and the functions that use files and processes (--wrap)
  *	qemu.c     QEMU, and the guest in it
  *	choices.c  what may happen: signals, QEMU, guest, other clients, time, death
- *	rules.c    what must hold, from the design
+ *	rules.c    what must hold, from the design; status.c: of the exit status
  *	walk.c     main(): the walk, and what it prints
  *
  * Not modelled: files and locks (claim.c, rundir.c, vmlock.c), run: programs, helpers, definitions.
@@ -95,6 +95,7 @@ struct stop {
 	int64_t deadline;
 	char trigger[24], action[24]; /* of the rung, as STATUS= says */
 	int64_t rung_at;
+	unsigned presses; /* by the rung that presses, taken by QEMU */
 };
 
 /* What the rules remember. */
@@ -106,6 +107,7 @@ struct ghost {
 	bool shutdown_read;	   /* the supervisor knows of that one */
 	bool first_read, first_lost,
 		panic_read; /* and of the first one since the guest's start, a panic */
+	bool panic_once;    /* before some reset */
 	bool quit_written;
 	bool answered, reset_owed, others; /* others: have changed what the guest does */
 	bool refused;			   /* a set-action */
@@ -113,7 +115,7 @@ struct ghost {
 	bool killed, stop_at_shutdown;
 	bool rung_may_fail, by_hand;
 	const void *presser;
-	unsigned presser_serial, presses; /* presses: of its rung, taken by QEMU */
+	unsigned presser_serial;
 	int64_t extended_until, watched_until;
 	bool stopping_told, ready_told;
 };

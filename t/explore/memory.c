@@ -18,8 +18,9 @@
 
 #define HEAP_SIZE  (4u << 20)
 #define STACK_SIZE (512u << 10)
-#define CLASSES	   64 /* of block sizes, in steps of 16 bytes; larger ones have a list of their own \
-		       */
+#define CLASSES                                                                                    \
+	64 /* of block sizes, in steps of 16 bytes; larger ones have a list of their own           \
+	    */
 #define BLOCK_USED 0x5ed5eed1u
 #define BLOCK_FREE 0xf4eef4eeu
 #define BELOW	   1024 /* bytes of stack below the last frame */

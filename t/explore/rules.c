@@ -162,7 +162,8 @@ static void rule_left_rung(const struct supervisor *s, const char *trigger)
 	const struct ghost *g = ghost();
 	const struct rung *rung = current_rung(s);
 
-	if (!g->stop.action[0] || !rung || strcmp(g->stop.trigger, trigger) != 0)
+	if (!g->stop.action[0] || !rung || strcmp(g->stop.trigger, trigger) != 0 ||
+	    !world->qemu.alive)
 		return;
 	see_what_may_fail();
 	if (g->rung_may_fail || g->by_hand || deadline_presses())
@@ -212,8 +213,10 @@ static void new_rung(const struct supervisor *s, const char *trigger, const char
 {
 	struct ghost *g = ghost();
 
-	if (strcmp(g->stop.trigger, trigger) == 0 && strcmp(g->stop.action, action) == 0)
-		return; /* done again, as QMP was lost, or by the next supervisor */
+	if (strcmp(g->stop.trigger, trigger) == 0 && strcmp(g->stop.action, action) == 0) {
+		g->restarted = world->now; /* it is done again, as QMP was lost: its TIME, too */
+		return;
+	}
 	rule_left_rung(s, trigger);
 	snprintf(g->stop.trigger, sizeof(g->stop.trigger), "%s", trigger);
 	snprintf(g->stop.action, sizeof(g->stop.action), "%s", action);
@@ -232,7 +235,7 @@ static void see_presser(const struct supervisor *s)
 
 	if (presser && (presser != g->presser || serial != g->presser_serial)) {
 		if (!presser->resumed)
-			g->presses = 0;
+			g->stop.presses = 0;
 		g->presser = presser;
 		g->presser_serial = serial;
 	}
@@ -241,9 +244,9 @@ static void see_presser(const struct supervisor *s)
 static void rule_press(const struct supervisor *s)
 {
 	see_presser(s);
-	if (s->asking.presser && s->asking.presses > ghost()->presses)
+	if (s->asking.presser && s->asking.presses > ghost()->stop.presses)
 		rules_violated("press: %u are counted, QEMU has taken %u", s->asking.presses,
-			       ghost()->presses);
+			       ghost()->stop.presses);
 }
 
 /* ---- "a supervisor that is killed comes back and adopts its VM ... continues it" (8) ---- */
@@ -258,88 +261,6 @@ static void rule_kept(const struct supervisor *s)
 		rules_violated("kept: a stop was asked for, and no ladder is climbed");
 	else if (strstr(world->state, "\"ladder\":null"))
 		rules_violated("kept: a stop was asked for, and state.json has no ladder");
-}
-
-/* ---- "Say what is known, and no more ... the status is not 0" (1, 5) ---- */
-
-struct allowed {
-	int statuses[12];
-	size_t count;
-};
-
-static void allow(struct allowed *a, int status)
-{
-	a->statuses[a->count++] = status;
-}
-
-/* A guest that panicked before was not shut down, whatever came then. */
-static void allow_for(struct allowed *a, enum ended how)
-{
-	const struct qemu *q = &world->qemu;
-	bool known = q->panicked && ghost()->panic_read && !ghost()->forgot;
-
-	if (q->panicked && how != KILLED)
-		allow(a, EXIT_PANICKED);
-	if (known && how != KILLED)
-		return;
-	switch (how) {
-	case LIVES_ON:
-		break;
-	case POWERED_OFF:
-		allow(a, 0);
-		break;
-	case RESET_ITSELF:
-		allow(a, ghost()->stop_at_shutdown ? EXIT_RESET_WHILE_STOPPING : EXIT_REBOOT_ASKED);
-		if (ghost()->stop_at_shutdown)
-			allow(a, EXIT_NOT_SHUT_DOWN);
-		break;
-	case PANICKED:
-		allow(a, EXIT_PANICKED);
-		break;
-	case QUIT:
-	case RESET_BY_US:
-		allow(a, q->ran ? EXIT_NOT_SHUT_DOWN : 0);
-		break;
-	case KILLED:
-		allow(a, EXIT_KILLED);
-		break;
-	case DIED:
-		allow(a, EXIT_DIED);
-		break;
-	}
-}
-
-/* "The first SHUTDOWN event decides, but ... our SIGKILL makes it 81." */
-static struct allowed statuses(void)
-{
-	const struct ghost *g = ghost();
-	const struct qemu *q = &world->qemu;
-	struct allowed a = {.count = 0};
-	bool known = g->first_read && !g->forgot;
-
-	if (!g->answered)
-		allow(&a, 69);
-	if (!known && q->ended != KILLED)
-		allow(&a, EXIT_DIED);
-	if (q->ended == KILLED || q->ended == DIED || !known)
-		allow_for(&a, q->ended);
-	if (q->ended != KILLED && !(q->ended == DIED && q->child))
-		allow_for(&a, q->first);
-	return a;
-}
-
-void rules_exit(int status)
-{
-	struct allowed a = statuses();
-
-	if (world->qemu.alive)
-		rules_violated("one: the supervisor has ended with status %d, and QEMU lives",
-			       status);
-	for (size_t i = 0; i < a.count; i++)
-		if (a.statuses[i] == status)
-			return;
-	rules_violated("status: %d, where QEMU ended by way %d (should be %d)", status,
-		       (int)world->qemu.ended, a.count ? a.statuses[a.count - 1] : -1);
 }
 
 /* ---- "What was set is remembered in state.json, since QEMU cannot be asked" (3) ---- */
@@ -544,7 +465,7 @@ void rules_taken(const struct command *c, bool refused)
 		return;
 	if (s)
 		see_presser(s);
-	g->presses++;
+	g->stop.presses++;
 	if (!stop_asked())
 		g->reboot_pressed = world->now;
 }
@@ -578,7 +499,7 @@ void rules_event(const char *name)
 	} else if (strcmp(name, "RESET") == 0) {
 		g->first_read = g->panic_read = g->first_lost = false;
 	} else if (strcmp(name, "GUEST_PANICKED") == 0) {
-		g->panic_read = true;
+		g->panic_read = g->panic_once = true;
 	}
 }
 
@@ -635,7 +556,8 @@ void rules_fair_end(bool obeys)
 	if (world->over || world->verdict[0])
 		return;
 	if (stop_asked()) {
-		if (ghost()->stop.end_by != NEVER || ghost()->stop.deadline != NEVER || obeys)
+		if (ghost()->stop.end_by != NEVER || ghost()->stop.deadline != NEVER ||
+		    (obeys && !ghost()->others))
 			rules_violated("bound: a stop was asked for, and the VM is still there");
 		return;
 	}

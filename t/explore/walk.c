@@ -17,6 +17,8 @@
 	"-o", "TERM=powerdown 4s, quit 2s, kill", "-o", "INT=powerdown 4s, quit 2s, kill", "-o",   \
 		"QUIT=quit 2s, kill", "-o", "RTMIN+1=reboot 4s, reset"
 
+#define STOPS "TERM INT QUIT HUP stall go-on hang-up killed time wait listen"
+
 static const struct setting settings[] = {
 	{.name = "default",
 	 .options = {DEFAULTS},
@@ -28,13 +30,38 @@ static const struct setting settings[] = {
 	 .qemu = {"-no-reboot"},
 	 .reboot = "shutdown",
 	 .shutdown = "poweroff",
-	 .depth = 2},
+	 .depth = 3},
 	{.name = "no-shutdown",
 	 .options = {DEFAULTS},
 	 .qemu = {"-no-shutdown"},
 	 .reboot = "reset",
 	 .shutdown = "pause",
+	 .depth = 3},
+	{.name = "agent",
+	 .options = {"-o", "TERM=agent-shutdown 3s, powerdown 4s, quit 2s, kill", "-o",
+		     "QUIT=quit 2s, kill", "-r", "agent"},
+	 .reboot = "reset",
+	 .shutdown = "poweroff",
+	 .agent = true,
+	 .depth = 3},
+	{.name = "unreadable",
+	 .options = {DEFAULTS, "-r", "listening"},
+	 .reboot = "reset",
+	 .shutdown = "poweroff",
+	 .unreadable = true,
 	 .depth = 2},
+	{.name = "forever",
+	 .options = {"-o", "TERM=powerdown forever", "-o", "INT=quit forever", "-o",
+		     "QUIT=powerdown 1s, quit 2s, kill", "-r", "listening"},
+	 .reboot = "reset",
+	 .shutdown = "poweroff",
+	 .depth = 2},
+	{.name = "long",
+	 .options = {DEFAULTS},
+	 .reboot = "reset",
+	 .shutdown = "poweroff",
+	 .choices = STOPS,
+	 .depth = 5},
 };
 
 struct world *world;
@@ -126,11 +153,13 @@ static void print_found(size_t depth, const char *then)
 	if (walk->found_count == FOUND_MAX)
 		return;
 	strcpy(walk->found[walk->found_count++], kind);
-	printf("# VIOLATED %s\n#   t/explore/explore %s", world->verdict, world->setting->name);
+	printf("# VIOLATED %s\n#   build/explorer %s", world->verdict, world->setting->name);
 	for (size_t i = 0; i < depth; i++)
 		printf(" %s", choices_name(walk->trace[i]));
 	printf("%s\n", then);
 	fflush(stdout);
+	if (getenv("EXPLORE_FIRST"))
+		_Exit(1);
 }
 
 static void end_fairly(size_t depth, bool obeys)
