@@ -193,6 +193,7 @@ void choices_fair(bool obeys)
 	q->stalled = false;
 	q->boots = true;
 	q->obeys = obeys;
+	rules_fair_begin(obeys);
 	qemu_flushed();
 	choices_settle();
 	for (int i = 0; i < FAIR_MAX && !world->over && !world->verdict[0]; i++) {
@@ -307,6 +308,12 @@ static bool listens_or_not(void)
 {
 	world->qemu.listens = !world->qemu.listens;
 	return runs();
+}
+
+static bool agent_refuses(void)
+{
+	world->agent_refuses = !world->agent_refuses;
+	return world->setting->agent;
 }
 
 static bool powers_off(void)
@@ -454,6 +461,7 @@ static const struct {
 	{"answers-lost", loses_answers, false},
 	{"crash", crashes, false},
 	{"listen", listens_or_not, false},
+	{"agent-refuses", agent_refuses, true},
 	{"power-off", powers_off, false},
 	{"guest-reset", resets_itself, false},
 	{"panic", panics, false},

@@ -118,6 +118,7 @@ struct ghost {
 	unsigned presser_serial;
 	int64_t extended_until, watched_until;
 	bool stopping_told, ready_told;
+	bool should_go_down; /* the guest is to be pressed, in time, and obeys */
 };
 
 /* How the VM is started: a row of walk.c's table. */
@@ -139,6 +140,7 @@ struct world {
 	struct connection connections[SOCKET_COUNT];
 	struct qemu qemu;
 	char state[STATE_MAX]; /* state.json */
+	bool agent_refuses;    /* its socket, all clients */
 	char reexec[1500];     /* the variable that a supervisor leaves to its successor */
 	bool cut;	       /* the supervisor dies before it writes state.json again */
 	bool noticed;	       /* something was done that others can see */
@@ -231,6 +233,7 @@ void rules_ends(enum ended how);
 void rules_idle(void);
 void rules_exit(int status);
 void rules_new_supervisor(bool cut);
+void rules_fair_begin(bool obeys);
 void rules_fair_end(bool obeys);
 size_t rules_count(void);
 void rules_print(void);

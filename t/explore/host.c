@@ -449,7 +449,7 @@ WRAPPED(int, runfiles_connect, const char *path, enum rundir_socket which)
 
 	(void)path;
 	if ((!world->qemu.alive && world->qemu.started > 0) || c->open ||
-	    (which == SOCKET_AGENT && !world->setting->agent)) {
+	    (which == SOCKET_AGENT && (!world->setting->agent || world->agent_refuses))) {
 		errno = ECONNREFUSED;
 		return -1;
 	}

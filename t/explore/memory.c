@@ -127,7 +127,7 @@ static void *take(size_t size)
 	}
 	b->mark = BLOCK_USED;
 	b->next = NULL;
-	return b + 1;
+	return memset(b + 1, 0, b->size); /* what was there before is no part of a state */
 }
 
 void *malloc(size_t size)

@@ -13,6 +13,7 @@
 #define BOOT_TIMEOUT_MS 2000  /* as host.c starts it */
 #define FLUSH_MS	30000 /* the one extension, while QEMU flushes */
 #define ALLOWED_MS	(2 * BOOT_TIMEOUT_MS + 2 * FLUSH_MS + 5000)
+#define SOON_MS		2500  /* for a press, once QEMU answers */
 #define LATE_MS		60000 /* after a reboot: a guest that goes down late is not its doing */
 #define RESERVE_MS	5000  /* before a deadline, for quit and kill */
 
@@ -20,7 +21,7 @@ static const char *const rules[] = {
 	"decision: nothing but a decision ends a VM",
 	"bound: every ladder that ends the VM ends it within its bound",
 	"rung: a rung waits its TIME, kill is never early and never withheld",
-	"press: a press counted is a press sent",
+	"press: a press counted is a press sent, and a guest that listens is pressed",
 	"kept: a stop once asked for is never forgotten, whoever dies",
 	"status: the exit status says no more than is known",
 	"back: what was set in QEMU is put back, and is known meanwhile",
@@ -223,6 +224,7 @@ static void new_rung(const struct supervisor *s, const char *trigger, const char
 	g->stop.rung_at = world->now;
 	g->by_hand = false;
 	g->rung_may_fail = false;
+	g->stop.presses = 0;
 }
 
 /* ---- "A press of the power button is not a shutdown": what is counted was sent (4, 8) ---- */
@@ -549,10 +551,27 @@ void rules_idle(void)
 	rule_written(s);
 }
 
+/* "Listening: press" (4): a guest that listens and obeys, and has the time, goes down. */
+void rules_fair_begin(bool obeys)
+{
+	struct ghost *g = ghost();
+	const struct qemu *q = &world->qemu;
+	const struct supervisor *s = loop_supervisor();
+	const struct rung *rung = g->stop.action[0] && s ? current_rung(s) : NULL;
+
+	g->should_go_down = obeys && stop_asked() && rung && rung->action == ACTION_POWERDOWN &&
+			    q->listens && strcmp(q->state, "running") == 0 && !g->others &&
+			    g->stop.deadline == NEVER && !g->refused && q->ended == LIVES_ON &&
+			    since(g->stop.rung_at) + SOON_MS < rung->wait && !world->cut;
+}
+
 /* All was well for a long time. */
 void rules_fair_end(bool obeys)
 {
-	(void)obeys;
+	const struct qemu *q = &world->qemu;
+
+	if (ghost()->should_go_down && q->ended != POWERED_OFF && q->ended != RESET_ITSELF)
+		rules_violated("press: a guest that listens and obeys was not let go down");
 	if (world->over || world->verdict[0])
 		return;
 	if (stop_asked()) {

@@ -38,8 +38,10 @@ static const struct setting settings[] = {
 	 .shutdown = "pause",
 	 .depth = 3},
 	{.name = "agent",
-	 .options = {"-o", "TERM=agent-shutdown 3s, powerdown 4s, quit 2s, kill", "-o",
-		     "QUIT=quit 2s, kill", "-r", "agent"},
+	 .options = {"-o",
+		     "TERM=agent-shutdown 3s, powerdown 4s, agent-shutdown 3s, "
+		     "powerdown 4s, quit 2s, kill",
+		     "-o", "QUIT=quit 2s, kill", "-r", "agent"},
 	 .reboot = "reset",
 	 .shutdown = "poweroff",
 	 .agent = true,
