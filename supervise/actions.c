@@ -142,7 +142,7 @@ static enum act_result act_powerdown(struct supervisor *s, struct climb *climb)
 static enum act_result act_agent_shutdown(struct supervisor *s, struct climb *climb)
 {
 	if (s->ending_told)
-		return ACT_DONE; /* it is going down already */
+		return ACT_LATER; /* it is going down already */
 	if (!s->agentport) {
 		log_notice("agent-shutdown: this VM has no guest agent channel");
 		return ACT_FAILED;
@@ -247,7 +247,8 @@ static enum act_result act_quit(struct supervisor *s, struct climb *climb)
 
 	diskwatch_ask(s->diskwatch);
 	result = command(s, climb, "quit", NULL);
-	events_be_quiet(s, true);
+	if (result != ACT_LATER)
+		events_be_quiet(s, true);
 	return result;
 }
 
@@ -428,13 +429,15 @@ static enum act_result act(void *arg, struct climb *climb)
 		notify_status("Stopping (%s): %s", climb->row->trigger.s, action_name(action));
 	if (action_table[action].needs_qmp && s->ending_told) {
 		log_notice("%s: not needed, QEMU is ending", action_name(action));
-		return ending ? ACT_DONE : ACT_FAILED;
+		return ending ? ACT_LATER : ACT_FAILED; /* later, if it does not */
 	}
 	if (action_table[action].needs_qmp && !qmp_is_ready(s->link.qmp)) {
 		log_notice("%s: no QMP connection; %s", action_name(action),
 			   ending || !s->link.seen ? "waiting for it" : "not done");
 		return ending || !s->link.seen ? ACT_LATER : ACT_FAILED;
 	}
+	if (action_table[action].needs_qmp)
+		events_catch_up(s);
 	return action_table[action].act(s, climb);
 }
 

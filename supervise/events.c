@@ -163,18 +163,40 @@ void events_tell_ending(struct supervisor *s, bool told)
 
 void events_be_quiet(struct supervisor *s, bool quiet)
 {
+	s->link.behind |= s->dir.qemu_ends && !quiet;
 	s->dir.qemu_ends = quiet;
 	qmp_be_quiet(s->link.qmp, quiet);
 }
 
-/* QEMU does not end after all: somebody else set shutdown=pause. */
+void events_catch_up(struct supervisor *s)
+{
+	if (!s->link.behind || !qmp_is_ready(s->link.qmp))
+		return;
+	s->link.behind = false;
+	if (s->set.unsent)
+		setaction_send(s, NULL, NULL);
+	jobs_ask(&s->jobs, s->link.qmp);
+	events_set_qmp(s, s->link.qmp);
+	ask_run_state(s);
+}
+
+/* QEMU does not end after all: somebody else set shutdown=pause. What was passed over is done. */
+static void on_lives(struct supervisor *s)
+{
+	log_notice("QEMU does not end after all");
+	events_tell_ending(s, false);
+	s->process.down_since = 0;
+	events_catch_up(s);
+	climber_retry(&s->climber);
+}
+
+/* The same, and its guest is down. */
 static void on_stays(struct supervisor *s)
 {
 	struct climb *climb = s->asking.presser ? s->asking.presser : s->asking.asker;
 
-	events_tell_ending(s, false);
-	s->process.down_since = 0;
-	if (climb && climb == s->climber.ending)
+	on_lives(s);
+	if (climb && climb == s->climber.ending && !s->set.rebooting)
 		climb_failed(&s->climber, climb, "the guest is down already");
 }
 
@@ -235,15 +257,6 @@ static void ask_run_state(struct supervisor *s)
 		agentport_run_state(s->agentport);
 }
 
-/* A QEMU that ends after SHUTDOWN does not say STOP. */
-static void on_event_stop(struct supervisor *s, json_t *data)
-{
-	(void)data;
-	if (s->ending_told)
-		on_stays(s);
-	ask_run_state(s);
-}
-
 static void on_event_state(struct supervisor *s, json_t *data)
 {
 	(void)data;
@@ -280,6 +293,18 @@ static bool go_round(struct supervisor *s)
 	report_changed(s);
 	qmp_await(s->link.qmp, "system_reset", NULL, COMMAND_MS, on_round, s);
 	return true;
+}
+
+/* A QEMU that ends after SHUTDOWN does not say STOP. */
+static void on_event_stop(struct supervisor *s, json_t *data)
+{
+	bool stays = s->ending_told;
+
+	(void)data;
+	if (stays)
+		on_stays(s);
+	if (!stays || !go_round(s))
+		ask_run_state(s);
 }
 
 /* We were still waiting for the guest to listen, so this is not its answer. */
@@ -471,7 +496,10 @@ bool events_needs_reset(const char *run_state)
 	       strcmp(run_state, "internal-error") == 0;
 }
 
-/* What happened while QEMU had no supervisor: the guest may have gone down, or rebooted. */
+/*
+ * What happened while QEMU had no supervisor: the guest may have gone down, or rebooted. A QEMU
+ * that ends does not answer.
+ */
 static void see_what_was_missed(struct supervisor *s)
 {
 	bool down = strcmp(s->state.run_state, "shutdown") == 0;
@@ -479,7 +507,7 @@ static void see_what_was_missed(struct supervisor *s)
 				      : s->state.run_state[0] && s->outcome.reason[0];
 
 	if (s->ending_told)
-		return;
+		on_lives(s);
 	if (down) {
 		go_round(s);
 	} else if (round) {
@@ -524,9 +552,8 @@ void events_set_qmp(struct supervisor *s, struct qmp *qmp)
 		agentport_set_qmp(s->agentport, qmp);
 }
 
-void events_on_qmp_ready(void *arg)
+static void send_first(struct supervisor *s)
 {
-	struct supervisor *s = arg;
 	json_t *events =
 		json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "events", "state", 1);
 
@@ -534,6 +561,17 @@ void events_on_qmp_ready(void *arg)
 		setaction_send(s, NULL, NULL);
 		jobs_ask(&s->jobs, s->link.qmp);
 	}
+	/* Without this there is no event when a guest has migrated away. */
+	qmp_command(s->link.qmp, "migrate-set-capabilities", events, COMMAND_MS, NULL, NULL);
+}
+
+/* A QEMU that is ending is asked whether it does, and nothing else. */
+void events_on_qmp_ready(void *arg)
+{
+	struct supervisor *s = arg;
+
+	if (!s->ending_told)
+		send_first(s);
 	s->outcome.answered = s->link.seen = true;
 	s->watchdog.ticks = 0;
 	if (s->ready)
@@ -545,8 +583,10 @@ void events_on_qmp_ready(void *arg)
 	s->link.connects = 0;
 	qmp_await(s->link.qmp, "query-status", NULL, COMMAND_MS,
 		  s->link.started_told ? on_back : on_started, s);
-	/* Without this there is no event when a guest has migrated away. */
-	qmp_command(s->link.qmp, "migrate-set-capabilities", events, COMMAND_MS, NULL, NULL);
+	events_be_quiet(s, s->ending_told);
+	s->link.behind = s->ending_told;
+	if (s->ending_told)
+		return;
 	events_set_qmp(s, s->link.qmp);
 	climber_retry(&s->climber);
 }

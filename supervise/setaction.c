@@ -40,10 +40,14 @@ bool setaction_send(struct supervisor *s, qmp_reply_fn reply, void *arg)
 	json_t *arguments = json_pack("{s:s, s:s}", "reboot", s->set.actions.reboot, "shutdown",
 				      s->set.actions.shutdown);
 
-	if (reply)
-		return qmp_await(s->link.qmp, "set-action", arguments, COMMAND_MS, reply, arg);
-	return qmp_command(s->link.qmp, "set-action", arguments, 0,
-			   setaction_pauses(&s->set.actions) ? on_pause_set : on_poweroff_set, s);
+	bool sent = reply ? qmp_await(s->link.qmp, "set-action", arguments, COMMAND_MS, reply, arg)
+			  : qmp_command(s->link.qmp, "set-action", arguments, 0,
+					setaction_pauses(&s->set.actions) ? on_pause_set
+									  : on_poweroff_set,
+					s);
+
+	s->set.unsent = !sent;
+	return sent;
 }
 
 /* QEMU cannot be asked what is set, so it is kept here and in state.json. */
@@ -80,8 +84,9 @@ void setaction_to_end(struct supervisor *s)
 	if (pauses)
 		setaction_send(s, NULL, NULL);
 	else
-		qmp_command(s->link.qmp, "set-action", json_pack("{s:s}", "reboot", "shutdown"), 0,
-			    NULL, NULL);
+		s->set.unsent |=
+			!qmp_command(s->link.qmp, "set-action",
+				     json_pack("{s:s}", "reboot", "shutdown"), 0, NULL, NULL);
 }
 
 void setaction_saw_reset(struct supervisor *s)

@@ -39,7 +39,7 @@ void silence_on_watchdog(evutil_socket_t fd, short what, void *arg)
 	timespan_arm(s->timers[TIMER_WATCHDOG], period / 2);
 	if (!s->process.ended && !rundir_is_there(&s->dir))
 		report_changed(s); /* which makes it again */
-	if (!s->link.seen || s->process.gone || s->dir.qemu_ends)
+	if (!s->link.seen || s->process.gone || s->ending_told)
 		return;
 	s->watchdog.ticks++;
 	if (!s->watchdog.asked)

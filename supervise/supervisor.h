@@ -61,6 +61,7 @@ struct qemu_link {
 	struct qmp *qmp;
 	bool seen; /* it was ready once */
 	bool started_told, lost_told;
+	bool behind; /* while QEMU seemed to end, something may not have been sent */
 	unsigned connects;
 };
 
@@ -85,6 +86,7 @@ struct guest_asked {
 struct qemu_set {
 	struct qemu_actions actions; /* sent to QEMU, or about to be */
 	bool pauses;		     /* QEMU stays when its guest is down, as it has answered */
+	bool unsent;		     /* QMP was not ready for them */
 	bool rebooting;		     /* a guest that goes down is started again */
 	bool owes_cont;		     /* cont is due after our reset, until the guest runs */
 	int64_t firmware_until;	     /* until then a reset is the firmware's own */
@@ -258,6 +260,9 @@ extern const struct qmp_callbacks events_qmp;
  */
 void events_tell_ending(struct supervisor *s, bool told);
 void events_be_quiet(struct supervisor *s, bool quiet);
+
+/* Before QEMU is told anything, once it was not quiet any more: sends what was not sent. */
+void events_catch_up(struct supervisor *s);
 
 /* Handles an answer to query-status. */
 void events_on_run_state(void *arg, enum qmp_result result, json_t *value);

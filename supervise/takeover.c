@@ -12,7 +12,6 @@ static void take_handover(struct supervisor *s, json_t *state, const struct hand
 {
 	s->process.memory = h->memory;
 	s->set.actions = h->actions;
-	s->set.pauses = setaction_pauses(&h->actions);
 	s->set.rebooting = h->rebooting;
 	s->set.owes_cont = h->owes_cont;
 	s->asking.presses = h->presses;
@@ -33,6 +32,7 @@ static void take_state(struct supervisor *s)
 	struct holder qemu = holder_of(s->process.pid);
 	struct handover handover;
 
+	s->set.pauses = false; /* as QEMU may not have read what the one before has sent */
 	if (handover_read(state, s->options.name, &qemu, &handover)) {
 		take_handover(s, state, &handover);
 		diskwatch_resume(s->diskwatch, json_object_get(state, "disks"));

@@ -138,7 +138,7 @@ subtest 'nobody has seen its SHUTDOWN' => sub {
 	$public->command('fake', { shutdown => 'guest-shutdown' });
 	$public->wait_event('SHUTDOWN');
 	my $next = $s->successor;
-	$next->wait_log(qr/QEMU runs/);
+	$next->wait_log(qr/taking over QEMU/);
 	$public->command('fake', { exit => 1 });
 	$next->ends_with(83, qr/without a SHUTDOWN event that anybody saw.*\(status 83\)$/, 'unseen');
 };

@@ -80,4 +80,102 @@ subtest 'before a reboot has set anything' => sub {
 	$s->ends_with(0, $off, 'reboot');
 };
 
+# Somebody has set shutdown=pause: the guest is down, and QEMU stays.
+sub staying {
+	my (@options) = @_;
+	my $s = running(fake => [], options => [@options]);
+	my $public = $s->{public} = $s->qmp;
+	$public->command('set-action', { shutdown => 'pause' });
+	return ($s, $public);
+}
+
+subtest 'it does not end after all' => sub {
+	my @press = ('-o', 'TERM=powerdown 100s, quit, kill');
+	my ($s, $public) = staying(@press);
+	$s->fake(shutdown => 'guest-shutdown');
+	$s->wait_log(qr/QEMU does not end after all/);
+	$public->command($_) for qw(system_reset cont);
+	wait_until('it runs', sub { $s->state->{'run-state'} eq 'running' && $s->state->{phase} eq 'running' });
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off.*TERM: powerdown/, 'a guest that was reset by others');
+	is(scalar($s->sent(qr/^system_powerdown$/)), 1, 'is pressed');
+
+	($s, $public) = staying(@press);
+	$s->fake(event => 'SHUTDOWN', data => { reason => 'guest-shutdown' });
+	$s->signal('TERM');
+	$s->wait_log(qr/powerdown: not needed, QEMU is ending/);
+	$s->fake(state => 'shutdown', event => 'STOP');
+	$s->ends_with(0, qr/TERM: powerdown \S+, quit/, 'what was passed over is not waited for');
+
+	for my $state (qw(shutdown running)) {
+		($s, $public) = staying(@press);
+		$s->fake(state => $state, event => 'SHUTDOWN', data => { reason => 'guest-shutdown' }, close => 1);
+		$s->wait_log(qr/QMP is there again.*QEMU does not end after all/s);
+		$s->signal('TERM');
+		$public->command('set-action', { shutdown => 'poweroff' }) if $state eq 'running';
+		$s->ends_with(0, qr/powered itself off/, "$state, and the connection was lost");
+		is(scalar($s->sent(qr/^system_powerdown$/)), $state eq 'running' ? 1 : 0, "$state: pressed or not");
+	}
+};
+
+subtest 'the next supervisor' => sub {
+	my ($s, $public) = staying('-o', 'TERM=powerdown 100s, quit, kill');
+	$s->fake(event => 'SHUTDOWN', data => { reason => 'guest-shutdown' });
+	wait_until('state.json', sub { $s->state->{ending} });
+	my $next = $s->lost->successor;
+	$next->wait_log(qr/QEMU does not end after all/);
+	wait_until('state.json', sub { $next->state->{supervisor} == $next->{pid} && $next->state->{phase} eq 'running' });
+	like(join(' ', map { $_->{execute} } $next->sent), qr/.*\bqmp_capabilities query-status (?:set-action|query-jobs)\b/,
+		'it asks before it sends anything else');
+	$public->command('set-action', { shutdown => 'poweroff' });
+	$next->signal('TERM');
+	$next->ends_with(0, $off, 'and presses');
+	is(scalar($next->sent(qr/^system_powerdown$/)), 1, 'once');
+};
+
+subtest 'a reboot, of which it is not known what QEMU has set' => sub {
+	my ($s, $public) = staying('-o', 'ALRM=reboot 100s', '-o', 'TERM=powerdown 100s, quit, kill');
+	$s->fake(set => { mute => 'set-action' });
+	$s->signal('ALRM');
+	$s->wait_sent('set-action');
+	$s->fake(shutdown => 'guest-shutdown');
+	$s->wait_log(qr/QEMU does not end after all.*the guest is down, starting it again/s);
+	wait_until('it runs', sub { !$s->state->{'going-round'} && $s->state->{'run-state'} eq 'running' });
+	$s->fake(set => { mute => '' });
+	$public->command('set-action', { shutdown => 'poweroff' });
+	$s->signal('TERM');
+	$s->ends_with(0, $off, 'the guest was started again');
+};
+
+# Until then nothing is sent; then everything, as before.
+subtest 'quit does not end it' => sub {
+	my $s = running(fake => ['refuse=quit'], options => ['-o', 'TERM=powerdown 50ms, quit 100s, powerdown 100s, kill']);
+	kill('STOP', my $qemu = $s->qemu);
+	$s->signal('TERM');	# the look that is under way then goes on while nothing is sent
+	wait_until('quit', sub { (($s->state->{ladder} || {})->{action} // '') eq 'quit' });
+	kill('CONT', $qemu);
+	$s->ends_with(0, qr/TERM: powerdown \S+, quit \S+, powerdown/, 'refused: the guest is pressed');
+
+	$s = running(fake => ['mute=quit'], options => ['-o', 'TERM=quit 50ms, powerdown 100s, kill']);
+	$s->signal('TERM');
+	$s->ends_with(0, qr/TERM: quit \S+, powerdown/, 'unanswered: the guest is pressed');
+
+	$s = running(fake => ['mute=quit'], options => ['-o', 'TERM=quit 50ms, kill']);
+	$s->signal('TERM');
+	$s->ends_with(81, qr/TERM: quit \S+, kill/, 'unanswered: it is killed');
+	is(($s->sent)[-1]{execute}, 'quit', 'and nothing was sent after quit');
+
+	$s = running(fake => ['close=quit'], options => ['-o', 'TERM=quit 100s, kill']);
+	$s->signal('TERM');
+	$s->ends_with(80, qr/TERM: quit/, 'lost with its connection: it is sent again');
+	is(scalar($s->sent(qr/^quit$/)), 2, 'twice in all');
+};
+
+subtest 'a QEMU that hangs at quit does not answer' => sub {
+	my $s = running(fake => ['hang=quit'], env => { NOTIFY_SOCKET => "$work/nobody", WATCHDOG_USEC => 100_000 },
+		options => ['-o', 'TERM=quit forever', '-o', 'UNRESPONSIVE=kill']);
+	$s->signal('TERM');
+	$s->ends_with(81, qr/QEMU was killed.*UNRESPONSIVE: kill/, 'it is noticed');
+};
+
 done_testing;
