@@ -291,7 +291,7 @@ static bool loses_answers(void)
 
 static bool crashes(void)
 {
-	if (world->qemu.flushing)
+	if (world->qemu.flushing || world->ghost.reset_unseen)
 		return false;
 	qemu_dies();
 	return true;
@@ -323,6 +323,16 @@ static bool powers_off(void)
 	world->ghost.others |= strcmp(world->qemu.shutdown, "pause") == 0;
 	qemu_goes_down("guest-shutdown");
 	return true;
+}
+
+/* The connection is lost before the supervisor knows that QEMU stays. */
+static bool powers_off_unseen(void)
+{
+	if (!runs() || !choices_connected() || strcmp(world->qemu.shutdown, "pause") != 0)
+		return false;
+	qemu_event("SHUTDOWN", "reason", "guest-shutdown");
+	qemu_hang_up();
+	return powers_off();
 }
 
 static bool resets_itself(void)
@@ -372,6 +382,27 @@ static bool other_resumes(void)
 	return true;
 }
 
+static bool other_sets_pause(void)
+{
+	if (strcmp(world->qemu.shutdown, "pause") == 0)
+		return false;
+	world->qemu.shutdown = "pause";
+	world->ghost.others = world->ghost.other_set = true;
+	return true;
+}
+
+static bool other_resets(void)
+{
+	if (world->qemu.flushing || strcmp(world->qemu.reboot, "reset") != 0)
+		return false;
+	world->ghost.others = true;
+	world->ghost.reset_unseen = !choices_connected();
+	qemu_resets("host-qmp-system-reset");
+	if (!runs())
+		qemu_sets_state("running", "RESUME");
+	return true;
+}
+
 static bool sleeps(void)
 {
 	if (!runs())
@@ -400,9 +431,10 @@ static bool disk_fails(void)
 	return true;
 }
 
+/* Not at once after such a reset: the SHUTDOWN before it is the last thing known of that QEMU. */
 static bool other_quits(void)
 {
-	if (world->qemu.flushing)
+	if (world->qemu.flushing || world->ghost.reset_unseen)
 		return false;
 	world->ghost.others = true;
 	qemu_goes_down("host-qmp-quit");
@@ -463,11 +495,14 @@ static const struct {
 	{"listen", listens_or_not, false},
 	{"agent-refuses", agent_refuses, true},
 	{"power-off", powers_off, false},
+	{"half-off", powers_off_unseen, false},
 	{"guest-reset", resets_itself, false},
 	{"panic", panics, false},
 	{"panic-stays", panics_and_stays, false},
 	{"other-stop", other_stops, false},
 	{"other-cont", other_resumes, false},
+	{"other-pause", other_sets_pause, true},
+	{"other-reset", other_resets, false},
 	{"suspend", sleeps, false},
 	{"wakeup", wakes, false},
 	{"io-error", disk_fails, false},

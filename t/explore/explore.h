@@ -94,6 +94,7 @@ struct stop {
 	int64_t end_by; /* by the quickest of the ladders asked for */
 	int64_t deadline;
 	char trigger[24], action[24]; /* of the rung, as STATUS= says */
+	size_t rung;
 	int64_t rung_at;
 	unsigned presses; /* by the rung that presses, taken by QEMU */
 };
@@ -110,6 +111,8 @@ struct ghost {
 	bool panic_once;    /* before some reset */
 	bool quit_written;
 	bool answered, reset_owed, others; /* others: have changed what the guest does */
+	bool other_set;			   /* what QEMU does at a shutdown */
+	bool reset_unseen;		   /* and the supervisor has not connected since */
 	bool refused;			   /* a set-action */
 	bool forgot; /* a supervisor was cut off before it had written what it knew */
 	bool killed, stop_at_shutdown;
@@ -127,7 +130,7 @@ struct setting {
 	const char *options[12]; /* of qemu-supervise */
 	const char *qemu[4];	 /* of QEMU, after its name */
 	const char *reboot, *shutdown;
-	bool agent, unreadable;
+	bool agent, unreadable, refuses_quit;
 	const char *choices; /* what may happen; NULL: everything */
 	int depth;
 };

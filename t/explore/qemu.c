@@ -290,8 +290,11 @@ static void execute(const struct command *c, bool refuse)
 		then = deeds[i].then;
 		refuse |= deeds[i].refused && deeds[i].refused() == deeds[i].refused_if;
 	}
-	if (strcmp(c->name, "qmp_capabilities") == 0)
+	refuse |= world->setting->refuses_quit && strcmp(c->name, "quit") == 0;
+	if (strcmp(c->name, "qmp_capabilities") == 0) {
 		world->connections[monitor()].negotiated = true;
+		world->ghost.reset_unseen = false;
+	}
 	if (strcmp(c->name, "set-action") == 0 && !refuse)
 		set_action(c->text);
 	rules_taken(c, refuse);

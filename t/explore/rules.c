@@ -129,11 +129,9 @@ static void rule_bound(void)
 static const struct rung *current_rung(const struct supervisor *s)
 {
 	const struct policy_row *row = policy_find(&s->options.policy, ghost()->stop.trigger);
+	size_t rung = ghost()->stop.rung;
 
-	for (size_t i = 0; row && i < row->ladder.count; i++)
-		if (strcmp(action_name(row->ladder.rungs[i].action), ghost()->stop.action) == 0)
-			return &row->ladder.rungs[i];
-	return NULL;
+	return row && rung < row->ladder.count ? &row->ladder.rungs[rung] : NULL;
 }
 
 /* "An action that QEMU or the guest cannot do costs no time" (3) */
@@ -221,9 +219,12 @@ static void new_rung(const struct supervisor *s, const char *trigger, const char
 	rule_left_rung(s, trigger);
 	snprintf(g->stop.trigger, sizeof(g->stop.trigger), "%s", trigger);
 	snprintf(g->stop.action, sizeof(g->stop.action), "%s", action);
+	g->stop.rung = s->climber.ending ? s->climber.ending->rung : 0;
 	g->stop.rung_at = world->now;
 	g->by_hand = false;
 	g->rung_may_fail = false;
+	if (strcmp(action, "kill") != 0)
+		g->quit_written = false; /* QEMU has not obeyed in time */
 	g->stop.presses = 0;
 }
 
@@ -272,7 +273,7 @@ static void rule_remembered(const struct supervisor *s)
 	const struct qemu *q = &world->qemu;
 
 	if (!qmp_is_ready(s->link.qmp) || q->count > 0 || !q->alive || q->flushing ||
-	    ghost()->refused || !s->link.started_told)
+	    ghost()->refused || ghost()->other_set || !s->link.started_told)
 		return;
 	if (strcmp(s->set.actions.reboot, q->reboot) != 0 ||
 	    strcmp(s->set.actions.shutdown, q->shutdown) != 0)
@@ -461,6 +462,8 @@ void rules_taken(const struct command *c, bool refused)
 		g->refused = true;
 	if (refused && strcmp(c->name, "system_reset") == 0)
 		g->reset_owed = false;
+	if (refused && strcmp(c->name, "quit") == 0)
+		g->quit_written = false;
 	if (strcmp(c->name, "quit") == 0)
 		rule_decision(stop_asked() || g->forgot, "quit");
 	if (strcmp(c->name, "system_powerdown") != 0 || refused)
@@ -560,7 +563,7 @@ void rules_fair_begin(bool obeys)
 	const struct rung *rung = g->stop.action[0] && s ? current_rung(s) : NULL;
 
 	g->should_go_down = obeys && stop_asked() && rung && rung->action == ACTION_POWERDOWN &&
-			    q->listens && strcmp(q->state, "running") == 0 && !g->others &&
+			    q->listens && strcmp(q->state, "running") == 0 &&
 			    g->stop.deadline == NEVER && !g->refused && q->ended == LIVES_ON &&
 			    since(g->stop.rung_at) + SOON_MS < rung->wait && !world->cut;
 }
@@ -570,7 +573,8 @@ void rules_fair_end(bool obeys)
 {
 	const struct qemu *q = &world->qemu;
 
-	if (ghost()->should_go_down && q->ended != POWERED_OFF && q->ended != RESET_ITSELF)
+	if (ghost()->should_go_down && q->ended != POWERED_OFF && q->ended != RESET_ITSELF &&
+	    q->first != POWERED_OFF)
 		rules_violated("press: a guest that listens and obeys was not let go down");
 	if (world->over || world->verdict[0])
 		return;
