@@ -80,6 +80,22 @@ subtest 'before a reboot has set anything' => sub {
 	$s->ends_with(0, $off, 'reboot');
 };
 
+# A QEMU that flushes for ever is killed all the same, when its time has come.
+subtest 'kill' => sub {
+	my $s = flushing();
+	$s->deadline(1);
+	$s->ends_with(81, qr/QEMU was killed \(status 81\); TERM: powerdown \S+, agent-shutdown \S+, quit \S+, kill/, 'after SHUTDOWN');
+	$s = flushing(options => ['-o', 'TERM=powerdown 50ms, quit 50ms, kill']);
+	$s->signal('TERM');
+	$s->wait_log(qr/powerdown 50ms is over, but the guest is down and QEMU flushes its disks: 30s more/);
+	$s = $s->taken_over;
+	$s->wait_log(qr/TERM: resuming at powerdown.*powerdown: not needed, QEMU is ending/s);
+	$s->signal('INT');
+	$s->wait_log(qr/quit: not needed, QEMU is ending/);
+	$s->ends_with(81, qr/QEMU was killed \(status 81\); TERM: powerdown \S+, quit \S+, kill/, 'the extension is passed on, and is one');
+	is(scalar($s->sent(qr/^(?:system_powerdown|quit)$/)), 0, 'nothing was sent');
+};
+
 # Somebody has set shutdown=pause: the guest is down, and QEMU stays.
 sub staying {
 	my (@options) = @_;
