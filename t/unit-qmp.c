@@ -99,6 +99,28 @@ static void answers_by_id(void **state)
 	end_test(&p);
 }
 
+static void quiet(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	begin_ready(&p);
+	qmp_be_quiet(NULL, true);
+	qmp_command(p.qmp, "quit", NULL, 0, on_reply, &p);
+	heard(&p);
+	qmp_be_quiet(p.qmp, true);
+	assert_false(qmp_is_ready(p.qmp));
+	assert_false(qmp_command(p.qmp, "a", NULL, 0, on_reply, &p));
+	assert_false(qmp_await(p.qmp, "b", NULL, 0, on_reply, &p));
+	say(&p, "{\"event\": \"STOP\"}\n{\"return\": \"it\", \"id\": 2}\n");
+	assert_string_equal(p.events, "STOP;");
+	assert_string_equal(p.answers, "ok:it;");
+	qmp_be_quiet(p.qmp, false);
+	assert_true(qmp_command(p.qmp, "c", NULL, 0, on_reply, &p));
+	assert_string_equal(heard(&p), "{\"execute\":\"c\",\"id\":3}\n");
+	end_test(&p);
+}
+
 /* Numbers as they stand, both ways. */
 static void as_written(void **state)
 {
@@ -324,6 +346,7 @@ int main(void)
 		cmocka_unit_test(answers_by_id),
 		cmocka_unit_test(byte_by_byte),
 		cmocka_unit_test(as_written),
+		cmocka_unit_test(quiet),
 		cmocka_unit_test(drops_nonsense),
 		cmocka_unit_test(nothing_before_the_greeting),
 		cmocka_unit_test(long_lines),

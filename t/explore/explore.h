@@ -10,8 +10,9 @@
  *	rules.c    what must hold, from the design; status.c: of the exit status
  *	walk.c     main(): the walk, and what it prints
  *
- * Not modelled: files and locks (claim.c, rundir.c, vmlock.c), run: programs, helpers, definitions.
- * They have tests of their own.
+ * Not modelled: files and locks (claim.c, rundir.c, vmlock.c), run: programs, helpers, definitions,
+ * answers in pieces (unit-qmp.c). They have tests of their own. Nor migration, jobs, machines other
+ * than a PC, and what QEMU 10.0 does: commands, while it flushes.
  */
 #ifndef EXPLORE_H
 #define EXPLORE_H
