@@ -371,7 +371,7 @@ static uint64_t hash_world(uint64_t h)
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
 		h = mix(h,
 			(uint64_t)(world->connections[i].open + 2 * world->connections[i].hung_up));
-	h = mix(h, (uint64_t)world->cut);
+	h = mix(h, (uint64_t)(world->cut + 2 * world->agent_refuses));
 	return hash_words(h, &world->ghost, sizeof(world->ghost));
 }
 

@@ -143,7 +143,8 @@ static void see_what_may_fail(void)
 	if (deaf || strcmp(state, "shutdown") == 0 || strcmp(state, "guest-panicked") == 0 ||
 	    strcmp(state, "prelaunch") == 0 ||
 	    (strcmp(ghost()->stop.action, "agent-shutdown") == 0 && !world->qemu.listens) ||
-	    (strcmp(ghost()->stop.action, "agent-shutdown") == 0 && !world->setting->agent))
+	    (strcmp(ghost()->stop.action, "agent-shutdown") == 0 &&
+	     (!world->setting->agent || world->agent_refuses)))
 		ghost()->rung_may_fail = true;
 }
 
