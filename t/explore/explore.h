@@ -122,7 +122,7 @@ struct ghost {
 	unsigned presser_serial;
 	int64_t extended_until, watched_until;
 	bool stopping_told, ready_told;
-	bool should_go_down; /* the guest is to be pressed, in time, and obeys */
+	int64_t down_by; /* the guest is to be pressed, and obeys; NEVER */
 };
 
 /* How the VM is started: a row of walk.c's table. */

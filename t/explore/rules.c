@@ -68,6 +68,7 @@ void rules_begin(void)
 				  .written = none,
 				  .reboot_pressed = NEVER,
 				  .shutdown_at = NEVER,
+				  .down_by = NEVER,
 				  .restarted = world->now};
 	world->verdict[0] = '\0';
 }
@@ -488,6 +489,8 @@ void rules_shutdown(bool first, bool ends)
 
 	if (ends)
 		g->shutdown_at = world->now;
+	if (world->now > g->down_by)
+		rules_violated("press: a guest that listens and obeys was pressed late");
 	if (!first)
 		return;
 	g->stop_at_shutdown = stop_asked();
@@ -563,10 +566,12 @@ void rules_fair_begin(bool obeys)
 	const struct supervisor *s = loop_supervisor();
 	const struct rung *rung = g->stop.action[0] && s ? current_rung(s) : NULL;
 
-	g->should_go_down = obeys && stop_asked() && rung && rung->action == ACTION_POWERDOWN &&
-			    q->listens && strcmp(q->state, "running") == 0 &&
-			    g->stop.deadline == NEVER && !g->refused && q->ended == LIVES_ON &&
-			    since(g->stop.rung_at) + SOON_MS < rung->wait && !world->cut;
+	bool should = obeys && stop_asked() && rung && rung->action == ACTION_POWERDOWN &&
+		      q->listens && strcmp(q->state, "running") == 0 && g->stop.deadline == NEVER &&
+		      !g->refused && q->ended == LIVES_ON &&
+		      since(g->stop.rung_at) + SOON_MS < rung->wait && !world->cut;
+
+	g->down_by = should ? world->now + SOON_MS : NEVER;
 }
 
 /* All was well for a long time. */
@@ -574,7 +579,7 @@ void rules_fair_end(bool obeys)
 {
 	const struct qemu *q = &world->qemu;
 
-	if (ghost()->should_go_down && q->ended != POWERED_OFF && q->ended != RESET_ITSELF &&
+	if (ghost()->down_by != NEVER && q->ended != POWERED_OFF && q->ended != RESET_ITSELF &&
 	    q->first != POWERED_OFF)
 		rules_violated("press: a guest that listens and obeys was not let go down");
 	if (world->over || world->verdict[0])
