@@ -435,6 +435,25 @@ static void deadline_begins(void **state)
 	end_test(&f);
 }
 
+/* A stop may begin with a reboot; then that is all, unless the VM has to end. */
+static void deadline_of_a_reboot(void **state)
+{
+	static const char *const rows[] = {"TERM=reboot 60s, quit 10s, kill", NULL};
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	trigger(&f, "TERM");
+	climb_over(&f.climber, f.climber.ending);
+	did(&f, "reboot;-reboot;");
+	assert_null(f.climber.ending);
+	trigger(&f, "TERM");
+	climber_deadline(&f.climber, 30000, "a test");
+	climb_over(&f.climber, f.climber.ending);
+	did(&f, "reboot;-reboot;quit;");
+	end_test(&f);
+}
+
 static void deadline_tightens(void **state)
 {
 	struct fake f;
@@ -960,6 +979,7 @@ int main(void)
 		cmocka_unit_test(aims_are_reached),
 		cmocka_unit_test(together),
 		cmocka_unit_test(deadline_begins),
+		cmocka_unit_test(deadline_of_a_reboot),
 		cmocka_unit_test(deadline_tightens),
 		cmocka_unit_test(deadline_reserve),
 		cmocka_unit_test(deadline_of_nothing),

@@ -60,6 +60,7 @@ struct command {
 	void *arg;
 	int64_t sent;
 	bool noted; /* these two are known */
+	bool stops; /* sent once a stop was asked for */
 };
 
 /* A client of QEMU's: the supervisor, on control or qmp; or on the agent's socket. */

@@ -366,7 +366,7 @@ static uint64_t hash_world(uint64_t h)
 		h = hash_words(h, c->text, sizeof(c->text));
 		h = hash_word(h, (uint64_t)(uintptr_t)c->reply);
 		h = hash_word(h, (uint64_t)(uintptr_t)c->arg);
-		h = hash_word(h, (uint64_t)c->sent);
+		h = mix(hash_word(h, (uint64_t)c->sent), c->stops);
 	}
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
 		h = mix(h,

@@ -399,6 +399,7 @@ static void take_command(enum rundir_socket which, const char *text)
 	copy_after(number, sizeof(number), text, "\"id\":", ",}");
 	c->id = strtoll(number, NULL, 10);
 	c->sent = world->now;
+	c->stops = world->ghost.stop.at != NEVER;
 	snprintf(c->text, sizeof(c->text), "%s", arguments ? arguments + 12 : "");
 	q->count++;
 	rules_command(which, c);

@@ -295,6 +295,18 @@ static void rule_put_back(void)
 		rules_violated("back: reboot=%s shutdown=%s stays set", q->reboot, q->shutdown);
 }
 
+/* "the guest must not go round: ... set before the first press (afterwards is too late)" (3) */
+static void rule_not_round(const struct command *c)
+{
+	const struct qemu *q = &world->qemu;
+
+	if (!c->stops || ghost()->refused || ghost()->other_set)
+		return;
+	if (strcmp(q->reboot, "shutdown") != 0 || strcmp(q->shutdown, "poweroff") != 0)
+		rules_violated("back: a guest is pressed that may go round: reboot=%s shutdown=%s",
+			       q->reboot, q->shutdown);
+}
+
 /* ---- "It never starts a second QEMU on the same VM." (8) ---- */
 
 void rules_spawn(void)
@@ -472,6 +484,7 @@ void rules_taken(const struct command *c, bool refused)
 		return;
 	if (s)
 		see_presser(s);
+	rule_not_round(c);
 	g->stop.presses++;
 	if (!stop_asked())
 		g->reboot_pressed = world->now;
