@@ -141,8 +141,10 @@ subtest 'the next supervisor' => sub {
 	my $next = $s->lost->successor;
 	$next->wait_log(qr/QEMU does not end after all/);
 	wait_until('state.json', sub { $next->state->{supervisor} == $next->{pid} && $next->state->{phase} eq 'running' });
-	like(join(' ', map { $_->{execute} } $next->sent), qr/.*\bqmp_capabilities query-status (?:set-action|query-jobs)\b/,
-		'it asks before it sends anything else');
+	wait_until('it asks before it sends anything else', sub {
+		return join(' ', map { $_->{execute} } $next->sent) =~ /.*\bqmp_capabilities query-status (?:set-action|query-jobs)\b/;
+	});
+	pass('it asks before it sends anything else');
 	$public->command('set-action', { shutdown => 'poweroff' });
 	$next->signal('TERM');
 	$next->ends_with(0, $off, 'and presses');

@@ -54,7 +54,7 @@ sub is_whole {
 	my ($s, $what) = @_;
 	my @files = grep { !/\.new$/ } map { s{.*/}{}r } glob($s->dir . '/*');	# it may just be written again
 	is_deeply([sort @files], [qw(control lock qmp state.json)], "$what: its files");
-	is(slurp($s->dir . '/lock'), "$s->{pid}\n", "$what: lock names the supervisor");
+	wait_until("$what: lock names the supervisor", sub { slurp($s->dir . '/lock') eq "$s->{pid}\n" });	# written once it is taken
 	is((stat($s->dir))[2] & 07777, 0700, "$what: its mode");
 	is($s->qmp->status, 'running', "$what: its sockets lead to QEMU");
 }
