@@ -48,13 +48,15 @@ bool timespan_parse(const char *text, int64_t *ms)
 			unit = find_unit("s", 1, 0);
 		else
 			unit = find_unit(p + digits, letters, unit);
-		if (unit == UNIT_COUNT || number > LONGEST_MS / units[unit].ms)
+		if (unit == UNIT_COUNT)
 			return false;
-		sum += number * units[unit++].ms;
+		sum += number * units[unit++].ms; /* 12 digits fit, of hours too */
+		if (sum > LONGEST_MS)
+			return false;
 		p += digits + letters;
 	}
 	*ms = sum;
-	return text[0] != '\0' && sum <= LONGEST_MS;
+	return text[0] != '\0';
 }
 
 struct timespan_text timespan_format(int64_t ms)
