@@ -8,6 +8,7 @@
 
 #define DIGITS	   "0123456789"
 #define DIGITS_MAX 15
+#define LIMIT	   (UINT64_C(1) << 63)
 
 /* The length of the number at the start of text: digits, with or without a fraction; 0 if none. */
 static size_t number_length(const char *text)
@@ -34,15 +35,18 @@ bool size_parse(const char *text, uint64_t *bytes)
 {
 	size_t len = number_length(text);
 	unsigned shift = len ? unit_shift(text[len]) : 0;
-	uint64_t whole, part;
+	uint64_t whole, sum;
 
 	if (!shift || text[len + 1])
 		return false;
 	whole = strtoull(text, NULL, 10);
-	part = (uint64_t)((strtod(text, NULL) - (double)whole) * (double)(UINT64_C(1) << shift));
-	if (whole >= (UINT64_C(1) << 63) >> shift || (whole == 0 && part == 0))
+	if (whole >= LIMIT >> shift)
 		return false;
-	*bytes = (whole << shift) + part;
+	sum = whole << shift;
+	sum += (uint64_t)((strtod(text, NULL) - (double)whole) * (double)(UINT64_C(1) << shift));
+	if (sum == 0 || sum >= LIMIT) /* a double may be the next whole number */
+		return false;
+	*bytes = sum;
 	return true;
 }
 

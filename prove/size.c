@@ -1,0 +1,66 @@
+/*
+ * Sizes.
+ *
+ * Modelled: strspn(3), snprintf(3), strtoull(3), and strtod(3): of a number with a fraction it
+ * returns any double from the whole number to the next.
+ */
+#include "prove/libc.h"
+
+#include "lib/size.c"
+#include "commands/describe.c"
+
+/* In MiB: vm/keys.c. */
+#define MEMORY_MAX (64 << 20)
+
+unsigned long long strtoull(const char *text, char **end, int base)
+{
+	unsigned long long number = 0;
+
+	assert(!end && base == 10);
+	for (; *text >= '0' && *text <= '9'; text++)
+		number = number * 10 + (unsigned)(*text - '0');
+	return number;
+}
+
+double strtod(const char *text, char **end)
+{
+	double whole = (double)strtoull(text, NULL, 10), number = any_double();
+
+	assert(!end);
+	ASSUME(number >= whole && number <= whole + 1);
+	return text[strspn(text, DIGITS)] == '.' ? number : whole;
+}
+
+/* Every text of up to 12 bytes is refused, or is a size within bounds; nothing overflows. */
+PROOF(parse, "--unwind 14 --float-overflow-check --nan-check --conversion-check")
+{
+	char text[13];
+	uint64_t bytes = 0;
+
+	any_text(text, sizeof(text));
+	if (size_parse(text, &bytes))
+		assert(bytes > 0 && bytes < LIMIT);
+}
+
+/* What is printed of a VM's memory is read as what it was: all there can be of it. */
+PROOF(round_trip, "--unwind 21")
+{
+	json_int_t mib = any_int64();
+	uint64_t bytes = 0;
+	char text[24];
+
+	ASSUME(mib > 0 && mib <= MEMORY_MAX);
+	describe_memory(mib, text, sizeof(text));
+	assert(size_parse(text, &bytes) && bytes == (uint64_t)mib << 20);
+}
+
+/* What is said of a text of up to 16 bytes that is no size fits where it is written. */
+PROOF(hint, "--unwind 97")
+{
+	char text[17];
+	const char *hint;
+
+	any_text(text, sizeof(text));
+	hint = size_hint(text);
+	assert(strlen(hint) < 96 - 1);
+}
