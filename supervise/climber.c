@@ -364,10 +364,11 @@ void climber_set_flush(struct climber *c, int64_t ms)
 	c->flush = ms;
 }
 
-/* Twice what QEMU needed last time: its disks may have more to flush now. */
+/* Twice what QEMU needed last time: its disks may have more to flush now. flush is from a file. */
 static int64_t reserve_of(const struct climber *c, int64_t ms)
 {
-	int64_t needed = c->flush < 0 ? RESERVE_MS : 2 * c->flush + MARGIN_MS;
+	bool usable = c->flush >= 0 && c->flush <= RESERVE_MS;
+	int64_t needed = usable ? 2 * c->flush + MARGIN_MS : RESERVE_MS;
 
 	return MIN(MIN(needed, RESERVE_MS), ms / RESERVE_SHARE);
 }
