@@ -155,6 +155,11 @@ DEPTH ?= 4
 explore: $(O)/explorer
 	EXPLORE_DEPTH=$(DEPTH) $(O)/explorer
 
+# What holds for every input up to a length; FAULTS=1: whether planted faults are refuted.
+prove:
+	t/setup suite
+	t/suite trixie env FAULTS=$(FAULTS) t/prove
+
 # What takes longer than one wants to wait for at each change.
 soak: all
 	T_SOAK=300 T_SUPERVISE="$(CURDIR)/qemu-supervise" prove t/faults.t t/soak.t t/power-cuts.t t/power-cuts-guest.t
@@ -198,7 +203,7 @@ PERL = $(shell grep -lE '^\#!/usr/bin/(env )?perl' bench/* t/* 2>/dev/null) $(wi
 
 lint:
 	@t/setup lint
-	@clang-format --dry-run -Werror $(SOURCES) $(wildcard *.h */*.h bench/*.c fuzz/*.c t/*.c t/explore/*.[ch])
+	@clang-format --dry-run -Werror $(SOURCES) $(wildcard *.h */*.h bench/*.c fuzz/*.c prove/*.c t/*.c t/explore/*.[ch])
 	@printf '%s\n' $(SOURCES) $(wildcard bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
 	@printf '%s\n' $(SOURCES) | xargs -n 1 -P $$(nproc) gcc $(TIDY_CFLAGS) -O1 -fanalyzer -c -o /dev/null
 	@t/rooms
@@ -307,6 +312,6 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all check check-hosts check-qemu check-sanitizers check-systemd compilers cross explore units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: FORCE all check check-hosts check-qemu check-sanitizers check-systemd compilers cross explore prove units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
 
 -include $(wildcard $(O)/*.d $(O)/*/*.d $(O)/t/explore/*.d bench/*.d fuzz/*.d t/*.d)

@@ -4,7 +4,9 @@
  * Proven: whatever a peer sends, in whatever pieces, each line is handed on once, whole and in
  * order; only blank ones are left out; a line that is too long ends the connection, and nothing is
  * handed on after that. Nothing outside the input is looked at.
+ *
  * For: every input of up to 5 bytes, in every 2 pieces; the longest line is 2 bytes, not 16 MiB.
+ *
  * Modelled: libevent's buffer, as one array.
  */
 #include "lib/channel.h"

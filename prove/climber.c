@@ -2,10 +2,13 @@
  * The arithmetic of deadlines.
  *
  * Proven: a deadline never gives a ladder more time than it had, nor more than it says; a later one
- * changes nothing; what is kept for quit and kill is at most a quarter of it, and at most 5 s. Before
- * a deadline no rung ends later than it would without one, and kill's never does. Nothing overflows.
+ * changes nothing; what is kept for quit and kill is at most a quarter of it, and at most 5 s.
+ * Before a deadline no rung ends later than it would without one, and kill's never does. Nothing
+ * overflows.
+ *
  * For: every ladder of up to 3 rungs at every rung, with every TIME; every state of the climb, all
  * deadlines that a signal can bring, and whatever a file says that QEMU needed last time.
+ *
  * Modelled: the clocks, as any times within 30 years; the log, as nothing.
  */
 #include "supervise/climber.c"
@@ -16,8 +19,8 @@
 #include "lib/timespan.c"
 #include "vm/ladder.c"
 
-#define RUNGS	   3
-#define LATEST_MS  (3 * LONGEST_MS)
+#define RUNGS		  3
+#define LATEST_MS	  (3 * LONGEST_MS)
 #define LONGEST_BY_SIGNAL (INT32_MAX * INT64_C(1000))
 
 /* ---- the log, and the clocks ---- */
@@ -84,8 +87,7 @@ static struct rung any_rung(void)
 static struct rung rungs[RUNGS];
 static struct policy_row row = {.ladder = {.rungs = rungs}};
 static struct climb climb = {.row = &row, .active = true};
-static struct climber climber = {
-	.ops = &ops, .climbs = &climb, .count = 1, .ending = &climb};
+static struct climber climber = {.ops = &ops, .climbs = &climb, .count = 1, .ending = &climb};
 
 static void any_climb(void)
 {

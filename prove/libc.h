@@ -54,6 +54,10 @@ char *stpcpy(char *to, const char *from)
 
 #define DIGITS_LONGEST 19 /* of INT64_MAX */
 
+/* How many digits a number that is printed has; 0: any. A proof for each of them is cheaper than
+ * one for all. */
+static size_t digits_printed;
+
 struct printed {
 	char *s;
 	size_t size, len;
@@ -75,11 +79,7 @@ static inline void put_text(struct printed *to, const char *text, size_t most)
 /* The one row of digits that makes the number: cheaper than to divide by 10. */
 static inline void put_number(struct printed *to, uint64_t number)
 {
-#ifdef COUNT
-	size_t count = COUNT;
-#else
-	size_t count = any_size();
-#endif
+	size_t count = digits_printed ? digits_printed : any_size();
 	uint64_t sum = 0;
 
 	ASSUME(count >= 1 && count <= DIGITS_LONGEST);
@@ -148,6 +148,20 @@ int snprintf(char *s, size_t size, const char *format, ...)
 	va_start(ap, format);
 	len = vsnprintf(s, size, format, ap);
 	va_end(ap);
+	return len;
+}
+
+#define PRINTED_MAX 512 /* one size for all: cheaper than one that fits */
+
+int vasprintf(char **s, const char *format, va_list ap)
+{
+	int len;
+
+	*s = malloc(PRINTED_MAX);
+	if (!*s)
+		return -1;
+	len = vsnprintf(*s, PRINTED_MAX, format, ap);
+	assert(len < PRINTED_MAX);
 	return len;
 }
 

@@ -17,7 +17,8 @@ static bool is_special(char c)
 	return is_in(c, "|&;<>()$`\\\"' \t\n*?[]#~={}!^");
 }
 
-/* Reads the one word that text is, as a shell does. False: it is not one word, or something else. */
+/* Reads the one word that text is, as a shell does. False: it is not one word, or something else.
+ */
 static bool unquote(const char *text, char *word)
 {
 	bool quoted = false, first = true, any = false;

@@ -53,14 +53,3 @@ PROOF(round_trip, "--unwind 21")
 	describe_memory(mib, text, sizeof(text));
 	assert(size_parse(text, &bytes) && bytes == (uint64_t)mib << 20);
 }
-
-/* What is said of a text of up to 16 bytes that is no size fits where it is written. */
-PROOF(hint, "--unwind 97")
-{
-	char text[17];
-	const char *hint;
-
-	any_text(text, sizeof(text));
-	hint = size_hint(text);
-	assert(strlen(hint) < 96 - 1);
-}

@@ -1,0 +1,94 @@
+/*
+ * The ladder language.
+ *
+ * Modelled: strspn(3), strcspn(3), snprintf(3), vasprintf(3); jansson, as one that reads nothing;
+ * the nearest word, as none.
+ */
+#include "prove/libc.h"
+
+#include "vm/ladder.c"
+
+#include "lib/timespan.c"
+#include "lib/xalloc.c"
+
+const char *word_hint(const char *word, const char *const *list)
+{
+	(void)word, (void)list;
+	return "";
+}
+
+json_t *json_loads(const char *text, size_t flags, json_error_t *error)
+{
+	(void)text, (void)flags, (void)error;
+	return NULL;
+}
+
+/*
+ * Every text of up to 8 bytes is refused with a reason, or is a rung of an action that there is,
+ * with a TIME within bounds, and with a command or program if its action takes one. Nothing is
+ * leaked.
+ */
+PROOF(parse, "--unwind 17 --memory-leak-check")
+{
+	char text[9];
+	struct rung rung = {0};
+	char *reason;
+
+	any_text(text, sizeof(text));
+	reason = parse_rung(&rung, text);
+	if (!reason) {
+		assert(rung.action >= 0 && rung.action < ACTION_COUNT);
+		assert((rung.wait >= 0 && rung.wait <= LONGEST_MS) || rung.wait == FOREVER);
+		assert(actions[rung.action].takes_arg == (rung.arg != NULL));
+		assert(!rung.arg || rung.arg[0]);
+	}
+	free(reason);
+	free(rung.arg);
+}
+
+static void reads_what_it_prints(enum action action, char *arg, int64_t wait)
+{
+	const struct rung rung = {.action = action, .arg = arg, .wait = wait};
+	struct rung again = {0};
+	char *text = rung_format(&rung);
+
+	assert(!parse_rung(&again, text));
+	assert(again.action == action && again.wait == wait);
+	assert(!again.arg == !arg && (!arg || strcmp(again.arg, arg) == 0));
+	free(text);
+	free(again.arg);
+}
+
+/* What is printed of a rung is read as what it was: each action, every TIME of up to 9 s, and
+ * forever. */
+PROOF(round_trip, "--unwind 24")
+{
+	int64_t wait = any_int64();
+
+	ASSUME((wait >= 0 && wait <= 9999) || wait == FOREVER);
+	for (enum action action = 0; action < ACTION_COUNT; action++)
+		if (!actions[action].takes_arg)
+			reads_what_it_prints(action, NULL, wait);
+}
+
+/* The sums of the times of every ladder of up to 3 rungs, with every TIME: nothing overflows. */
+PROOF(totals, "--unwind 5")
+{
+	struct rung rungs[3];
+	struct policy_row row = {.trigger = {"TERM"}, .ladder = {.rungs = rungs}};
+	const struct policy policy = {.rows = &row, .count = 1};
+	int64_t total, longest;
+
+	row.ladder.count = any_size();
+	ASSUME(row.ladder.count <= 3);
+	for (int i = 0; i < 3; i++) {
+		rungs[i] = (struct rung){.action = (enum action)any_int(), .wait = any_int64()};
+		ASSUME(rungs[i].action >= 0 && rungs[i].action < ACTION_COUNT);
+		ASSUME(rungs[i].wait >= 0);
+		ASSUME(rungs[i].wait <= LONGEST_MS || rungs[i].wait == FOREVER);
+	}
+	total = ladder_total(&row.ladder);
+	assert(total >= 0 && (total <= 3 * LONGEST_MS || total == FOREVER));
+	longest = policy_longest_stop(&policy, LONGEST_MS);
+	assert(longest == FOREVER ? total == FOREVER : longest > total);
+}
