@@ -78,7 +78,7 @@ void channel_write_json(struct channel *channel, json_t *value)
 static bool blank(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		if (!strchr(" \t\r\n", text[i]))
+		if (!memchr(" \t\r\n", text[i], 4))
 			return false;
 	return true;
 }

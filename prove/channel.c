@@ -7,7 +7,7 @@
  *
  * For: every input of up to 5 bytes, in every 2 pieces; the longest line is 2 bytes, not 16 MiB.
  *
- * Modelled: libevent's buffer, as one array.
+ * Modelled: libevent's buffer, as one array; memchr(3).
  */
 #include "lib/channel.h"
 
@@ -54,8 +54,8 @@ struct evbuffer_ptr evbuffer_search_eol(struct evbuffer *buffer, struct evbuffer
 
 	(void)buffer;
 	assert(!eol_len && style == EVBUFFER_EOL_LF);
-	for (size_t at = INPUT; at-- > 0;)
-		if (at >= from && at < input.end && input.bytes[at] == '\n')
+	for (size_t at = 0; at < INPUT; at++)
+		if (found.pos < 0 && at >= from && at < input.end && input.bytes[at] == '\n')
 			found.pos = (ev_ssize_t)(at - input.begin);
 	return found;
 }
@@ -82,6 +82,16 @@ int bufferevent_disable(struct bufferevent *bev, short events)
 void event_active(struct event *event, int result, short calls)
 {
 	(void)event, (void)result, (void)calls;
+}
+
+void *memchr(const void *s, int c, size_t size)
+{
+	const char *text = s;
+
+	for (size_t i = 0; i < size; i++)
+		if (text[i] == (char)c)
+			return (void *)(text + i);
+	return NULL;
 }
 
 int snprintf(char *s, size_t size, const char *format, ...)

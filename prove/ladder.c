@@ -34,6 +34,7 @@ PROOF(parse, "--unwind 17 --memory-leak-check")
 	struct rung rung = {0};
 	char *reason;
 
+	prints_nothing = true;
 	any_text(text, sizeof(text));
 	reason = parse_rung(&rung, text);
 	if (!reason) {
@@ -59,16 +60,24 @@ static void reads_what_it_prints(enum action action, char *arg, int64_t wait)
 	free(again.arg);
 }
 
-/* What is printed of a rung is read as what it was: each action, every TIME of up to 9 s, and
- * forever. */
-PROOF(round_trip, "--unwind 24")
+/*
+ * What is printed of a rung is read as what it was: each action without a command or program, every
+ * TIME of up to 9.999 s, and forever.
+ */
+PROOF(round_trip, "--unwind 33")
 {
-	int64_t wait = any_int64();
+	for (enum action action = 0; action < ACTION_COUNT; action++) {
+		if (actions[action].takes_arg)
+			continue;
+		reads_what_it_prints(action, NULL, FOREVER);
+		reads_what_it_prints(action, NULL, 0);
+		for (digits_printed = 1; digits_printed <= 4; digits_printed++) {
+			int64_t wait = any_int64();
 
-	ASSUME((wait >= 0 && wait <= 9999) || wait == FOREVER);
-	for (enum action action = 0; action < ACTION_COUNT; action++)
-		if (!actions[action].takes_arg)
+			ASSUME(wait > 0 && wait <= 9999);
 			reads_what_it_prints(action, NULL, wait);
+		}
+	}
 }
 
 /* The sums of the times of every ladder of up to 3 rungs, with every TIME: nothing overflows. */
