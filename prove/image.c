@@ -4,8 +4,8 @@
  * Proven: nothing outside an object is touched, nothing overflows, no loop goes on for long, and
  * nothing is leaked or freed twice; what an image refers to has a name of 1 to 1023 bytes.
  *
- * For: every file of qcow2 with up to 2 extensions, and every one of qcow and qed. A file may
- * change between two reads.
+ * For: every file of qcow2 with up to 2 extensions and names of up to 15 bytes; every one of qcow
+ * and qed. A file may change between two reads.
  *
  * Modelled: pread(2), as any bytes at each call; calloc(3) and
  * reallocarray(3).
@@ -17,6 +17,7 @@
 
 static size_t file_size;
 static int extensions_left = 2;
+static size_t longest_name = NAME_MAX_LEN;
 
 static const char *asked; /* memory, of as many bytes */
 static size_t asked_size;
@@ -26,7 +27,8 @@ void *calloc(size_t count, size_t size)
 {
 	asked_size = count * size;
 	assert(asked_size <= NAME_MAX_LEN + 1);
-	asked = malloc(NAME_MAX_LEN + 1);
+	ASSUME(asked_size <= longest_name + 1);
+	asked = malloc(longest_name + 1);
 	return (void *)asked;
 }
 
@@ -43,7 +45,7 @@ ssize_t pread(int fd, void *to, size_t size, off_t offset)
 	assert(to != asked || size < asked_size); /* ends in a 0 */
 	if (offset < 0 || any_bool())
 		return -1;
-	if (size == sizeof(struct qcow2_extension) && extensions_left-- == 0)
+	if (to != asked && size == sizeof(struct qcow2_extension) && extensions_left-- <= 0)
 		return -1;
 	ASSUME(got <= size);
 	if ((size_t)offset >= file_size)
@@ -75,6 +77,7 @@ PROOF(qcow2, "--unwind 4 --memory-leak-check")
 	struct image_refs refs = {0};
 	const struct source in = {.at = any_int64()};
 
+	longest_name = 15;
 	file_size = any_size();
 	read_qcow2(&in, &refs);
 	check(&refs, 2);

@@ -24,10 +24,22 @@ static inline bool is_in(char c, const char *set)
 	return found;
 }
 
+/*
+ * How many digits a number that is printed or read has; 0: any. It is asserted of what is read, and
+ * is a constant from there on: proofs for each number of digits are far cheaper than one for all.
+ */
+static size_t digits_printed;
+
 size_t strspn(const char *s, const char *accept)
 {
 	size_t len = 0;
 
+	if (digits_printed && accept[0] == '0') {
+		for (; len < digits_printed; len++)
+			assert(is_in(s[len], accept));
+		assert(!is_in(s[len], accept));
+		return len;
+	}
 	while (s[len] && is_in(s[len], accept))
 		len++;
 	return len;
@@ -50,13 +62,30 @@ char *stpcpy(char *to, const char *from)
 	return to;
 }
 
+#define ALLOCATED 64 /* bytes, whatever is asked for: cheaper than as many */
+
+char *strdup(const char *s)
+{
+	char *copy = malloc(ALLOCATED);
+
+	assert(strlen(s) < ALLOCATED);
+	if (copy)
+		stpcpy(copy, s);
+	return copy;
+}
+
+/* Only to a place before. */
+void *memmove(void *to, const void *from, size_t size)
+{
+	assert(to <= from);
+	for (size_t i = 0; i < size; i++)
+		((char *)to)[i] = ((const char *)from)[i];
+	return to;
+}
+
 /* ---- printf(3): %s, %.*s, %c, %d, %u, %ld, %zu, %lld and %llu ---- */
 
 #define DIGITS_LONGEST 19 /* of INT64_MAX */
-
-/* How many digits a number that is printed has; 0: any. A proof for each of them is cheaper than
- * one for all. */
-static size_t digits_printed;
 
 struct printed {
 	char *s;
@@ -76,22 +105,35 @@ static inline void put_text(struct printed *to, const char *text, size_t most)
 		put_char(to, text[i]);
 }
 
-/* The one row of digits that makes the number: cheaper than to divide by 10. */
+/*
+ * The one row of digits that makes the number: cheaper than to divide by 10. Numbers with as many
+ * digits as digits_printed share them, so that a proof prints one such number at most.
+ */
+static char shared_digits[DIGITS_LONGEST];
+
 static inline void put_number(struct printed *to, uint64_t number)
 {
 	size_t count = digits_printed ? digits_printed : any_size();
-	uint64_t sum = 0;
+	int64_t sum = 0;
 
 	ASSUME(count >= 1 && count <= DIGITS_LONGEST);
 	assert(number <= INT64_MAX);
 	for (size_t i = 0; i < count; i++) {
-		char digit = any_char();
+		char digit = digits_printed ? shared_digits[i] : any_char();
 
 		ASSUME(digit >= '0' && digit <= '9' && (digit != '0' || i > 0 || count == 1));
-		sum = sum * 10 + (uint64_t)(digit - '0');
+		sum = sum * 10 + (digit - '0');
 		put_char(to, digit);
 	}
-	ASSUME(sum == number);
+	ASSUME(sum == (int64_t)number);
+}
+
+/* How many digits there are from now on, of which nothing is known. */
+static inline void print_digits(size_t count)
+{
+	digits_printed = count;
+	for (size_t i = 0; i < count; i++)
+		shared_digits[i] = any_char();
 }
 
 static inline void put_signed(struct printed *to, int64_t number)
@@ -156,17 +198,15 @@ int snprintf(char *s, size_t size, const char *format, ...)
 	return len;
 }
 
-#define PRINTED_MAX 64 /* one size for all: cheaper than one that fits */
-
 int vasprintf(char **s, const char *format, va_list ap)
 {
 	int len;
 
-	*s = malloc(PRINTED_MAX);
+	*s = malloc(ALLOCATED);
 	if (!*s)
 		return -1;
-	len = vsnprintf(*s, PRINTED_MAX, format, ap);
-	assert(len < PRINTED_MAX);
+	len = vsnprintf(*s, ALLOCATED, format, ap);
+	assert(len < ALLOCATED);
 	return len;
 }
 
