@@ -194,7 +194,7 @@ static bool take_time(char *text, int64_t *wait)
 {
 	char *space = strrchr(text, ' ');
 	char *tab = strrchr(text, '\t');
-	char *word = space > tab ? space : tab;
+	char *word = space && (!tab || space > tab) ? space : tab;
 
 	if (!word || !timespan_parse(word + 1, wait))
 		return false;
