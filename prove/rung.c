@@ -42,7 +42,7 @@ bool timespan_parse(const char *text, int64_t *ms)
  * leaked.
  */
 PROOF(parse, "--unwind 16 --memory-leak-check --unwindset "
-	     "any_text.0:10,strspn.1:9,strcspn.0:9,trim.0:9,memmove.0:9")
+	     "any_text.0:10,is_in.0:80,strspn.1:9,strcspn.0:9,trim.0:9,memmove.0:9")
 {
 	char text[9];
 	struct rung rung = {0};

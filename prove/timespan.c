@@ -33,13 +33,39 @@ PROOF(round_trip, "--no-standard-checks --unwind 20 --unwindset "
 	}
 }
 
-/* Every text of up to 8 bytes is refused, or is a time within bounds; nothing overflows. */
-PROOF(parse, "--unwind 12 --unwindset timespan_parse.0:13,timespan_parse.1:6")
+static void check(const char *text)
 {
-	char text[9];
 	int64_t ms = -1;
 
+	if (!timespan_parse(text, &ms))
+		return;
+	assert((ms >= 0 && ms <= LONGEST_MS) || ms == FOREVER);
+	assert(ms == FOREVER || is_in(text[0], "0123456789"));
+}
+
+/* Every text of up to 5 bytes is refused, or begins with a digit and is a time within bounds. */
+PROOF(parse, "--unwind 12 --unwindset timespan_parse.0:6,timespan_parse.1:5,strspn.1:7,strncmp.0:3")
+{
+	char text[6];
+
 	any_text(text, sizeof(text));
-	if (timespan_parse(text, &ms))
-		assert((ms >= 0 && ms <= LONGEST_MS) || ms == FOREVER);
+	check(text);
+}
+
+/* So is every number of up to 14 digits, with up to 2 letters of units; nothing overflows. */
+PROOF(numbers, "--unwind 16 --unwindset timespan_parse.1:3,strspn.1:4,strncmp.0:3")
+{
+	for (size_t digits = 1; digits <= 14; digits++) {
+		char text[17];
+
+		print_digits(digits);
+		for (size_t i = 0; i < digits; i++) {
+			text[i] = shared_digits[i];
+			ASSUME(is_in(text[i], "0123456789"));
+		}
+		any_text(text + digits, 3);
+		for (size_t i = digits; i < digits + 2; i++)
+			ASSUME(text[i] == '\0' || is_in(text[i], "hms"));
+		check(text);
+	}
 }
