@@ -1,51 +1,11 @@
 /*
- * Ladders: what is printed of them, and their times.
- *
- * Modelled: strspn(3), strcspn(3), memmove(3), snprintf(3), vasprintf(3).
+ * The times of ladders.
  */
-#include "prove/libc.h"
+#include "prove/prove.h"
 
 #include "vm/ladder.c"
 
 #include "lib/timespan.c"
-#include "lib/xalloc.c"
-
-static void reads_what_it_prints(enum action action, char *arg, int64_t wait)
-{
-	const struct rung rung = {.action = action, .arg = arg, .wait = wait};
-	struct rung again = {0};
-	char *text = rung_format(&rung);
-
-	assert(!parse_rung(&again, text));
-	assert(again.action == action && again.wait == wait);
-	assert(!again.arg == !arg && (!arg || strcmp(again.arg, arg) == 0));
-	free(text);
-	free(again.arg);
-}
-
-/*
- * What is printed of a rung is read as what it was: an action that waits by default, one that waits
- * forever, one that does not; every TIME of up to 99 ms or of whole seconds up to 99 s, and
- * forever.
- */
-PROOF(round_trip, "--no-standard-checks --unwind 33 --unwindset "
-		  "timespan_parse.0:3,timespan_parse.1:2,strncmp.0:15")
-{
-	static const enum action kinds[] = {ACTION_QUIT, ACTION_KILL, ACTION_STOP};
-
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		print_digits(0);
-		reads_what_it_prints(kinds[i], NULL, FOREVER);
-		reads_what_it_prints(kinds[i], NULL, 0);
-		for (size_t digits = 1; digits <= 2; digits++) {
-			int64_t wait = any_int64();
-
-			print_digits(digits);
-			ASSUME(wait > 0 && wait <= 99 * 1000);
-			reads_what_it_prints(kinds[i], NULL, wait);
-		}
-	}
-}
 
 /* The sums of the times of every ladder of up to 3 rungs, with every TIME: nothing overflows. */
 PROOF(totals, "--unwind 5")
