@@ -48,15 +48,13 @@ bool timespan_parse(const char *text, int64_t *ms)
 			unit = find_unit("s", 1, 0);
 		else
 			unit = find_unit(p + digits, letters, unit);
-		if (unit == UNIT_COUNT)
+		if (unit == UNIT_COUNT || number > LONGEST_MS / units[unit].ms)
 			return false;
-		sum += number * units[unit++].ms; /* 12 digits fit, of hours too */
-		if (sum > LONGEST_MS)
-			return false;
+		sum += number * units[unit++].ms;
 		p += digits + letters;
 	}
 	*ms = sum;
-	return text[0] != '\0';
+	return text[0] != '\0' && sum <= LONGEST_MS;
 }
 
 struct timespan_text timespan_format(int64_t ms)
