@@ -123,7 +123,7 @@ static bool all_blank(size_t from, size_t to)
 
 static void on_line(void *arg, const char *text, size_t len)
 {
-	const struct channel *channel = arg;
+	struct channel *channel = arg;
 	size_t from = (size_t)(text - input.bytes);
 	bool one = true;
 
@@ -134,6 +134,8 @@ static void on_line(void *arg, const char *text, size_t len)
 		one = one & (i < from || i >= from + len || input.bytes[i] != '\n');
 	assert(one && all_blank(told, from) && !all_blank(from, from + len));
 	told = from + len + 1;
+	if (any_bool())
+		channel_shut(channel, "any reason");
 }
 
 static void read_up_to(size_t end, struct channel *channel)
