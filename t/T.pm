@@ -120,7 +120,10 @@ sub children {
 		push @{ $of{$ppid} }, $pid if $state ne 'Z';
 	}
 	my @found = @{ $of{$root} || [] };
-	return (@found, map { children($_) } @found);
+	for (my $n = 0; $n < @found; $n++) {
+		push @found, @{ $of{ $found[$n] } || [] };
+	}
+	return @found;
 }
 
 # ---- vmconf ----
