@@ -12,13 +12,14 @@
 #include "lib/xalloc.h"
 #include "vm/holder.h"
 
-void atwork_sign(json_t *journal)
+bool atwork_sign(json_t *journal)
 {
-	struct holder us = holder_of(0);
+	struct holder us = holder_of(0), read;
 	char line[HOLDER_LINE];
 
 	holder_format(&us, line);
 	json_object_set_new(journal, ATWORK_WORKER, xcheck(json_string(line)));
+	return holder_parse(&read, line);
 }
 
 bool atwork_take(int fd)
@@ -32,6 +33,7 @@ int atwork_open(int dirfd, const char *file)
 
 	if (fd >= 0 && fd_lock(fd, F_OFD_GETLK, F_RDLCK, 0, 0)) {
 		close(fd);
+		errno = ENOENT;
 		fd = -1;
 	}
 	return fd;
@@ -67,11 +69,14 @@ static bool lives(json_t *journal)
 bool atwork_look(int dirfd, const char *file)
 {
 	int fd = atwork_open(dirfd, file);
-	json_t *journal = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
-	bool alive = lives(journal);
+	json_t *journal = safefile_read_json(fd);
+	bool unread = !journal && errno != 0 && errno != ENOENT;
+	bool alive = unread || lives(journal);
 
+	if (unread)
+		log_warn("cannot read the journal %s: its change may be under way", file);
 	if (alive)
-		close(fd);
+		fd_close(&fd);
 	else if (fd >= 0)
 		atwork_wait(fd);
 	json_decref(journal);

@@ -38,9 +38,11 @@ static bool copy_file(const struct store *store, const struct newvm *vm, const s
 	return copied;
 }
 
-/* Records what the copies are based on, from their own headers. */
-static void record_bases(const struct clone *c, const struct newvm *vm)
+/* Records what the copies are based on, from their own headers. False: one cannot be read. */
+static bool record_bases(const struct clone *c, const struct newvm *vm)
 {
+	bool known = true;
+
 	for (size_t i = 0; i < c->count; i++) {
 		json_t *disk = c->files[i].disk, *bases;
 		char *path = xasprintf("%s/%s", vm->home, c->files[i].to);
@@ -55,9 +57,14 @@ static void record_bases(const struct clone *c, const struct newvm *vm)
 			json_object_set_new(disk, "based-on", bases);
 		else if (disk)
 			json_object_del(disk, "based-on");
+		if (!bases && disk && c->files[i].overlay) {
+			log_error("cannot read what %s is based on", path);
+			known = false;
+		}
 		files_free(&files);
 		free(path);
 	}
+	return known;
 }
 
 /* Makes and syncs the files. Others can make changes meanwhile. */
@@ -87,9 +94,8 @@ static bool make_clone(struct clone *c, struct store *store)
 	vm.like = c->name;
 	for (size_t i = 0; i < c->count && made; i++)
 		made = newvm_add(&vm, c->files[i].to, c->files[i].format != NULL);
-	made = made && newvm_begin(&vm) && make_files(c, &vm);
+	made = made && newvm_begin(&vm) && make_files(c, &vm) && record_bases(c, &vm);
 	if (made) {
-		record_bases(c, &vm);
 		new_macs(store, c->definition, true);
 		made = newvm_prepare(&vm, c->definition) && newvm_commit(&vm);
 	}

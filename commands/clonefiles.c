@@ -1,13 +1,18 @@
 #include "commands/clonefiles.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 
 #include "lib/array.h"
+#include "lib/directory.h"
+#include "lib/log.h"
 #include "lib/logfile.h"
 #include "lib/xalloc.h"
 #include "vm/lastend.h"
@@ -42,15 +47,25 @@ static void add_dir(const struct walk *w, const char *file, const char *path)
 	DIR *dir = opendir(path);
 	struct dirent *entry;
 
-	while (dir && (entry = readdir(dir))) {
+	while ((entry = directory_next(dir))) {
 		char *inside = xasprintf("%s/%s", file, entry->d_name);
 
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			add_file(w, inside);
+		add_file(w, inside);
 		free(inside);
 	}
-	if (dir)
-		closedir(dir);
+	if (errno != 0)
+		fatal(EX_OSERR, "cannot read the directory %s", path);
+	closedir(dir);
+}
+
+/* What cannot be looked at is not taken for what is not there. */
+static bool look(const char *path, int flags, struct stat *st)
+{
+	bool there = fstatat(AT_FDCWD, path, st, flags) == 0;
+
+	if (!there && errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG)
+		fatal(EX_OSERR, "cannot look at %s", path);
+	return there;
 }
 
 /* file is relative to the state directory; links inside directories are not followed. */
@@ -58,7 +73,7 @@ static void add_file(const struct walk *w, const char *file)
 {
 	char *path = xasprintf("%s/%s", w->home, file);
 	struct stat st, link;
-	bool there = stat(path, &st) == 0 && lstat(path, &link) == 0;
+	bool there = look(path, 0, &st) && look(path, AT_SYMLINK_NOFOLLOW, &link);
 
 	if (there && S_ISREG(st.st_mode))
 		w->add(w->arg, file);
@@ -96,7 +111,7 @@ static bool is_there(const struct walk *w, const char *text)
 	const char *file = below(w, text);
 	char *path = xasprintf("%s/%s", w->home, file ? file : "");
 	struct stat st;
-	bool there = file && stat(path, &st) == 0;
+	bool there = file && look(path, 0, &st);
 
 	free(path);
 	return there;

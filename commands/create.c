@@ -292,13 +292,18 @@ static bool is_trusted(const struct create *c, const struct files *files)
 static bool take_base(struct create *c)
 {
 	struct files files = {0};
+	json_t *bases;
 	bool trusted;
 
 	files_add_image(&files, c->base.path, c->base.format, FILE_BASE, NULL);
 	trusted = is_trusted(c, &files);
-	json_object_set_new(c->disk, "based-on", based_on(&files));
+	bases = based_on(&files);
+	if (!bases)
+		log_error("cannot read the image %s", c->base.path);
+	else
+		json_object_set_new(c->disk, "based-on", bases);
 	files_free(&files);
-	return trusted;
+	return trusted && bases;
 }
 
 static pid_t start_disk(const struct create *c, const struct newvm *vm)

@@ -19,6 +19,7 @@
 #include "commands/storelock.h"
 #include "commands/call.h"
 #include "lib/below.h"
+#include "lib/directory.h"
 #include "lib/log.h"
 #include "lib/logfile.h"
 #include "lib/xalloc.h"
@@ -130,12 +131,9 @@ static void tell_rest(const struct store *store, const char *name)
 	DIR *dir = opendir(home);
 	struct dirent *entry;
 
-	while (dir && (entry = readdir(dir))) {
-		char *longer;
+	while ((entry = directory_next(dir))) {
+		char *longer = xasprintf("%s%s%s", list, *list ? ", " : "", entry->d_name);
 
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		longer = xasprintf("%s%s%s", list, *list ? ", " : "", entry->d_name);
 		free(list);
 		list = longer;
 	}

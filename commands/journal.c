@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "commands/atwork.h"
 #include "commands/step.h"
 #include "commands/vmstate.h"
+#include "lib/directory.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
@@ -393,6 +395,8 @@ static bool begin(struct store *store, json_t *journal)
 	struct stat st;
 	bool begun = fstat(store->config_fd, &st) == 0;
 
+	if (!begun)
+		log_warn("cannot look at %s", store->config);
 	if (begun) {
 		json_object_set_new(
 			journal, "config",
@@ -433,8 +437,7 @@ bool journal_put_aside(struct store *store, const char *name, const char *source
 	char *file = xasprintf(UNFINISHED, name);
 	int fd = -1;
 
-	if (json) {
-		atwork_sign(json);
+	if (json && atwork_sign(json)) {
 		json_object_set_new(json, "source", xcheck(json_string(source)));
 		if (store_write_json(store->state_fd, JOURNAL, json))
 			fd = safefile_open(store->state_fd, JOURNAL, O_RDWR);
@@ -471,11 +474,12 @@ static json_t *find_unfinished(const struct store *store)
 	json_t *found = xcheck(json_array());
 	struct dirent *entry;
 
-	while (dir && (entry = readdir(dir)))
+	while ((entry = directory_next(dir)))
 		if (is_unfinished(entry->d_name))
 			json_array_append_new(found, xcheck(json_string(entry->d_name)));
-	if (dir)
-		closedir(dir);
+	if (errno != 0)
+		fatal(EX_OSERR, "cannot read the directory %s", store->state);
+	closedir(dir);
 	return found;
 }
 
@@ -484,8 +488,12 @@ static bool recover_last(struct store *store)
 {
 	struct stat st;
 
-	if (fstatat(store->state_fd, JOURNAL, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT;
+	if (fstatat(store->state_fd, JOURNAL, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno == ENOENT)
+			return true;
+		log_warn("cannot look at %s/" JOURNAL, store->state);
+		return false;
+	}
 	log_debug("a vmconf was killed in the middle of a change: finished or taken back");
 	return finish(store, JOURNAL, true) ||
 	       (fstatat(store->state_fd, JOURNAL, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT);

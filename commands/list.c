@@ -17,6 +17,7 @@
 #include "commands/enable.h"
 #include "commands/vmjob.h"
 #include "commands/vmstate.h"
+#include "lib/directory.h"
 #include "lib/log.h"
 #include "lib/printable.h"
 #include "lib/xalloc.h"
@@ -43,19 +44,21 @@ static int compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static struct names entries(const char *path)
+/* Returns whether it has been read, or is not there. */
+static bool entries(const char *path, struct names *names)
 {
 	DIR *dir = path ? opendir(path) : NULL;
-	struct names names = {0};
 	struct dirent *entry;
+	bool known;
 
-	while (dir && (entry = readdir(dir)))
-		names_add(&names, entry->d_name);
+	while ((entry = directory_next(dir)))
+		names_add(names, entry->d_name);
+	known = !path || errno == 0 || errno == ENOENT;
 	if (dir)
 		closedir(dir);
-	if (names.count > 0)
-		qsort(names.v, names.count, sizeof(names.v[0]), compare);
-	return names;
+	if (names->count > 0)
+		qsort(names->v, names->count, sizeof(names->v[0]), compare);
+	return known;
 }
 
 static bool has_entry(const struct names *names, const char *name)
@@ -69,15 +72,19 @@ struct overview {
 	const struct store *store;
 	struct vmfile_dir definitions;
 	struct names homes, runtimes; /* entries of the state and runtime directories */
-	struct names enabled;	      /* what the host starts at boot, if known */
+	bool entries_known;
+	struct names enabled; /* what the host starts at boot, if known */
 	bool enabled_known;
 };
 
 static void overview_open(struct overview *o, const struct store *store)
 {
-	*o = (struct overview){.store = store,
-			       .homes = entries(store->state),
-			       .runtimes = entries(store->runtime)};
+	bool homes, runtimes;
+
+	*o = (struct overview){.store = store};
+	homes = entries(store->state, &o->homes);
+	runtimes = entries(store->runtime, &o->runtimes);
+	o->entries_known = homes && runtimes;
 	o->enabled = enabled_names(store, &o->enabled_known);
 	vmfile_open(&o->definitions, store->config);
 }
@@ -113,7 +120,7 @@ static void read_line(const struct overview *o, const char *name, struct line *l
 	struct vm *vm = vm_load_in(&o->definitions, name, &problems);
 
 	*line = (struct line){.name = name, .broken = !vm};
-	if (has_entry(&o->homes, name) || has_entry(&o->runtimes, name))
+	if (!o->entries_known || has_entry(&o->homes, name) || has_entry(&o->runtimes, name))
 		vm_status_read_all(o->store, name, &line->status);
 	line->order = vm ? vm->order : 0;
 	line->enabled = o->enabled_known ? has_entry(&o->enabled, name) : -1;
@@ -122,7 +129,7 @@ static void read_line(const struct overview *o, const char *name, struct line *l
 		line->memory = vm->memory;
 	snprintf(line->note, sizeof(line->note), "%s%s", line->status.reason,
 		 line->status.failing ? GOES_ON : "");
-	if (vm && has_entry(&o->homes, name))
+	if (vm && (!o->entries_known || has_entry(&o->homes, name)))
 		note_moved(vm, line);
 	if (!vm)
 		snprintf(line->note, sizeof(line->note), "broken definition: vmconf check %s",

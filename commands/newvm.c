@@ -14,6 +14,7 @@
 #include "commands/journal.h"
 #include "commands/step.h"
 #include "commands/storelock.h"
+#include "lib/directory.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
@@ -48,7 +49,7 @@ static bool is_mentioned(const struct store *store, const char *text)
 	struct dirent *entry;
 	bool found = false;
 
-	while (dir && !found && (entry = readdir(dir))) {
+	while (!found && (entry = directory_next(dir))) {
 		size_t len;
 		char *file = entry->d_name[0] == '.'
 				     ? NULL
@@ -57,6 +58,8 @@ static bool is_mentioned(const struct store *store, const char *text)
 		found = file && strcasestr(file, text);
 		free(file);
 	}
+	if (!found && errno != 0 && store->config_fd >= 0)
+		fatal(EX_OSERR, "cannot read the directory of definitions %s", store->config);
 	if (dir)
 		closedir(dir);
 	return found;

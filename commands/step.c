@@ -11,6 +11,7 @@
 
 #include "lib/array.h"
 #include "lib/below.h"
+#include "lib/directory.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
@@ -98,16 +99,18 @@ static bool remove_link(int fd, const char *link)
 	int dir = openat(fd, link, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *entries = dir < 0 ? NULL : xcheck(fdopendir(dir));
 	char to[PATH_MAX] = "";
-	struct dirent *entry;
 	size_t count = 0;
+	int error;
 
 	if (!entries)
 		return errno == ENOTDIR;
-	while ((entry = readdir(entries)))
-		count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+	while (directory_next(entries))
+		count++;
+	error = errno;
 	closedir(entries);
-	if (count > 0)
-		return true;
+	errno = error;
+	if (count > 0 || error)
+		return count > 0;
 	if (readlinkat(fd, link, to, sizeof(to) - 1) < 0 || unlinkat(fd, link, 0) < 0)
 		return false;
 	log_notice("the state directory of %s was a link: %s is left, empty", link, to);

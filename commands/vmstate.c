@@ -21,8 +21,6 @@
 #include "vm/reach.h"
 #include "vm/runstate.h"
 
-#define JSON_MAX (1024 * 1024)
-
 const char *vm_state_word(enum vm_state state)
 {
 	static const char *const words[] = {
@@ -47,20 +45,22 @@ struct lock_file {
 	bool held; /* by QEMU; "lock": by the supervisor */
 	bool supervised;
 	bool whole;		    /* by a vmconf; QEMU and its supervisor hold a byte each */
-	bool hidden;		    /* we may not look */
+	int error;		    /* of looking; 0: none, or there is no such file */
 	char text[HOLDER_LINE + 1]; /* written by its last holder; "": nothing */
 	char supervisor[HOLDER_LINE + 1]; /* and by the last supervisor */
 };
 
-static void look_at_bytes(int fd, struct lock_file *lock)
+static bool look_at_bytes(int fd, struct lock_file *lock)
 {
 	struct flock qemu, supervisor;
 
 	if (!lock_look(fd, HOLDER_BYTE, &qemu) || !lock_look(fd, SUPERVISOR_BYTE, &supervisor))
-		return;
+		return false;
 	lock->whole = qemu.l_type != F_UNLCK && lock_is_whole(&qemu);
 	lock->held = qemu.l_type != F_UNLCK && !lock->whole;
 	lock->supervised = supervisor.l_type == F_WRLCK && !lock_is_whole(&supervisor);
+	return lock_read(fd, HOLDER_BYTE, lock->text) &&
+	       lock_read(fd, SUPERVISOR_BYTE, lock->supervisor);
 }
 
 /*
@@ -79,12 +79,12 @@ static void look_at_lock(const char *base, const char *name, const char *file,
 		return;
 	snprintf(path, sizeof(path), "%s/%s/%s", base, name, file);
 	fd = safefile_open(AT_FDCWD, path, O_RDONLY);
-	lock->hidden = fd < 0 && errno == EACCES;
-	if (fd < 0)
+	if (fd < 0) {
+		lock->error = errno == ENOENT || errno == ENOTDIR ? 0 : errno;
 		return;
-	look_at_bytes(fd, lock);
-	lock_read(fd, HOLDER_BYTE, lock->text);
-	lock_read(fd, SUPERVISOR_BYTE, lock->supervisor);
+	}
+	if (!look_at_bytes(fd, lock))
+		lock->error = errno;
 	close(fd);
 	if (holder_parse(&qemu, lock->text) && qemu.command) /* a command line's is another VM */
 		*lock = (struct lock_file){0};
@@ -110,21 +110,35 @@ static void copy(char *to, size_t size, json_t *from)
 	printable(to);
 }
 
-/* A JSON object written by a supervisor, maybe as another user; NULL if there is none. */
-static json_t *read_json(const char *path)
+/*
+ * A JSON object written by a supervisor, maybe as another user. NULL: error is why it cannot be
+ * read, or 0 if there is none.
+ */
+static json_t *read_json(const char *path, int *error)
 {
 	int fd = safefile_open(AT_FDCWD, path, O_RDONLY);
-	struct stat st;
-	json_t *value = NULL;
+	json_t *value;
 
-	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size <= JSON_MAX)
-		value = json_loadfd(fd, 0, NULL);
-	fd_close(&fd);
-	if (!json_is_object(value)) {
-		json_decref(value);
-		value = NULL;
+	if (fd < 0) {
+		*error = errno == ENOENT || errno == ENOTDIR ? 0 : errno;
+		return NULL;
 	}
+	value = safefile_read_json(fd);
+	*error = value ? 0 : errno;
+	close(fd);
 	return value;
+}
+
+/* What could not be read is not known. */
+static void set_unknown(struct vm_status *status, const char *dir, int error)
+{
+	status->state = VM_UNKNOWN;
+	if (error == EACCES)
+		snprintf(status->reason, sizeof(status->reason), "we may not read its files in %s",
+			 dir);
+	else
+		snprintf(status->reason, sizeof(status->reason), "cannot read its files in %s: %s",
+			 dir, strerror(error));
 }
 
 static enum vm_state state_of_phase(json_t *state, const char *run_state)
@@ -168,10 +182,15 @@ static void read_supervised(const struct store *store, const char *name, struct 
 {
 	char path[PATH_MAX];
 	json_t *state;
+	int error;
 
 	snprintf(path, sizeof(path), "%s/%s/state.json", store->runtime, name);
-	state = read_json(path);
+	state = read_json(path, &error);
 	status->state = VM_STARTING;
+	if (error)
+		snprintf(status->reason, sizeof(status->reason),
+			 "or more: cannot read its state.json in %s: %s", store->runtime,
+			 strerror(error));
 	if (json_integer_value(json_object_get(state, "supervisor")) == status->supervisor) {
 		read_run_state(state, status);
 		status->pid = pid_from(json_integer_value(json_object_get(state, "pid")));
@@ -191,7 +210,7 @@ static void read_end(const struct store *store, const char *name, struct vm_end 
 	json_t *value;
 
 	snprintf(path, sizeof(path), "%s/%s/" LAST_END, store->state, name);
-	value = read_json(path);
+	value = read_json(path, &end->error);
 	if (!value || stat(path, &st) < 0)
 		goto out;
 	end->known = true;
@@ -232,13 +251,17 @@ static void read_ended(const struct lock_file *vm_lock, struct vm_status *status
 	} else if (end->known && end->status != 0) {
 		status->state = state_of_end(end->status);
 		snprintf(status->reason, sizeof(status->reason), "%s", end->words);
+	} else if (end->error) {
+		snprintf(status->reason, sizeof(status->reason),
+			 "how it ended is not known: cannot read " LAST_END ": %s",
+			 strerror(end->error));
 	}
 }
 
 /* vm.lock shows whether anybody is there; who it is takes both locks. */
-static bool is_hidden(const struct lock_file *lock, const struct lock_file *vm_lock)
+static bool is_unknown(const struct lock_file *lock, const struct lock_file *vm_lock)
 {
-	return !lock->held && (vm_lock->hidden || (vm_lock->held && lock->hidden));
+	return (vm_lock->error && !lock->held) || (lock->error && (lock->held || vm_lock->held));
 }
 
 /*
@@ -298,13 +321,12 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 	if (!lock.held && !vm_lock.held && vm_lock.text[0]) /* it may just have been removed */
 		look_at_lock(store->state, name, "vm.lock", &vm_lock);
 	status->changing = vm_lock.whole;
-	if (lock.held) {
+	if (is_unknown(&lock, &vm_lock)) {
+		set_unknown(status, vm_lock.error ? store->state : store->runtime,
+			    vm_lock.error ? vm_lock.error : lock.error);
+	} else if (lock.held) {
 		status->supervisor = pid_of(&lock);
 		read_supervised(store, name, status);
-	} else if (is_hidden(&lock, &vm_lock)) {
-		status->state = VM_UNKNOWN;
-		snprintf(status->reason, sizeof(status->reason), "we may not read its files in %s",
-			 vm_lock.hidden ? store->state : store->runtime);
 	} else if (vm_lock.held || vm_lock.supervised) {
 		read_unsupervised(store, name, &vm_lock, status);
 	}

@@ -18,13 +18,14 @@ enum vm_state {
 	VM_CUT_OFF,   /* down: ended by somebody, not by its guest; see reason */
 	VM_CRASHED,   /* down, without anybody having ended it; see reason */
 	VM_UNMANAGED, /* QEMU runs without a supervisor */
-	VM_UNKNOWN,   /* we may not look; see reason */
+	VM_UNKNOWN,   /* its files cannot be read; see reason */
 	VM_STATE_COUNT
 };
 
 /* What qemu-supervise recorded at its last end. */
 struct vm_end {
 	bool known;
+	int error;		 /* it is not known, since it cannot be read: errno */
 	int status;		 /* its exit status */
 	char words[512];	 /* how it ended */
 	time_t when;		 /* CLOCK_REALTIME */

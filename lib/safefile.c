@@ -42,6 +42,50 @@ int safefile_create(int dirfd, const char *name)
 	return openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | ALWAYS, MODE);
 }
 
+char *safefile_read(int fd, size_t *len)
+{
+	struct stat st;
+	ssize_t got = 1;
+	char *text;
+
+	*len = 0;
+	if (fstat(fd, &st) < 0)
+		return NULL;
+	if (!S_ISREG(st.st_mode) || st.st_size > SAFEFILE_MAX) {
+		errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
+		return NULL;
+	}
+	text = xcalloc((size_t)st.st_size + 1, 1);
+	while (*len < (size_t)st.st_size && got > 0) {
+		got = read(fd, text + *len, (size_t)st.st_size - *len);
+		if (got > 0)
+			*len += (size_t)got;
+		else if (got < 0 && errno == EINTR)
+			got = 1;
+	}
+	if (got < 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+json_t *safefile_read_json(int fd)
+{
+	size_t len;
+	char *text = fd >= 0 ? safefile_read(fd, &len) : NULL;
+	json_t *value = text ? json_loadb(text, len, 0, NULL) : NULL;
+
+	if (text)
+		errno = 0;
+	free(text);
+	if (!json_is_object(value)) {
+		json_decref(value);
+		value = NULL;
+	}
+	return value;
+}
+
 bool safefile_write(int fd, const char *text, size_t len)
 {
 	while (len > 0) {

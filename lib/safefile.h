@@ -5,9 +5,12 @@
 #ifndef SAFEFILE_H
 #define SAFEFILE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
+
+#define SAFEFILE_MAX (1024 * 1024)
 
 /*
  * openat(2), close-on-exec, of a regular file with a single name; O_CREAT makes it with mode 0600.
@@ -18,6 +21,16 @@ int safefile_open(int dirfd, const char *name, int flags);
 
 /* Makes a new file, open for writing, replacing any file of that name. -1 and errno on failure. */
 int safefile_create(int dirfd, const char *name);
+
+/*
+ * Reads a regular file to its end: malloc'd, with a NUL after its len bytes. NULL on failure, with
+ * errno: EFBIG for one of more than SAFEFILE_MAX bytes, EINVAL for one that is not regular.
+ */
+char *safefile_read(int fd, size_t *len);
+
+/* The JSON object in it. NULL: errno is why it cannot be read, or 0: it is not one. fd may be -1.
+ */
+json_t *safefile_read_json(int fd);
 
 /* Writes all of text. False on failure, with errno. */
 bool safefile_write(int fd, const char *text, size_t len);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/safefile.h"
 #include "lib/xalloc.h"
 
 #define ROOM 4096 /* bytes for all of it, in compact form */
@@ -104,7 +105,7 @@ bool statefile_write(int dirfd, const json_t *state)
 json_t *statefile_read(int dirfd)
 {
 	int fd = open_file(dirfd, STATE_FILE, O_RDONLY);
-	json_t *state = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
+	json_t *state = safefile_read_json(fd);
 
 	fd_close(&fd);
 	return state;

@@ -20,6 +20,10 @@ json_t *based_on(const struct files *files)
 
 		if (!is_base(file))
 			continue;
+		if (!file->there) {
+			json_decref(list);
+			return NULL;
+		}
 		if (!list)
 			list = xcheck(json_array());
 		json_array_append_new(

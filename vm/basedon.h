@@ -12,7 +12,10 @@
 /* Whether a file is in the VM's own directory; symbolic links are followed. */
 bool file_is_own(const struct vm *vm, const struct file *file);
 
-/* The value of "based-on": all bases of disks among files, in order. A new reference, or NULL. */
+/*
+ * The value of "based-on": all bases of disks among files, in order. A new reference, or NULL: there
+ * are none, or one that cannot be looked at.
+ */
 json_t *based_on(const struct files *files);
 
 /*

@@ -45,7 +45,7 @@ static const char *words_of(int status)
 int64_t lastend_flush(int home)
 {
 	int fd = safefile_open(home, LAST_END, O_RDONLY);
-	json_t *end = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
+	json_t *end = safefile_read_json(fd);
 	json_t *flush = json_object_get(end, "flush-ms");
 	int64_t ms = json_is_integer(flush) ? json_integer_value(flush) : -1;
 

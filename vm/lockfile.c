@@ -96,11 +96,12 @@ bool lock_vm_is_free(int home)
 
 /* ---- records ---- */
 
-void lock_read(int fd, enum lock_byte byte, char text[HOLDER_LINE + 1])
+bool lock_read(int fd, enum lock_byte byte, char text[HOLDER_LINE + 1])
 {
 	ssize_t len = pread(fd, text, HOLDER_LINE, (off_t)byte * HOLDER_LINE);
 
 	text[len > 0 ? len : 0] = '\0';
+	return len >= 0;
 }
 
 bool lock_reserve(int fd)

@@ -40,8 +40,9 @@ bool lock_is_whole(const struct flock *lock);
 /* Whether vm.lock in that directory is free: no QEMU, supervisor or vmconf holds it. */
 bool lock_vm_is_free(int home);
 
-/* Reads a byte's record as text; "" if there is none. */
-void lock_read(int fd, enum lock_byte byte, char text[HOLDER_LINE + 1]);
+/* Reads a byte's record as text; "" if there is none. False: it cannot be read, and errno is set.
+ */
+bool lock_read(int fd, enum lock_byte byte, char text[HOLDER_LINE + 1]);
 
 /*
  * Reserves disk space for both records, so that writing them cannot fail for lack of it. False on

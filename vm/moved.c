@@ -14,8 +14,6 @@
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
 
-#define RECORD_MAX (1 << 20) /* bytes */
-
 /* ---- paths ---- */
 
 /* Leaves anything that is not a file, such as nbd://HOST, as it is. home may be NULL. */
@@ -194,11 +192,8 @@ static int open_home(const char *home)
 static json_t *load(int dirfd)
 {
 	int fd = openat(dirfd, MOVED, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	struct stat st;
-	json_t *value = NULL;
+	json_t *value = safefile_read_json(fd);
 
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= RECORD_MAX)
-		value = json_loadfd(fd, 0, NULL);
 	fd_close(&fd);
 	return value;
 }

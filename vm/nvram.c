@@ -13,8 +13,6 @@
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
 
-#define RECORD_MAX 65536 /* bytes */
-
 static char *path_of(const char *home, const char *format)
 {
 	return xasprintf("%s/uefi-vars.%s", home, strcmp(format, "raw") == 0 ? "fd" : format);
@@ -32,11 +30,8 @@ static json_t *read_record(const char *home)
 {
 	char *path = xasprintf("%s/" NVRAM_RECORD, home);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	json_t *record = NULL;
-	struct stat st;
+	json_t *record = safefile_read_json(fd);
 
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= RECORD_MAX)
-		record = json_loadfd(fd, 0, NULL);
 	fd_close(&fd);
 	free(path);
 	return record;

@@ -13,6 +13,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/directory.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
@@ -20,7 +21,6 @@
 #include "vm/paths.h"
 #include "vm/vmfile.h"
 
-#define FILE_MAX   (1024 * 1024)
 #define SUFFIX	   ".json"
 #define SUFFIX_LEN (sizeof(SUFFIX) - 1)
 
@@ -39,9 +39,14 @@ static char *absolute(char *path)
 	return result;
 }
 
+/* -1: it is not there, or another user's. */
 static int open_dir(const char *path)
 {
-	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 && errno != ENOENT && errno != EACCES)
+		fatal(EX_OSERR, "cannot open the directory %s", path);
+	return fd;
 }
 
 void store_open(struct store *store)
@@ -56,10 +61,9 @@ void store_open(struct store *store)
 		fatalx(EX_OSERR, "HOME is not set: no place for definitions; set "
 				 "QEMU_SUPERVISE_CONFIG_DIR and QEMU_SUPERVISE_STATE_DIR");
 	store->config_fd = open_dir(store->config);
-	store->state_fd = open_dir(store->state);
-	if (store->config_fd < 0 && errno != ENOENT && access(store->config, R_OK | X_OK) < 0 &&
-	    errno != ENOENT)
+	if (store->config_fd < 0 && errno == EACCES)
 		fatal(EX_OSERR, "cannot open the directory of definitions %s", store->config);
+	store->state_fd = open_dir(store->state);
 }
 
 void store_close(struct store *store)
@@ -101,7 +105,7 @@ static struct names read_names(const struct store *store, bool good)
 	size_t room = 0;
 	struct dirent *entry;
 
-	while (dir && (entry = readdir(dir))) {
+	while ((entry = directory_next(dir))) {
 		char *name = name_of(entry->d_name);
 
 		if (!name || vm_name_is_valid(name) != good) {
@@ -114,6 +118,8 @@ static struct names read_names(const struct store *store, bool good)
 		}
 		names.v[names.count++] = name;
 	}
+	if (store->config_fd >= 0 && errno != 0)
+		fatal(EX_OSERR, "cannot read the directory of definitions %s", store->config);
 	if (dir)
 		closedir(dir);
 	return names;
@@ -156,6 +162,8 @@ bool store_has(const struct store *store, const char *name)
 	bool has = store->config_fd >= 0 &&
 		   fstatat(store->config_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0;
 
+	if (!has && store->config_fd >= 0 && errno != ENOENT)
+		fatal(EX_OSERR, "cannot look at %s/%s", store->config, file);
 	free(file);
 	return has;
 }
@@ -170,28 +178,12 @@ char *store_path(const struct store *store, const char *name, const char *file)
 char *store_read(int dirfd, const char *name, size_t *len)
 {
 	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
-	char *text = NULL;
-	ssize_t got = 0;
-	int error;
+	char *text = fd >= 0 ? safefile_read(fd, len) : NULL;
+	int error = errno;
 
-	*len = 0;
 	if (fd < 0)
-		return NULL;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= FILE_MAX) {
-		text = xcalloc((size_t)st.st_size + 1, 1);
-		while (*len < (size_t)st.st_size &&
-		       (got = read(fd, text + *len, (size_t)st.st_size - *len)) > 0)
-			*len += (size_t)got;
-	} else {
-		errno = S_ISREG(st.st_mode) ? EFBIG : EINVAL;
-	}
-	if (got < 0) {
-		free(text);
-		text = NULL;
-	}
-	error = errno;
-	close(fd);
+		*len = 0;
+	fd_close(&fd);
 	errno = error;
 	return text;
 }

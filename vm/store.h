@@ -40,7 +40,7 @@ void store_names_free(struct names *names);
 /* Whether each file that looks like a definition has a valid VM name. The others are logged. */
 bool store_names_are_good(const struct store *store);
 
-/* Whether there is a definition of name, however broken. */
+/* Whether there is a definition of name, however broken. Exits if that cannot be determined. */
 bool store_has(const struct store *store, const char *name);
 
 /* The path of a file in a VM's state directory, malloc'd. file may be "". */
