@@ -53,7 +53,7 @@ static void add_dir(const struct walk *w, const char *file, const char *path)
 		add_file(w, inside);
 		free(inside);
 	}
-	if (errno != 0)
+	if (!dir || errno != 0)
 		fatal(EX_OSERR, "cannot read the directory %s", path);
 	closedir(dir);
 }

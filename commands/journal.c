@@ -477,7 +477,7 @@ static json_t *find_unfinished(const struct store *store)
 	while ((entry = directory_next(dir)))
 		if (is_unfinished(entry->d_name))
 			json_array_append_new(found, xcheck(json_string(entry->d_name)));
-	if (errno != 0)
+	if (!dir || errno != 0)
 		fatal(EX_OSERR, "cannot read the directory %s", store->state);
 	closedir(dir);
 	return found;

@@ -78,7 +78,7 @@ void channel_write_json(struct channel *channel, json_t *value)
 static bool blank(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		if (!memchr(" \t\r\n", text[i], 4))
+		if (text[i] == '\0' || !strchr(" \t\r\n", text[i]))
 			return false;
 	return true;
 }

@@ -13,8 +13,8 @@
 bool file_is_own(const struct vm *vm, const struct file *file);
 
 /*
- * The value of "based-on": all bases of disks among files, in order. A new reference, or NULL: there
- * are none, or one that cannot be looked at.
+ * The value of "based-on": all bases of disks among files, in order. A new reference, or NULL:
+ * there are none, or one that cannot be looked at.
  */
 json_t *based_on(const struct files *files);
 
