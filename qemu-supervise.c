@@ -193,7 +193,7 @@ static const event_callback_fn timer_callbacks[] = {
 	[TIMER_UNANSWERED] = silence_on_unanswered,
 	[TIMER_HINT] = silence_on_hint,
 	[TIMER_BACK] = setaction_on_timer,
-	[TIMER_RECONNECT] = events_on_reconnect,
+	[TIMER_RECONNECT] = link_on_reconnect,
 	[TIMER_REEXEC] = upgrade_on_timer,
 	[TIMER_STATE] = report_on_state_timer,
 };
@@ -268,7 +268,7 @@ static int start(struct supervisor *s)
 	char **argv;
 
 	if (sock >= 0)
-		s->link.qmp = qmp_new(s->base, sock, 0, &events_qmp, s);
+		s->link.qmp = qmp_new(s->base, sock, 0, &link_callbacks, s);
 	if (!s->link.qmp || readconfig < 0 || pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0) {
 		log_warn("cannot prepare the connection to QEMU");
 		return EX_OSERR;

@@ -311,19 +311,11 @@ static void trigger_while_ending(struct climber *c, struct climb *climb, const c
 		c->ops->ending(c->arg, c->ending);
 }
 
-/* These do not touch the VM, so they are done even while it is being ended. */
-static bool leaves_vm_alone(const struct ladder *ladder)
-{
-	enum action action = ladder->rungs[0].action;
-
-	return ladder->count == 1 && (action == ACTION_STATUS || action == ACTION_REEXEC);
-}
-
 static void climber_trigger(struct climber *c, const struct trigger_seen *seen)
 {
 	struct climb *climb = &c->climbs[seen->row - c->policy->rows];
 
-	if (c->ending && !leaves_vm_alone(&climb->row->ladder))
+	if (c->ending && !ladder_leaves_vm_alone(&climb->row->ladder))
 		trigger_while_ending(c, climb, seen->from);
 	else if (climb->active)
 		log_info("%s from %s: already under way", climb->row->trigger.s, seen->from);

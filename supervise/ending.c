@@ -21,7 +21,7 @@ void ending_on_drain(evutil_socket_t fd, short what, void *arg)
 	struct supervisor *s = arg;
 
 	(void)fd, (void)what;
-	events_set_qmp(s, NULL);
+	link_set_qmp(s, NULL);
 	qmp_free(s->link.qmp);
 	s->link.qmp = NULL;
 	ending_finish_if_over(s);

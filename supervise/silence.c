@@ -58,7 +58,7 @@ void silence_on_unanswered(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
 	bool counts = !s->ready && !report_stopping(s);
-	char *silent = s->link.seen ? xstrdup(events_awaited(s))
+	char *silent = s->link.seen ? xstrdup(link_awaited(s))
 				    : xasprintf("QEMU, pid %d, has not answered", s->process.pid);
 
 	(void)fd, (void)what;
@@ -70,7 +70,7 @@ void silence_on_unanswered(evutil_socket_t fd, short what, void *arg)
 	else if (counts)
 		notify_status("Started; %s", silent);
 	free(silent);
-	events_await_no_longer(s);
+	link_await_no_longer(s);
 	if (counts)
 		report_ready(s);
 }

@@ -252,7 +252,6 @@ void setaction_on_timer(evutil_socket_t fd, short what, void *arg);
 
 extern const struct guest_callbacks events_guest;
 extern const struct agentport_callbacks events_agentport;
-extern const struct qmp_callbacks events_qmp;
 
 /*
  * Sets whether QEMU will end by itself after SHUTDOWN, so that ladders wait for its disks. The
@@ -273,15 +272,29 @@ bool events_needs_reset(const char *run_state);
 /* Raises a trigger that is not a signal, if it has a ladder. event is borrowed. */
 void events_trigger(struct supervisor *s, const char *name, json_t *event);
 
-/* What readiness is waiting for, as a sentence; stops waiting for it. */
-const char *events_awaited(const struct supervisor *s);
-void events_await_no_longer(struct supervisor *s);
+/* Handles an event of QMP's (qmp.h). */
+void events_on_event(void *arg, const char *name, json_t *event);
 
-/* Sets the connection, or NULL. */
-void events_set_qmp(struct supervisor *s, struct qmp *qmp);
-void events_connect_again(struct supervisor *s);
-void events_on_qmp_ready(void *arg);
-void events_on_reconnect(evutil_socket_t fd, short what, void *arg);
+/* Does what is due after what happened while QEMU had no supervisor, or it no connection. */
+void events_see_what_was_missed(struct supervisor *s);
+
+/* ---- link.c ---- */
+
+extern const struct qmp_callbacks link_callbacks;
+
+/* What readiness is waiting for, as a sentence; stops waiting for it. */
+const char *link_awaited(const struct supervisor *s);
+void link_await_no_longer(struct supervisor *s);
+
+/* Sets the connection for all who use it, or NULL. */
+void link_set_qmp(struct supervisor *s, struct qmp *qmp);
+
+/* Connects, now or as soon as that is possible. */
+void link_connect_again(struct supervisor *s);
+
+/* For a connection that is ready, and for TIMER_RECONNECT. */
+void link_on_ready(void *arg);
+void link_on_reconnect(evutil_socket_t fd, short what, void *arg);
 
 /* ---- standstill.c ---- */
 

@@ -55,7 +55,7 @@ void takeover_adopt(struct supervisor *s)
 	log_notice("taking over QEMU, pid %d, which runs without a supervisor", s->process.pid);
 	s->lastwords = lastwords_of(s->base, s->dir.fd);
 	take_state(s);
-	events_connect_again(s);
+	link_connect_again(s);
 }
 
 void takeover_go_on(struct supervisor *s)
@@ -73,9 +73,9 @@ void takeover_go_on(struct supervisor *s)
 	s->lastwords = lastwords_of(s->base, s->dir.fd);
 	take_state(s);
 	if (r->qmp >= 0)
-		s->link.qmp = qmp_continue(s->base, r->qmp, r->qmp_id, &events_qmp, s);
+		s->link.qmp = qmp_continue(s->base, r->qmp, r->qmp_id, &link_callbacks, s);
 	if (s->link.qmp)
-		events_on_qmp_ready(s);
+		link_on_ready(s);
 	else
-		events_connect_again(s);
+		link_connect_again(s);
 }

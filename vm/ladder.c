@@ -368,6 +368,13 @@ bool ladder_ends_vm(const struct ladder *ladder)
 	return false;
 }
 
+bool ladder_leaves_vm_alone(const struct ladder *ladder)
+{
+	enum action action = ladder->rungs[0].action;
+
+	return ladder->count == 1 && (action == ACTION_STATUS || action == ACTION_REEXEC);
+}
+
 /* kill always works: no other ladder could speed it up. */
 int64_t rung_wait(const struct rung *rung)
 {

@@ -101,6 +101,9 @@ char *rung_format(const struct rung *rung);
 /* Whether any of its actions ends the VM. */
 bool ladder_ends_vm(const struct ladder *ladder);
 
+/* Whether it does not touch the VM, so that it is climbed even while that is being ended. */
+bool ladder_leaves_vm_alone(const struct ladder *ladder);
+
 /* How long a rung may delay the next one, in ms, or FOREVER. */
 int64_t rung_wait(const struct rung *rung);
 
