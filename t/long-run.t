@@ -33,6 +33,7 @@ my ($config, $state) = map { mkdir "$store/$_"; "$store/$_" } 'config', 'state';
 @ENV{qw(QEMU_SUPERVISE_CONFIG_DIR QEMU_SUPERVISE_STATE_DIR)} = ($config, $state);
 $ENV{QEMU_SUPERVISE} ||= $ENV{T_SUPERVISE} || "$top/qemu-supervise";
 
+small_fs('/dev/shm', '1m');	# where faketime leaves files
 # The clock of all that is run here; without it, the host's.
 $ENV{LD_PRELOAD} = (split ' ', (run_command('faketime', 'now', 'printenv', 'LD_PRELOAD'))[1])[0];
 @ENV{qw(FAKETIME_TIMESTAMP_FILE FAKETIME_NO_CACHE DONT_FAKE_MONOTONIC FAKETIME_DONT_FAKE_MONOTONIC NO_FAKE_STAT)} = ("$work/clock", 1, 1, 1, 1);
@@ -319,5 +320,5 @@ vmconf('delete', $_) for names();
 is_deeply([glob "$state/*"], [], 'nor one of a VM that is deleted');
 note("$happened happenings: ", join(', ', map { "$count{$_} $_" } sort keys %count));
 chdir '/';
-system('umount', $_) for $run, $store;
+system('umount', $_) for $run, $store, '/dev/shm';
 done_testing;
