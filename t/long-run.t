@@ -320,5 +320,6 @@ vmconf('delete', $_) for names();
 is_deeply([glob "$state/*"], [], 'nor one of a VM that is deleted');
 note("$happened happenings: ", join(', ', map { "$count{$_} $_" } sort keys %count));
 chdir '/';
+delete $ENV{LD_PRELOAD};	# which has /dev/shm open
 system('umount', $_) for $run, $store, '/dev/shm';
 done_testing;
