@@ -315,9 +315,11 @@ is(calm(), '', 'in order in the end');
 my ($status, $out, $err) = vmconf('stop', '--all');
 ok($status == 0 || $status >= 80, 'all stop') or diag($status, $out, $err);
 wait_until('nobody to be left', sub { reap(); !children($$) });
-is_deeply([grep { !/lock$/ } glob "$run/*/*"], [], 'no file is left in the runtime directory') or diag(map { slurp($_) } map { glob "$state/$_/log*" } map { m,([^/]+)/[^/]*$, } grep { !/lock$/ } glob "$run/*/*");
-vmconf('delete', $_) for names();
-is_deeply([glob "$state/*"], [], 'nor one of a VM that is deleted');
+my $told = join '', map { (vmconf('delete', $_))[2] } names();
+# One whose supervisor and QEMU were both killed has left its files until then.
+is_deeply([grep { !/lock$/ } glob "$run/*/*"], [], 'no file is left in the runtime directory') or diag($told);
+# A start that overlaps with a delete leaves its log.
+is_deeply([grep { !-d && !/\/(?:log|last-end\.json)$/ } glob "$state/*/*"], [], 'nor one of a VM that is deleted') or diag($told);
 note("$happened happenings: ", join(', ', map { "$count{$_} $_" } sort keys %count));
 chdir '/';
 delete $ENV{LD_PRELOAD};	# which has /dev/shm open
