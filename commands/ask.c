@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,12 +79,19 @@ static const char *why_not_ready(const struct ask *ask, const char *path)
 	return ask->why;
 }
 
+/* A peer that hangs up while we write to it is an error, not our end. */
+static struct event_base *new_base(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	return xcheck(event_base_new());
+}
+
 struct ask *ask_connect(int fd, int timeout_ms, const char *path, const char **why)
 {
 	static char words[128];
 	struct ask *ask = xcalloc(1, sizeof(*ask));
 
-	ask->base = xcheck(event_base_new());
+	ask->base = new_base();
 	ask->qmp = xcheck(qmp_new(ask->base, fd, timeout_ms, &callbacks, ask));
 	while (!ask->ready && !ask->closed)
 		event_base_loop(ask->base, EVLOOP_ONCE);
@@ -224,7 +232,7 @@ json_t *ask_agent(const struct store *store, const char *name, const char *comma
 	free(dir);
 	if (fd < 0)
 		return NULL;
-	c.base = xcheck(event_base_new());
+	c.base = new_base();
 	c.agent = agent_new(c.base, fd, timeout_ms, &agent_callbacks, &c);
 	if (c.agent)
 		event_base_dispatch(c.base);

@@ -3,7 +3,9 @@
 use strict;
 use warnings;
 use FindBin;
+use IO::Socket::UNIX;
 use lib $FindBin::Bin;
+use POSIX ();
 use T;
 
 my $s = running(fake => [], agent => 'fake', name => 'web');
@@ -48,6 +50,23 @@ subtest 'an end' => sub {
 	vmconf_fails(1, qr/no answer in time/, 'qmp', 'web', 'query-x', '{}', '--within', '0');
 	vmconf_fails(64, qr/--within soon: not a time/, 'qmp', 'web', 'query-x', '--within', 'soon');
 	like(vmconf_does('qmp', 'web', 'query-status', '--within', 'forever'), qr/status/, 'or none');
+};
+
+# Before it has read what vmconf writes.
+subtest 'QEMU hangs up' => sub {
+	fake(set => { mute => '' });
+	rename($s->dir . '/qmp', "$work/qmp") or die $!;
+	my $qemu = IO::Socket::UNIX->new(Local => $s->dir . '/qmp', Listen => 1) or die $!;
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		my $client = $qemu->accept;
+		syswrite($client, qq({"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}\n));
+		close($client);
+		POSIX::_exit(0);
+	}
+	vmconf_fails(1, qr/^vmconf: web: \S.*\n\z/, 'qmp', 'web', 'query-status');
+	waitpid($pid, 0);
+	rename("$work/qmp", $s->dir . '/qmp') or die $!;
 };
 
 subtest 'quit' => sub {
