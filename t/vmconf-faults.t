@@ -89,7 +89,7 @@ sub put_back {
 sub traced {
 	my ($how, $c) = @_;
 	my ($status, $out, $err) = run_command('timeout', '-s', 'KILL', 120, 'strace', '-qq', '-o', "$work/trace", @$how, $program, @{ $c->{do} });
-	return ($status, $out =~ s/\b(?:\d+m)?\d+(?:\.\d+)?s?\b|"last-status": \Knull/N/gr, $err);	# pids and times
+	return ($status, $out =~ s/\b(?:\d+m)?\d+(?:\.\d+)?s?\b|"last-status": \Knull/N/gr =~ s/ +/ /gr, $err);	# pids and times
 }
 
 # What an error is called.
