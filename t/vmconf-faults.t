@@ -173,5 +173,6 @@ for my $case (shuffle(@cases)) {
 	$done++;
 }
 diag("$done of " . scalar(@cases) . ' failures');
-vmconf('stop', '--all');
+vmconf_does('stop', '--all');
+wait_until('the end of all', sub { !children($$) });
 done_testing;
