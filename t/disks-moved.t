@@ -8,7 +8,7 @@ use JSON::PP ();
 use POSIX ();
 use T;
 
-need('qemu-system-x86_64', 'qemu-img', 'mke2fs', 'dumpe2fs');
+need('qemu-system-x86_64', 'qemu-img', 'mke2fs', 'dumpe2fs', 'strace');
 
 my ($config, $state) = @ENV{qw(QEMU_SUPERVISE_CONFIG_DIR QEMU_SUPERVISE_STATE_DIR)};
 my @quit = ('--set', 'on.TERM=quit 60s, kill');
@@ -147,6 +147,19 @@ subtest 'QEMU is killed; the supervisor is, and then QEMU' => sub {
 	kill('KILL', $s->qemu);
 	wait_until('its end', sub { state_of('killed')->{state} eq 'crashed' });
 	is_refused('killed', qr/it last wrote to \Q$home\E\/b\.qcow2/);
+};
+
+# check and a start ask the same question.
+subtest 'a record that cannot be read' => sub {
+	my $home = made('unread');
+	my @check = ($ENV{T_VMCONF} || "$top/vmconf", 'check', 'unread');
+	my @strace = ('strace', '-qq', '-o', "$work/trace", '-e', 'trace=openat');
+	is((run_command(@strace, @check))[0], 0, 'there is none');
+	my @calls = grep { /^openat/ } split /\n/, slurp("$work/trace");
+	my ($n) = grep { $calls[$_] =~ /"moved\.json"/ } 0 .. $#calls;
+	my ($status, undef, $err) = run_command(@strace, '-e', 'inject=openat:error=EIO:when=' . ($n + 1), @check);
+	is($status, 78, 'is not taken for none');
+	like($err, qr/cannot read \Q$home\E\/moved\.json, which says whether its disks have moved: Input\/output error/, 'and why');
 };
 
 subtest 'a takeover' => sub {

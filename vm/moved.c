@@ -188,25 +188,50 @@ static int open_home(const char *home)
 	return open(home, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-/* Anybody who can write there may have replaced the file with anything. */
-static json_t *load(int dirfd)
+/* Anybody who can write there may have replaced the record: with what is no file, or a large one.
+ */
+static bool is_no_record(int error)
 {
-	int fd = openat(dirfd, MOVED, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	json_t *value = safefile_read_json(fd);
+	return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EINVAL ||
+	       error == EFBIG;
+}
 
+/* Returns an errno if there may be a record, and it cannot be read; else 0. */
+static int load(const char *home, json_t **value)
+{
+	int dirfd = open_home(home), fd = -1, error;
+
+	*value = NULL;
+	if (dirfd >= 0)
+		fd = openat(dirfd, MOVED, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0)
+		*value = safefile_read_json(fd);
+	error = *value || is_no_record(errno) ? 0 : errno;
 	fd_close(&fd);
-	return value;
+	fd_close(&dirfd);
+	return error;
+}
+
+/* The set, and whether it is known; if not, the reason is logged. */
+static json_t *read_set(const char *home, bool *known)
+{
+	json_t *value, *set;
+	int error = load(home, &value);
+
+	if (error)
+		log_error("cannot read %s/" MOVED ", which says whether its disks have moved: %s",
+			  home, strerror(error));
+	*known = !error;
+	set = with_paths(json_object_get(value, "disks"), home, absolute);
+	json_decref(value);
+	return set;
 }
 
 json_t *moved_read(const char *home)
 {
-	int dirfd = open_home(home);
-	json_t *value = dirfd >= 0 ? load(dirfd) : NULL;
-	json_t *set = with_paths(json_object_get(value, "disks"), home, absolute);
+	bool known;
 
-	json_decref(value);
-	fd_close(&dirfd);
-	return set;
+	return read_set(home, &known);
 }
 
 /* On the disk on return: the guest goes on with what the record says it has left. */
@@ -409,9 +434,10 @@ static char *way_on(const struct vm *vm, const struct moved_disk *disk)
 
 bool moved_refuses(const struct vm *vm)
 {
-	json_t *record = moved_read(vm->home);
+	bool known;
+	json_t *record = read_set(vm->home, &known);
+	bool refused = !known;
 	struct moved_disk disk;
-	bool refused = false;
 	size_t next = 0;
 
 	while (moved_find(vm, record, &next, &disk)) {

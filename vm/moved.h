@@ -37,7 +37,8 @@ json_t *moved_since(json_t *origins, json_t *now, json_t *before);
 
 /*
  * Read and write the record of the VM with that state directory. If no disk has moved, there is no
- * file, and the set is empty. new: the temporary name. A failure to write is logged.
+ * file, and the set is empty; so it is if it cannot be read, which is logged. new: the temporary
+ * name. A failure to write is logged.
  */
 json_t *moved_read(const char *home);
 bool moved_write(const char *home, const char *new, json_t *moved);
@@ -55,7 +56,7 @@ struct moved_disk {
  */
 bool moved_find(const struct vm *vm, json_t *record, size_t *next, struct moved_disk *found);
 
-/* Whether there is one, so that a start would lose data; each is logged. */
+/* Whether there is one, or may be, so that a start would lose data; each is logged. */
 bool moved_refuses(const struct vm *vm);
 
 #endif
