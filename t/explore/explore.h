@@ -166,6 +166,7 @@ enum pause { PAUSE_IDLE, PAUSE_EXIT, PAUSE_CUT, PAUSE_EXEC };
 
 struct saved;
 
+void *memory_map(size_t size); /* zeros; aborts on failure */
 void memory_open(void);
 void memory_run_first(void (*run)(void)); /* a supervisor that has done nothing yet */
 enum pause memory_resume(void);		  /* runs it until it pauses */

@@ -65,7 +65,7 @@ static struct top *top(void)
 	return (struct top *)(region + STACK_SIZE);
 }
 
-static void *map(size_t size)
+void *memory_map(size_t size)
 {
 	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -79,7 +79,7 @@ static void need_region(void)
 {
 	if (region)
 		return;
-	region = map(STACK_SIZE + HEAP_SIZE);
+	region = memory_map(STACK_SIZE + HEAP_SIZE);
 	top()->stack_low = region + STACK_SIZE;
 	top()->end = region + STACK_SIZE + ((sizeof(struct top) + 63) & ~(size_t)63);
 }
@@ -180,7 +180,7 @@ void *reallocarray(void *old, size_t count, size_t size)
 void memory_open(void)
 {
 	need_region();
-	memory = map(sizeof(*memory));
+	memory = memory_map(sizeof(*memory));
 	memory_status = &memory->status;
 }
 
@@ -222,7 +222,8 @@ struct saved {
 
 struct saved *memory_new(void)
 {
-	struct saved *s = map(sizeof(*s) + (size_t)(_end - __data_start) + STACK_SIZE + HEAP_SIZE);
+	struct saved *s =
+		memory_map(sizeof(*s) + (size_t)(_end - __data_start) + STACK_SIZE + HEAP_SIZE);
 
 	s->data = (char *)(s + 1);
 	return s;

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include "lib/array.h"
@@ -100,16 +99,6 @@ struct walk {
 };
 
 static struct walk *walk;
-
-static void *map(size_t size)
-{
-	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (at == MAP_FAILED)
-		abort();
-	return at;
-}
 
 /* Whether a fair end from there is known. */
 bool walk_knows(bool obeys)
@@ -277,10 +266,10 @@ int main(int argc, char **argv)
 {
 	const char *depth = getenv("EXPLORE_DEPTH"), *only = getenv("EXPLORE_SETTING");
 
-	walk = map(sizeof(*walk));
+	walk = memory_map(sizeof(*walk));
 	setvbuf(stdout, walk->output, _IOFBF, sizeof(walk->output));
 	memory_open();
-	world = map(sizeof(*world));
+	world = memory_map(sizeof(*world));
 	for (size_t i = 0; i <= DEPTH_MAX; i++)
 		walk->saved[i] = memory_new();
 	if (argc > 1)
