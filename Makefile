@@ -8,6 +8,7 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
 DOCDIR ?= $(PREFIX)/share/doc/qemu-supervise
 SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
+OCFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/usr/lib/ocf,$(PREFIX)/lib/ocf)
 PKG_CONFIG ?= pkg-config
 # Much of a test is waiting.
 PROVE ?= prove --timer -j$$((2 * $$(nproc)))
@@ -32,7 +33,8 @@ LINKED = $(filter -pie -Wl%,$(HARDENING)) $(LDFLAGS) $$($(PKG_CONFIG) --libs $(L
 SHARED = $(wildcard lib/*.c vm/*.c) qmp.c agent.c
 SUPERVISE = $(wildcard supervise/*.c)
 COMMANDS = $(wildcard commands/*.c)
-SOURCES = qemu-supervise.c vmconf.c $(SUPERVISE) $(COMMANDS) $(SHARED)
+AMQP = $(wildcard amqp/*.c)
+SOURCES = qemu-supervise.c vmconf.c vmconf-amqp.c $(SUPERVISE) $(COMMANDS) $(AMQP) $(SHARED)
 # Where all that is built goes, but for the two programs.
 O = build
 ROOMS = $(addprefix $(O)/,supervise.a commands.a shared.a)
@@ -40,14 +42,23 @@ UNITS = $(basename $(wildcard t/unit-*.c))
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
 SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-order.t systemd-verify.t)
-HOSTS = $(SYSTEMD) $(addprefix t/,apcupsd.t check.t daemontools.t monit.t needrestart.t nut.t openrc.t runit.t s6.t supervisord.t \
+HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t debian.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
 	sysvinit.t)
 # Those that take longest begin first.
 LONG = $(addprefix t/,machines.t boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t vmconf-hangs.t vmconf-journal.t \
 	adopt-fake.t soak.t power-cuts.t power-cuts-guest.t)
 TESTS ?= $(LONG) $(filter-out $(LONG) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
 
-all: qemu-supervise vmconf
+# vmconf-amqp is built where librabbitmq is.
+HAVE_AMQP = $(eval HAVE_AMQP := $$(shell $(PKG_CONFIG) --exists librabbitmq && echo yes))$(HAVE_AMQP)
+
+all: qemu-supervise vmconf $(if $(HAVE_AMQP),vmconf-amqp,without-amqp)
+
+without-amqp:
+	@echo 'vmconf-amqp is not built: librabbitmq is not installed (t/setup amqp)'
+
+vmconf-amqp: $(O)/vmconf-amqp.o $(O)/amqp.a $(O)/shared.a
+	$(COMPILE) -o $@ $^ $(LINKED) $$($(PKG_CONFIG) --libs librabbitmq)
 
 vmconf: $(O)/vmconf.o $(O)/commands.a $(O)/shared.a
 	$(COMPILE) -o $@ $^ $(LINKED)
@@ -67,8 +78,9 @@ $(O)/flags: FORCE
 
 $(O)/supervise.a: $(SUPERVISE:%.c=$(O)/%.o)
 $(O)/commands.a: $(COMMANDS:%.c=$(O)/%.o)
+$(O)/amqp.a: $(AMQP:%.c=$(O)/%.o)
 $(O)/shared.a: $(SHARED:%.c=$(O)/%.o)
-$(ROOMS):
+$(ROOMS) $(O)/amqp.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 
@@ -107,7 +119,7 @@ check-hosts:
 WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE '^need\W.*qemu-(system|img|io)' t/*.t))
 WITHOUT_QEMU = $(filter-out $(WITH_QEMU) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
 ANY_QEMU = $(addprefix t/,long-run.t power-cuts.t power-cuts-guest.t valgrind.t \
-	$(addsuffix .t,$(addprefix vmconf-,copying faults full hangs journal killed owner sync)))
+	$(addsuffix .t,$(addprefix vmconf-,copying faults full hangs journal killed metrics owner rpc rpc-killed sync)))
 OF_QEMU = $(filter-out $(ANY_QEMU),$(WITH_QEMU))
 
 # make check-qemu SUITE=sid: the demo with that Debian's guest, and the tests with its QEMU. ALL=1: the whole of make check.
@@ -129,7 +141,7 @@ check-systemd:
 # All that does without QEMU, but for the explorer, whose memory is its own; and some of what does not: what QEMU 7.2 to 11 answer,
 # a takeover, a terminal, disks. A report ends the program with a status that no test expects.
 SANITIZED = $(WITHOUT_QEMU) $(addprefix t/,adopt.t disks-moved.t first.t reexec.t terminal.t vm-boot.t vmconf-clone.t \
-	vmconf-create.t vmconf-files.t vmconf-judge.t vmconf-life.t)
+	vmconf-create.t vmconf-files.t vmconf-judge.t vmconf-life.t vmconf-rpc.t)
 check-sanitizers: export ASAN_OPTIONS = halt_on_error=1:exitcode=99:detect_leaks=1
 check-sanitizers: export UBSAN_OPTIONS = halt_on_error=1:exitcode=99:print_stacktrace=1
 check-sanitizers:
@@ -190,7 +202,16 @@ demo:
 bench:
 	@t/setup bench
 	@$(MAKE) --no-print-directory -s all bench/empty
+	@[ "$$(id -u)" != 0 ] || ! command -v mmdebstrap >/dev/null || t/debian-guest build/debian
 	@bench/run
+
+# Beside libvirt, systemd-vmspawn and a shell script, on another Debian, whose root they may have to themselves.
+bench-peers:
+	@t/setup suite
+	@mkdir -p build/suites/$(SUITE)/build/guests
+	@[ ! -d build/guest ] || cp -a build/guest/. build/suites/$(SUITE)/build/guests
+	@t/suite $(SUITE) sh -c 't/setup bench peers && make --no-print-directory -s all && \
+		T_GUEST=/src/build/guests BENCH_ROUNDS=$(BENCH_ROUNDS) BENCH_MANY=$(BENCH_MANY) bench/peers'
 
 # make fuzz FUZZ=ladder: the target fuzz/fuzz-ladder.c. Findings are fuzz/crash-*. What is new to it goes to
 # build/fuzz/ladder-corpus; fuzz-merge keeps what is worth it.
@@ -225,6 +246,7 @@ lint:
 	@printf '%s\n' $(SOURCES) $(wildcard bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
 	@printf '%s\n' $(SOURCES) | xargs -n 1 -P $$(nproc) gcc $(TIDY_CFLAGS) -O1 -fanalyzer -c -o /dev/null
 	@t/rooms
+	@t/explore-faults -n
 	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
 	@shellcheck -s bash completion/*
@@ -242,6 +264,7 @@ RESTART_PAUSES = 644 examples/systemd/restart-pause.conf "$(SYSTEMDDIR)/system/q
 # Each row: mode, file, and the directory where it goes.
 INSTALLED = 755 qemu-supervise $(BINDIR) \
 	755 vmconf $(BINDIR) \
+	$(if $(HAVE_AMQP),755 vmconf-amqp $(BINDIR)) \
 	755 init/none $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/systemd $(LIBEXECDIR)/qemu-supervise/init \
 	644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/system \
@@ -274,6 +297,7 @@ INSTALLED = 755 qemu-supervise $(BINDIR) \
 	644 examples/container/Containerfile $(DOCDIR)/examples/container \
 	644 examples/container/compose.yaml $(DOCDIR)/examples/container \
 	644 examples/container/pod.yaml $(DOCDIR)/examples/container \
+	644 examples/container/statefulset.yaml $(DOCDIR)/examples/container \
 	755 examples/container/vm $(DOCDIR)/examples/container \
 	755 examples/ups/ups-vms $(DOCDIR)/examples/ups \
 	644 examples/ups/upsmon.conf $(DOCDIR)/examples/ups \
@@ -281,27 +305,38 @@ INSTALLED = 755 qemu-supervise $(BINDIR) \
 	755 examples/ups/apcupsd.doshutdown $(DOCDIR)/examples/ups \
 	755 examples/ups/apcupsd.offbattery $(DOCDIR)/examples/ups \
 	755 examples/ups/apcupsd.onbattery $(DOCDIR)/examples/ups \
+	644 examples/ups/rehearse.conf $(DOCDIR)/examples/ups \
+	755 examples/pacemaker/qemu-supervise $(OCFDIR)/resource.d/qemu-supervise \
 	755 examples/daemontools/run $(DOCDIR)/examples/daemontools \
 	755 examples/daemontools/log/run $(DOCDIR)/examples/daemontools/log \
+	755 examples/rpc/on-hosts $(DOCDIR)/examples/rpc \
 	644 examples/monit/vm-web $(DOCDIR)/examples/monit \
 	755 examples/monit/again $(DOCDIR)/examples/monit \
+	644 examples/prometheus/qemu-supervise-metrics.service $(DOCDIR)/examples/prometheus \
+	644 examples/prometheus/qemu-supervise-metrics.timer $(DOCDIR)/examples/prometheus \
+	644 examples/nomad/client.hcl $(DOCDIR)/examples/nomad \
+	644 examples/nomad/vm.nomad.hcl $(DOCDIR)/examples/nomad \
 	755 examples/runit/rc.shutdown $(DOCDIR)/examples/runit \
 	644 examples/supervisord/vm-web.conf $(DOCDIR)/examples/supervisord \
 	755 examples/sysvinit/qemu-supervise $(DOCDIR)/examples/sysvinit \
+	644 examples/amqp/vmconf-amqp.service $(DOCDIR)/examples/amqp \
 	644 vm.schema.json $(DATADIR) \
+	644 rpc.schema.json $(DATADIR) \
 	644 completion/qemu-supervise $(COMPLETIONDIR) \
 	644 completion/vmconf $(COMPLETIONDIR) \
 	644 man/qemu-supervise.8 $(MANDIR)/man8 \
 	644 man/vmconf.8 $(MANDIR)/man8 \
+	644 man/vmconf-amqp.8 $(MANDIR)/man8 \
 	644 man/vmconf.5 $(MANDIR)/man5 \
 	644 man/qemu-supervise-init.7 $(MANDIR)/man7 \
 	644 man/qemu-supervise.7 $(MANDIR)/man7 \
+	644 man/vmconf-rpc.7 $(MANDIR)/man7 \
 	$(if $(RESTART_PAUSE),$(RESTART_PAUSES))
 OURS = $(addsuffix /qemu-supervise@.service.d,$(SYSTEMDDIR)/system $(SYSTEMDDIR)/user) \
 	$(addprefix $(SERVICEDIR)/,openrc runit/control runit/log runit s6/log s6 s6-rc) $(SERVICEDIR) $(LIBEXECDIR)/qemu-supervise/init \
 	$(LIBEXECDIR)/qemu-supervise $(DATADIR) \
-	$(addprefix $(DOCDIR)/examples/,container daemontools/log daemontools monit runit supervisord systemd sysvinit ups) \
-	$(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/needrestart/conf.d $(SYSCONFDIR)/needrestart
+	$(addprefix $(DOCDIR)/examples/,amqp container daemontools/log daemontools monit nomad prometheus rpc runit supervisord systemd sysvinit ups) \
+	$(OCFDIR)/resource.d/qemu-supervise $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/needrestart/conf.d $(SYSCONFDIR)/needrestart
 
 # Version 0.1.0 had its programs in sbin, where units and supervisors that run look for them, and systemd looks first.
 OLD_PLACE = for program in qemu-supervise vmconf; do old="$(DESTDIR)$(PREFIX)/sbin/$$program"; \
@@ -323,13 +358,13 @@ dist:
 
 # build/guest, build/inits and build/systemd stay: what they are made of was downloaded.
 clean:
-	rm -f qemu-supervise vmconf bench/empty $(REPLAYS) $(UNITS) bench/*.d fuzz/*.d t/*.d t/*.gc?? $(O)/*.[aod] $(O)/*.gc?? $(O)/flags \
+	rm -f qemu-supervise vmconf vmconf-amqp bench/empty $(REPLAYS) $(UNITS) bench/*.d fuzz/*.d t/*.d t/*.gc?? $(O)/*.[aod] $(O)/*.gc?? $(O)/flags \
 		qemu-supervise-*.tar.gz
 	rm -f $(O)/explorer
-	rm -rf $(addprefix $(O)/,lib vm supervise commands t) build/fuzz
+	rm -rf $(addprefix $(O)/,lib vm supervise commands amqp t) build/fuzz
 
 FORCE:
 
-.PHONY: FORCE all check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: FORCE all without-amqp check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench bench-peers fuzz fuzz-merge lint install uninstall dist clean
 
 -include $(wildcard $(O)/*.d $(O)/*/*.d $(O)/t/explore/*.d bench/*.d fuzz/*.d t/*.d)

@@ -18,6 +18,7 @@
 #include "lib/array.h"
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "lib/notify.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 #include "qmp.h"
@@ -26,7 +27,6 @@
 #include "supervise/guard.h"
 #include "supervise/handover.h"
 #include "supervise/lastwords.h"
-#include "supervise/notify.h"
 #include "supervise/options.h"
 #include "supervise/reexec.h"
 #include "supervise/run.h"
@@ -193,6 +193,7 @@ static const event_callback_fn timer_callbacks[] = {
 	[TIMER_UNANSWERED] = silence_on_unanswered,
 	[TIMER_HINT] = silence_on_hint,
 	[TIMER_BACK] = setaction_on_timer,
+	[TIMER_CPUS] = halted_on_timer,
 	[TIMER_RECONNECT] = link_on_reconnect,
 	[TIMER_REEXEC] = upgrade_on_timer,
 	[TIMER_STATE] = report_on_state_timer,
@@ -243,13 +244,14 @@ static void prepare(struct supervisor *s)
 }
 
 /* Makes what a definition needs before QEMU is started. */
-static int make_ready(const struct options *options)
+static int make_ready(struct options *options)
 {
 	bool made;
 	char *why;
 
 	if (!options->vm)
 		return 0;
+	options_settle(options);
 	made = vm_prepare(options->vm, &why);
 	if (!made) {
 		log_error("%s", why);
@@ -262,11 +264,12 @@ static int make_ready(const struct options *options)
 static int start(struct supervisor *s)
 {
 	sigset_t mask = signals_qemu_mask(&s->signals);
-	int sock = runfiles_connect(s->dir.path, SOCKET_CONTROL),
-	    readconfig = child_readconfig(&s->dir);
-	int report[2], error;
+	int sock = runfiles_connect(s->dir.path, SOCKET_CONTROL);
+	int readconfig, report[2], error;
 	char **argv;
 
+	record_console(s);
+	readconfig = child_readconfig(&s->dir);
 	if (sock >= 0)
 		s->link.qmp = qmp_new(s->base, sock, 0, &link_callbacks, s);
 	if (!s->link.qmp || readconfig < 0 || pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0) {
@@ -447,8 +450,7 @@ int main(int argc, char **argv)
 			restore_terminal(&s.terminal);
 			status = ending_tell(&s);
 		}
-		if (s.options.defined)
-			lastend_write(s.dir.home, status, s.words, ending_flush_time(&s));
+		record_end(&s, status);
 		claim_end(&s.dir);
 	} else if (s.options.defined) {
 		lastend_write_failed(s.options.name, status, is_still_defined(&s.options));

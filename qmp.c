@@ -1,5 +1,6 @@
 #include "qmp.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,6 +34,7 @@ struct qmp {
 	struct command *commands; /* oldest first, in the order of answers */
 	json_int_t last_id;
 	bool garbage_told, quiet;
+	char version[24]; /* of QEMU; "": not known */
 	enum qmp_silence silence;
 	const char *line; /* being handled, or NULL */
 	size_t line_len;
@@ -210,6 +212,18 @@ static const char *whole_string(json_t *value)
 	return text && strlen(text) == json_string_length(value) ? text : NULL;
 }
 
+static void greeted(struct qmp *qmp, json_t *greeting)
+{
+	json_int_t major, minor, micro;
+
+	if (json_unpack(greeting, "{s:{s:{s:I, s:I, s:I}}}", "version", "qemu", "major", &major,
+			"minor", &minor, "micro", &micro) == 0)
+		snprintf(qmp->version, sizeof(qmp->version), "%u.%u.%u", (unsigned)major,
+			 (unsigned)minor, (unsigned)micro);
+	qmp->state = CAPABILITIES;
+	send_command(qmp, "qmp_capabilities", NULL, 0, on_capabilities, qmp);
+}
+
 static void on_line(void *arg, const char *text, size_t len)
 {
 	struct qmp *qmp = arg;
@@ -219,10 +233,9 @@ static void on_line(void *arg, const char *text, size_t len)
 
 	if (!json_is_object(line))
 		garbage(qmp, "a line that is not a JSON object");
-	else if (qmp->state == GREETING && json_object_get(line, "QMP")) {
-		qmp->state = CAPABILITIES;
-		send_command(qmp, "qmp_capabilities", NULL, 0, on_capabilities, qmp);
-	} else if (qmp->state == GREETING)
+	else if (qmp->state == GREETING && json_object_get(line, "QMP"))
+		greeted(qmp, json_object_get(line, "QMP"));
+	else if (qmp->state == GREETING)
 		garbage(qmp, "a line before the greeting");
 	else if (event)
 		qmp->callbacks->event(qmp->arg, event, line);
@@ -286,6 +299,11 @@ void qmp_free(struct qmp *qmp)
 	if (qmp->setup_timeout)
 		event_free(qmp->setup_timeout);
 	free(qmp);
+}
+
+const char *qmp_version(const struct qmp *qmp)
+{
+	return qmp->version;
 }
 
 bool qmp_is_ready(const struct qmp *qmp)

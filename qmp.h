@@ -73,6 +73,9 @@ enum qmp_silence qmp_silence(const struct qmp *qmp);
 /* Ends the connection; outstanding commands are answered with QMP_LOST. NULL is fine. */
 void qmp_free(struct qmp *qmp);
 
+/* QEMU's version, such as "7.2.11"; "": it has not told this process. */
+const char *qmp_version(const struct qmp *qmp);
+
 /* Whether commands may be sent. NULL is not ready. */
 bool qmp_is_ready(const struct qmp *qmp);
 

@@ -9,11 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/program.h"
 #include "lib/timespan.h"
@@ -121,6 +124,16 @@ static void end_hung(pid_t pid, const char *verb, const char *name)
 	setenv(PATIENCE, LITTLE, 1);
 }
 
+void adapter_sleep(pid_t pid, int64_t ms)
+{
+	struct pollfd child = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+
+	if (child.fd < 0)
+		ms = MIN(ms, LOOK_MS);
+	poll(&child, 1, (int)MIN(MAX(ms, 0), INT_MAX));
+	fd_close(&child.fd);
+}
+
 int adapter_wait(pid_t pid, const char *verb, const char *name)
 {
 	int64_t until = timespan_add(monotonic_ms(), adapter_patience());
@@ -139,7 +152,7 @@ int adapter_wait(pid_t pid, const char *verb, const char *name)
 			hung = true;
 			end_hung(pid, verb, name);
 		} else if (!hung) {
-			poll(NULL, 0, LOOK_MS);
+			adapter_sleep(pid, until - monotonic_ms());
 		}
 	}
 	return hung ? EX_OSERR : adapter_status(status);

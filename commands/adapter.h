@@ -36,6 +36,9 @@ pid_t adapter_log(const struct store *store, const char *name, const char *more,
 /* Waits for the end of an adapter run for a VM (or NULL), like adapter_run(). */
 int adapter_wait(pid_t pid, const char *verb, const char *name);
 
+/* Sleeps until that child ends, at most ms; it may return early. */
+void adapter_sleep(pid_t pid, int64_t ms);
+
 /* Exit status of the verbs is-enabled and status: no. */
 #define EXIT_NOT_ENABLED 3
 

@@ -127,9 +127,10 @@ struct ask *ask_open(const struct store *store, const char *name, int timeout_ms
 		snprintf(words, sizeof(words), "%s", why_not_greeted(path));
 	else
 		snprintf(words, sizeof(words), "cannot connect to %s: %s", path, strerror(errno));
-	*why = words;
 	if (fd >= 0)
 		ask = ask_connect(fd, timeout_ms, path, why);
+	else
+		*why = words;
 	free(path);
 	free(dir);
 	return ask;
@@ -180,13 +181,21 @@ enum qmp_result ask_qmp(struct ask *ask, const char *command, const char *argume
 	return ask->result;
 }
 
-/* ---- the guest agent ---- */
+/* ---- guest agents ---- */
+
+/* All at once, until each has answered, hung up or had its time. */
+struct conversations {
+	struct event_base *base;
+	const char *command;
+	json_t *arguments; /* or NULL */
+	int64_t until;	   /* monotonic ms */
+	size_t open;
+};
 
 struct conversation {
-	struct event_base *base;
+	struct conversations *all;
 	struct agent *agent;
-	const char *command;
-	int64_t until; /* monotonic ms */
+	enum qmp_result result;
 	json_t *value;
 };
 
@@ -194,24 +203,26 @@ static void hang_up(struct conversation *c)
 {
 	agent_free(c->agent);
 	c->agent = NULL;
-	event_base_loopbreak(c->base);
+	if (--c->all->open == 0)
+		event_base_loopbreak(c->all->base);
 }
 
 static void on_agent_reply(void *arg, enum qmp_result result, json_t *value)
 {
 	struct conversation *c = arg;
 
-	if (result == QMP_OK)
-		c->value = json_incref(value);
+	c->result = result;
+	c->value = json_incref(value);
 	hang_up(c);
 }
 
 static void on_agent_ready(void *arg)
 {
 	struct conversation *c = arg;
-	int64_t left = c->until - monotonic_ms();
+	int64_t left = c->all->until - monotonic_ms();
 
-	if (left <= 0 || !agent_command(c->agent, c->command, NULL, (int)left, on_agent_reply, c))
+	if (left <= 0 || !agent_command(c->agent, c->all->command, json_incref(c->all->arguments),
+					(int)left, on_agent_reply, c))
 		hang_up(c);
 }
 
@@ -221,21 +232,60 @@ static void on_agent_closed(void *arg, const char *why)
 	hang_up(arg);
 }
 
-json_t *ask_agent(const struct store *store, const char *name, const char *command, int timeout_ms)
+/* Of many, none is waited for that is busy with others. */
+static void begin_conversation(struct conversation *c, const struct store *store, const char *name,
+			       int connect_ms, int timeout_ms)
 {
 	static const struct agent_callbacks agent_callbacks = {.ready = on_agent_ready,
 							       .closed = on_agent_closed};
-	struct conversation c = {.command = command, .until = monotonic_ms() + timeout_ms};
 	char *dir = xasprintf("%s/%s", store->runtime ? store->runtime : "", name);
-	int fd = connect_within(dir, SOCKET_AGENT, timeout_ms);
+	int fd = connect_within(dir, SOCKET_AGENT, connect_ms);
 
 	free(dir);
+	c->result = QMP_LOST;
 	if (fd < 0)
-		return NULL;
-	c.base = new_base();
-	c.agent = agent_new(c.base, fd, timeout_ms, &agent_callbacks, &c);
-	if (c.agent)
-		event_base_dispatch(c.base);
-	event_base_free(c.base);
-	return c.value;
+		return;
+	c->agent = agent_new(c->all->base, fd, timeout_ms, &agent_callbacks, c);
+	c->all->open += c->agent != NULL;
+}
+
+static void converse(struct conversations *all, struct conversation *each,
+		     const struct store *store, char *const *names, size_t count, int timeout_ms)
+{
+	all->until = monotonic_ms() + timeout_ms;
+	all->base = new_base();
+	for (size_t i = 0; i < count; i++) {
+		each[i].all = all;
+		begin_conversation(&each[i], store, names[i], count == 1 ? timeout_ms : 0,
+				   timeout_ms);
+	}
+	if (all->open > 0)
+		event_base_dispatch(all->base);
+	event_base_free(all->base);
+}
+
+void ask_agents(const struct store *store, char *const *names, size_t count, const char *command,
+		int timeout_ms, json_t **values)
+{
+	struct conversations all = {.command = command};
+	struct conversation *each = xcalloc(count + 1, sizeof(*each));
+
+	converse(&all, each, store, names, count, timeout_ms);
+	for (size_t i = 0; i < count; i++) {
+		values[i] = each[i].result == QMP_OK ? json_incref(each[i].value) : NULL;
+		json_decref(each[i].value);
+	}
+	free(each);
+}
+
+enum qmp_result ask_agent(const struct store *store, const char *name, const char *command,
+			  json_t *arguments, int timeout_ms, json_t **value)
+{
+	struct conversations all = {.command = command, .arguments = arguments};
+	struct conversation one = {.result = QMP_LOST};
+
+	converse(&all, &one, store, (char *const *)&name, 1, timeout_ms);
+	json_decref(arguments);
+	*value = one.value;
+	return one.result;
 }

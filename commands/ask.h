@@ -1,8 +1,9 @@
-/* Asking a running VM: QEMU through its public QMP socket, the guest through its agent. */
+/* Asking a running VM: QEMU through its public QMP socket, guests through their agents. */
 #ifndef ASK_H
 #define ASK_H
 
 #include <jansson.h>
+#include <stddef.h>
 
 #include "qmp.h"
 #include "vm/store.h"
@@ -30,7 +31,18 @@ enum qmp_result ask_qmp(struct ask *ask, const char *command, const char *argume
 /* The last command's result as QEMU wrote it; NULL if not known. */
 const char *ask_returned(const struct ask *ask);
 
-/* Runs a guest agent command; a new reference to its result, NULL without one within timeout_ms. */
-json_t *ask_agent(const struct store *store, const char *name, const char *command, int timeout_ms);
+/*
+ * Runs a guest agent command in several VMs at once: values[i] is a new reference to the result of
+ * names[i], NULL without one within timeout_ms.
+ */
+void ask_agents(const struct store *store, char *const *names, size_t count, const char *command,
+		int timeout_ms, json_t **values);
+
+/*
+ * The same in one VM, with arguments (a new reference that is taken over; NULL: none). *value is a
+ * new reference to the result or the error object. QMP_LOST: also if no agent answers at all.
+ */
+enum qmp_result ask_agent(const struct store *store, const char *name, const char *command,
+			  json_t *arguments, int timeout_ms, json_t **value);
 
 #endif

@@ -16,7 +16,7 @@
 #include "vm/paths.h"
 
 #define OPT_HELP    'h'
-#define OPTIONS_MAX 16
+#define OPTIONS_MAX 24
 
 _Noreturn static void print_help(const struct command *command)
 {
@@ -54,11 +54,13 @@ static void with_help(const struct option *options, struct option *all)
 int call_option(struct call *call, const struct option *options)
 {
 	struct option all[OPTIONS_MAX + 2];
+	char letters[16];
 	int option;
 
 	with_help(options, all);
 	opterr = 0;
-	option = getopt_long(call->argc, call->argv, ":h", all, NULL);
+	snprintf(letters, sizeof(letters), ":h%s", call->letters ? call->letters : "");
+	option = getopt_long(call->argc, call->argv, letters, all, NULL);
 	if (option == OPT_HELP)
 		print_help(call->command);
 	if (option == '?')
@@ -138,6 +140,8 @@ void tell_down(const char *name, const struct vm_status *status)
 {
 	if (status->state == VM_UNKNOWN)
 		log_error("%s: cannot determine whether it runs: %s", name, status->reason);
+	else if (status->state == VM_ELSEWHERE)
+		log_error("%s runs on another host, which shares its state directory", name);
 	else
 		log_error("%s is not running; \"vmconf start %s\" starts it", name, name);
 }

@@ -17,6 +17,7 @@ struct call {
 	const struct command *command;
 	int argc;
 	char **argv;
+	const char *letters; /* options of a letter, as for getopt(3); or NULL */
 };
 
 /* A command; returns the exit status. */
@@ -36,17 +37,27 @@ int cmd_delete(struct call *call);
 int cmd_disable(struct call *call);
 int cmd_edit(struct call *call);
 int cmd_enable(struct call *call);
+int cmd_grow(struct call *call);
+int cmd_history(struct call *call);
+int cmd_ip(struct call *call);
 int cmd_is_enabled(struct call *call);
 int cmd_list(struct call *call);
 int cmd_log(struct call *call);
+int cmd_metrics(struct call *call);
 int cmd_qmp(struct call *call);
+int cmd_rehearse(struct call *call);
 int cmd_rename(struct call *call);
 int cmd_restart(struct call *call);
+int cmd_rpc(struct call *call);
 int cmd_set(struct call *call);
 int cmd_show(struct call *call);
+int cmd_ssh(struct call *call);
+int cmd_ssh_config(struct call *call);
 int cmd_start(struct call *call);
 int cmd_status(struct call *call);
 int cmd_stop(struct call *call);
+int cmd_upgrade(struct call *call);
+int cmd_watch(struct call *call);
 
 /*
  * getopt_long(3) for long options: returns the next one's val; -1 at the end, when argc and argv

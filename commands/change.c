@@ -15,6 +15,7 @@
 #include "commands/hold.h"
 #include "commands/journal.h"
 #include "commands/judge.h"
+#include "commands/newvm.h"
 #include "commands/setkey.h"
 #include "commands/step.h"
 #include "commands/storelock.h"
@@ -104,10 +105,28 @@ static int save_if_good(const struct store *store, const char *name, json_t *def
 	return vm ? EXIT_FAILURE : EX_CONFIG;
 }
 
-static int set(const struct store *store, const char *name, char **assignments, int count)
+/* Another instance-id than the guest has seen. */
+static void renew_instance(json_t *definition)
+{
+	json_t *cloud = json_object_get(definition, "cloud-init");
+	char *id = new_uuid();
+
+	if (!json_is_object(cloud)) {
+		cloud = xcheck(json_object());
+		json_object_set_new(definition, "cloud-init", cloud);
+	}
+	json_object_set_new(cloud, "instance-id", xcheck(json_string(id)));
+	free(id);
+}
+
+static int set(const struct store *store, const char *name, char **assignments, int count,
+	       bool new_instance)
 {
 	json_t *definition = read_json(store, name);
 	int status = definition ? 0 : EX_CONFIG;
+
+	if (definition && new_instance)
+		renew_instance(definition);
 
 	if (status == 0 && !set_keys(definition, "", assignments, (size_t)count))
 		status = EX_USAGE;
@@ -119,11 +138,15 @@ static int set(const struct store *store, const char *name, char **assignments, 
 
 int cmd_set(struct call *call)
 {
+	static const struct option options[] = {{"new-instance", no_argument, NULL, 'i'},
+						{NULL, 0, NULL, 0}};
+	bool new_instance = false;
 	const char *name;
 	int status;
 
-	call_option(call, NULL);
-	call_operands(call, 2, -1);
+	while (call_option(call, options) != -1)
+		new_instance = true;
+	call_operands(call, new_instance ? 1 : 2, -1);
 	name = call->argv[0];
 	if (!name_is_good(name))
 		return EX_USAGE;
@@ -131,7 +154,7 @@ int cmd_set(struct call *call)
 		return EXIT_FAILURE;
 	status = name_is_known(&call->store, name);
 	if (status == 0)
-		status = set(&call->store, name, call->argv + 1, call->argc - 1);
+		status = set(&call->store, name, call->argv + 1, call->argc - 1, new_instance);
 	store_unlock(&call->store);
 	if (status == 0)
 		tell_when(&call->store, name);
@@ -191,17 +214,16 @@ static bool run_editor(const struct edited *e)
 
 static bool offer_again(void)
 {
-	int answer = EOF, c;
+	char *line = NULL, answer = 'n';
+	size_t size = 0;
 
 	if (!isatty(STDIN_FILENO))
 		return false;
 	fputs("Edit it again? [Y/n] ", stderr);
-	while ((c = getchar()) != EOF && c != '\n')
-		if (answer == EOF && c != ' ')
-			answer = c;
-	if (c == EOF)
-		return false;
-	return answer == EOF || answer == 'y' || answer == 'Y';
+	if (getline(&line, &size, stdin) > 0)
+		answer = line[strspn(line, " ")];
+	free(line);
+	return answer == '\n' || answer == 'y' || answer == 'Y';
 }
 
 /* Under the lock; does not overwrite somebody else's change made meanwhile. */
@@ -301,14 +323,16 @@ struct renaming {
 	json_t *definition;
 };
 
-/* Makes "path" in an object relative if it is in the old directory. */
-static void make_relative(const struct renaming *r, json_t *object, const char *key)
+/* Makes a path in an object relative, behind prefix, if it is in the old directory. */
+static void make_relative(const struct renaming *r, json_t *object, const char *key,
+			  const char *prefix)
 {
 	const char *path = json_string_value(json_object_get(object, key));
 	size_t len = strlen(r->home);
 
 	if (path && strncmp(path, r->home, len) == 0 && path[len] == '/')
-		json_object_set_new(object, key, xcheck(json_string(path + len + 1)));
+		json_object_set_new(object, key,
+				    xcheck(json_sprintf("%s%s", prefix, path + len + 1)));
 }
 
 /* text with the old directory replaced by the new one; malloc'd. */
@@ -350,10 +374,14 @@ static void move_paths(const struct renaming *r, json_t *value)
 /* Writes down what was derived from the name, so that the new name does not change it. */
 static void keep_identity(struct renaming *r)
 {
-	static const char *const paths[] = {"kernel", "initrd", "cdrom", "firmware"};
+	static const char *const paths[] = {"kernel", "initrd", "cdrom"};
 	json_t *nics = json_object_get(r->definition, "nics");
 	char *uuid = vm_uuid(r->vm);
 
+	if (!nics && r->vm->nic_count > 0) { /* those of defaults.json have no MAC */
+		nics = xcheck(json_deep_copy(json_object_get(r->vm->all, "nics")));
+		json_object_set_new(r->definition, "nics", nics);
+	}
 	json_object_set_new(r->definition, "uuid", xcheck(json_string(uuid)));
 	free(uuid);
 	for (size_t i = 0; i < r->vm->nic_count && i < json_array_size(nics); i++) {
@@ -363,10 +391,11 @@ static void keep_identity(struct renaming *r)
 		free(mac);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-		make_relative(r, r->definition, paths[i]);
+		make_relative(r, r->definition, paths[i], "");
+	make_relative(r, r->definition, "firmware", "./"); /* without a slash it is no path */
 	for (size_t i = 0; i < r->vm->disk_count; i++)
-		make_relative(r, json_array_get(json_object_get(r->definition, "disks"), i),
-			      "path");
+		make_relative(r, json_array_get(json_object_get(r->definition, "disks"), i), "path",
+			      "");
 	move_paths(r, json_object_get(r->definition, "disks"));
 	move_paths(r, json_object_get(r->definition, "args"));
 }
@@ -404,7 +433,7 @@ static bool may_be_renamed(const struct renaming *r)
 	struct files files = {0};
 	bool used;
 
-	files_add_definition(&files, r->vm->json, r->home);
+	files_add_definition(&files, r->vm->all, r->home);
 	for (size_t i = 0; i < files.count; i++)
 		if (is_in(files.v[i].path, r->home))
 			names_add(&moved, files.v[i].path);

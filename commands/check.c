@@ -10,12 +10,15 @@
 #include "commands/adapter.h"
 #include "commands/call.h"
 #include "commands/judge.h"
+#include "commands/ports.h"
 #include "commands/storelock.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/program.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "vm/cloudinit.h"
+#include "vm/credentials.h"
 #include "vm/ladder.h"
 #include "vm/moved.h"
 #include "vm/runfiles.h"
@@ -92,6 +95,17 @@ static bool check_bridges(const struct vm *vm)
 	return good;
 }
 
+static bool check_cloud(const struct vm *vm)
+{
+	char *why = NULL;
+	bool good = cloudinit_check(vm, &why) && credentials_check(vm, &why);
+
+	if (!good)
+		log_error("%s: %s", vm->file, why);
+	free(why);
+	return good;
+}
+
 /* Its files; QEMU judges their contents. */
 static bool check_files(const struct vm *vm)
 {
@@ -100,6 +114,7 @@ static bool check_files(const struct vm *vm)
 	good = check_file(vm, "firmware", vm->firmware_path) && check_firmware(vm) && good;
 	good = check_file(vm, "initrd", vm->initrd) && good;
 	good = check_file(vm, "cdrom", vm->cdrom.path) && good;
+	good = check_cloud(vm) && good;
 	for (size_t i = 0; i < vm->disk_count; i++) {
 		char *key = xasprintf("disks[%zu].path", i);
 
@@ -143,7 +158,7 @@ static bool check_bases(const struct vm *vm)
 	struct files files = {0};
 	bool good = true;
 
-	files_add_definition(&files, vm->json, vm->home);
+	files_add_definition(&files, vm->all, vm->home);
 	for (size_t i = 0; i < files.doubt_count; i++)
 		log_warnx("%s: %s; it is not protected against other VMs", vm->file,
 			  files.doubts[i]);
@@ -184,12 +199,23 @@ static bool check_one(const struct store *store, const char *name, const struct 
 	good = vm && check_emulator(vm) && judge_vm(judge, vm, log_error) && good;
 	good = vm && check_user(vm) && good;
 	good = vm && check_bridges(vm) && good;
+	good = vm && ports_check(store, vm) && good;
 	good = vm && check_bases(vm) && good;
 	good = vm && users_let_start(users, vm) && good;
 	good = vm && !moved_refuses(vm) && good;
 	good = vm && check_runtime(store, vm) && good;
 	good = vm && check_service(store, vm) && good;
 	vm_free(vm);
+	return good;
+}
+
+/* Without those no definition can be checked. */
+static bool check_defaults(void)
+{
+	struct vm_problems problems = {0};
+	bool good = vm_check_defaults(&problems);
+
+	tell_problems(&problems);
 	return good;
 }
 
@@ -214,6 +240,8 @@ int cmd_check(struct call *call)
 		names = store_names(store);
 		status = store_names_are_good(store) ? status : EX_CONFIG;
 	}
+	if (!check_defaults())
+		return EX_CONFIG;
 	users = users_read(store, NULL);
 	for (size_t i = 0; i < names.count; i++)
 		status = check_one(store, names.v[i], &users, &judge) ? status : EX_CONFIG;

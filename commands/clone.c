@@ -14,6 +14,7 @@
 #include "commands/hold.h"
 #include "commands/journal.h"
 #include "commands/newvm.h"
+#include "commands/ports.h"
 #include "commands/storelock.h"
 #include "commands/call.h"
 #include "lib/log.h"
@@ -97,6 +98,7 @@ static bool make_clone(struct clone *c, struct store *store)
 	made = made && newvm_begin(&vm) && make_files(c, &vm) && record_bases(c, &vm);
 	if (made) {
 		new_macs(store, c->definition, true);
+		ports_renew(store, c->definition);
 		made = newvm_prepare(&vm, c->definition) && newvm_commit(&vm);
 	}
 	newvm_close(&vm);
@@ -117,7 +119,7 @@ static bool may_be_cloned(const struct clone *c)
 	struct files files = {0};
 	bool good;
 
-	files_add_definition(&files, c->vm->json, c->vm->home);
+	files_add_definition(&files, c->vm->all, c->vm->home);
 	good = bases_are_as_recorded(c->vm, &files, "cloned");
 	for (size_t i = 0; i < files.count; i++) {
 		const struct file *file = &files.v[i];

@@ -10,12 +10,15 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
+#include "commands/endpoint.h"
 #include "lib/array.h"
 #include "lib/directory.h"
 #include "lib/log.h"
 #include "lib/logfile.h"
 #include "lib/xalloc.h"
-#include "vm/lastend.h"
+#include "vm/consolelog.h"
+#include "vm/definition.h"
+#include "vm/history.h"
 #include "vm/made.h"
 #include "vm/moved.h"
 
@@ -31,8 +34,9 @@ struct walk {
 /* Files of every state directory, whose names could match by chance ("-D log"). */
 static bool is_ours(const char *file)
 {
-	static const char *const ours[] = {MADE_BEFORE, LAST_END,  MOVED,	   "log",
-					   LOG_OLD,	"vm.lock", "history.jsonl"};
+	static const char *const ours[] = {CLOUD_VOLUME, MADE_BEFORE, LAST_END,	 MOVED,
+					   "log",	 LOG_OLD,     "vm.lock", HISTORY,
+					   CONSOLE_LOG,	 KNOWN_HOSTS};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		if (strcmp(file, ours[i]) == 0)

@@ -177,6 +177,27 @@ static void add_named(void *arg, const char *file)
 	free(path);
 }
 
+/* A new instance: its own name is its host name, its own UUID its instance-id. */
+static void plan_cloud(struct clone *c, const char *new_home)
+{
+	static const char *const files[] = {"user-data", "vendor-data", "network-config"};
+	json_t *cloud = json_object_get(c->definition, "cloud-init");
+
+	json_object_del(cloud, "hostname");
+	json_object_del(cloud, "instance-id");
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		clone_files(json_object_get(cloud, files[i]), c->vm->home, new_home, add_named, c);
+}
+
+static void plan_credentials(struct clone *c, const char *new_home)
+{
+	json_t *value;
+	const char *name;
+
+	json_object_foreach(json_object_get(c->definition, "credentials"), name, value)
+		clone_files(json_object_get(value, "file"), c->vm->home, new_home, add_named, c);
+}
+
 /* Everything else named in the definition: nested nodes, QEMU options, scripts, programs. */
 static void plan_named(struct clone *c, const char *new_home)
 {
@@ -201,6 +222,8 @@ void clone_plan(struct clone *c, const char *new_home)
 	plan_file(c, "firmware", c->vm->firmware_path);
 	plan_variables(c);
 	plan_named(c, new_home);
+	plan_cloud(c, new_home);
+	plan_credentials(c, new_home);
 	plan_disks(c, false);
 	free(uuid);
 }

@@ -17,7 +17,10 @@
 #include "commands/call.h"
 #include "commands/vmstate.h"
 #include "lib/log.h"
+#include "lib/printable.h"
+#include "lib/safefile.h"
 #include "lib/xalloc.h"
+#include "vm/consolelog.h"
 #include "vm/runfiles.h"
 
 #define ESCAPE 0x1d /* Ctrl-] */
@@ -162,7 +165,7 @@ static int connect_console(const struct store *store, struct console *c)
 	char *dir;
 
 	vm_status_read(store, c->name, &status);
-	if (!vm_state_is_up(status.state)) {
+	if (!vm_state_is_here(status.state)) {
 		tell_down(c->name, &status);
 		return EXIT_FAILURE;
 	}
@@ -204,17 +207,57 @@ static int run(struct console *c)
 	return signo ? 128 + signo : 0;
 }
 
+/* What others may read is as the guest wrote it, unless it goes to a terminal. */
+static void copy_log(int fd)
+{
+	char text[16384];
+	ssize_t len;
+
+	if (isatty(STDOUT_FILENO)) {
+		printable_copy(fd, stdout, "");
+		return;
+	}
+	while ((len = read(fd, text, sizeof(text))) > 0)
+		fwrite(text, 1, (size_t)len, stdout);
+}
+
+static int print_log(const struct store *store, const char *name)
+{
+	char *path = store_path(store, name, CONSOLE_LOG);
+	int fd = safefile_open(AT_FDCWD, path, O_RDONLY);
+
+	if (fd >= 0)
+		copy_log(fd);
+	else if (errno == ENOENT)
+		log_error("%s has no log of its console: \"console-log\" was not set at its last "
+			  "start (vmconf set %s console-log=true)",
+			  name, name);
+	else
+		log_warn("cannot read %s", path);
+	free(path);
+	if (fd < 0)
+		return EXIT_FAILURE;
+	close(fd);
+	return 0;
+}
+
 int cmd_console(struct call *call)
 {
+	static const struct option options[] = {{"log", no_argument, NULL, 'l'},
+						{NULL, 0, NULL, 0}};
 	struct console c = {0};
+	bool log = false;
 	int status;
 
-	call_option(call, NULL);
+	while (call_option(call, options) != -1)
+		log = true;
 	call_operands(call, 1, 1);
 	c.name = call->argv[0];
 	if (!name_is_good(c.name))
 		return EX_USAGE;
 	status = name_is_known(&call->store, c.name);
+	if (status == 0 && log)
+		return print_log(&call->store, c.name);
 	if (status == 0)
 		status = connect_console(&call->store, &c);
 	if (status == 0) {

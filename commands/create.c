@@ -11,10 +11,14 @@
 #include "commands/enable.h"
 #include "commands/journal.h"
 #include "commands/lifecycle.h"
+#include "commands/newcloud.h"
 #include "commands/newvm.h"
+#include "commands/ports.h"
 #include "commands/setkey.h"
 #include "commands/storelock.h"
 #include "commands/call.h"
+#include "lib/array.h"
+#include "commands/vmstate.h"
 #include "lib/log.h"
 #include "lib/size.h"
 #include "lib/xalloc.h"
@@ -33,7 +37,9 @@ struct create {
 	json_t *disk; /* the new disk in the definition; NULL: none */
 	char **sets;  /* from --set */
 	size_t set_count;
-	bool start, enable, trust_image;
+	struct newcloud cloud;
+	bool start, enable, trust_image, json;
+	bool no_ssh_port; /* none is wanted */
 };
 
 enum {
@@ -44,9 +50,15 @@ enum {
 	OPT_MEMORY,
 	OPT_CPUS,
 	OPT_NIC,
+	OPT_FORWARD,
 	OPT_SET,
+	OPT_SSH_KEY,
+	OPT_USER,
+	OPT_USER_DATA,
+	OPT_HOSTNAME,
 	OPT_START,
-	OPT_ENABLE
+	OPT_ENABLE,
+	OPT_JSON
 };
 
 static const struct option create_options[] = {
@@ -57,9 +69,15 @@ static const struct option create_options[] = {
 	{"memory", required_argument, NULL, OPT_MEMORY},
 	{"cpus", required_argument, NULL, OPT_CPUS},
 	{"nic", required_argument, NULL, OPT_NIC},
+	{"forward", required_argument, NULL, OPT_FORWARD},
 	{"set", required_argument, NULL, OPT_SET},
+	{"ssh-key", required_argument, NULL, OPT_SSH_KEY},
+	{"user", required_argument, NULL, OPT_USER},
+	{"user-data", required_argument, NULL, OPT_USER_DATA},
+	{"hostname", required_argument, NULL, OPT_HOSTNAME},
 	{"start", no_argument, NULL, OPT_START},
 	{"enable", no_argument, NULL, OPT_ENABLE},
+	{"json", no_argument, NULL, OPT_JSON},
 	{NULL, 0, NULL, 0},
 };
 
@@ -148,6 +166,26 @@ static void take_nic(struct create *c, const char *spec)
 	json_decref(alone);
 }
 
+/* "none": not even the one for ssh. */
+static void take_forward(struct create *c, const char *spec)
+{
+	json_t *forwards = json_object_get(c->definition, "forwards"), *alone;
+
+	if (!forwards) {
+		forwards = xcheck(json_array());
+		json_object_set_new(c->definition, "forwards", forwards);
+	}
+	c->no_ssh_port = c->no_ssh_port || strcmp(spec, "none") == 0;
+	if (strcmp(spec, "none") == 0)
+		return;
+	alone = json_pack("{s:[{s:s}], s:[s]}", "nics", "type", "user", "forwards", spec);
+	if (!alone)
+		fatalx(EX_USAGE, "--forward: not UTF-8");
+	check_option("forward", spec, alone);
+	json_array_append(forwards, json_array_get(json_object_get(alone, "forwards"), 0));
+	json_decref(alone);
+}
+
 static void take_size(struct create *c, const char *text)
 {
 	if (!size_parse(text, &c->bytes))
@@ -160,6 +198,17 @@ static void take_set(struct create *c, char *assignment)
 {
 	c->sets = xreallocarray(c->sets, c->set_count + 1, sizeof(c->sets[0]));
 	c->sets[c->set_count++] = assignment;
+}
+
+static void take_cloud(struct create *c, const char *key, const char *text)
+{
+	json_t *alone = json_pack("{s:{s:s}}", "cloud-init", key, text);
+
+	if (!alone)
+		fatalx(EX_USAGE, "--%s: not UTF-8", key);
+	check_option(key, text, alone);
+	newcloud_key(&c->cloud, key, text);
+	json_decref(alone);
 }
 
 static void take_create_option(struct create *c, int option)
@@ -186,14 +235,32 @@ static void take_create_option(struct create *c, int option)
 	case OPT_NIC:
 		take_nic(c, optarg);
 		break;
+	case OPT_FORWARD:
+		take_forward(c, optarg);
+		break;
 	case OPT_SET:
 		take_set(c, optarg);
+		break;
+	case OPT_SSH_KEY:
+		newcloud_ssh_key(&c->cloud, optarg);
+		break;
+	case OPT_USER:
+		take_cloud(c, "user", optarg);
+		break;
+	case OPT_USER_DATA:
+		newcloud_user_data(&c->cloud, optarg);
+		break;
+	case OPT_HOSTNAME:
+		take_cloud(c, "hostname", optarg);
 		break;
 	case OPT_START:
 		c->start = true;
 		break;
 	case OPT_ENABLE:
 		c->enable = true;
+		break;
+	case OPT_JSON:
+		c->json = true;
 		break;
 	}
 }
@@ -243,6 +310,22 @@ static bool disk_can_be_made(const struct create *c)
 	return false;
 }
 
+/* What a VM should have, unless --set or defaults.json says otherwise. */
+static void add_defaults(struct create *c)
+{
+	static const char *const on[] = {"console-log", "pvpanic", "agent"};
+	struct vm_problems problems = {0};
+	json_t *defaults = vm_read_defaults(&problems);
+
+	for (size_t i = 0; i < ARRAY_SIZE(on); i++)
+		if (!json_object_get(defaults, on[i]))
+			json_object_set_new(c->definition, on[i], json_true());
+	if (!json_object_get(c->definition, "nics") && !json_object_get(defaults, "nics"))
+		take_nic(c, "user");
+	vm_problems_free(&problems);
+	json_decref(defaults);
+}
+
 static void parse_create(struct create *c, struct call *call)
 {
 	char *uuid = new_uuid();
@@ -258,12 +341,15 @@ static void parse_create(struct create *c, struct call *call)
 		fatalx(EX_USAGE, "--image-format says what --image is, and there is none");
 	if (c->trust_image && !c->image)
 		fatalx(EX_USAGE, "--trust-image is about --image, and there is none");
+	if (c->json && (c->start || c->enable))
+		fatalx(EX_USAGE, "--json goes without --start and --enable");
 	if (c->image || c->size)
 		add_disk(c);
-	if (!json_object_get(c->definition, "nics"))
-		take_nic(c, "user");
+	add_defaults(c);
+	newcloud_add(&c->cloud, c->definition, c->image);
 	if (!set_keys(c->definition, "--set ", c->sets, c->set_count))
 		exit(EX_USAGE);
+	newcloud_settle(&c->cloud, c->definition);
 }
 
 /* A guest can read what its image refers to: any file of this host, if the image's author likes. */
@@ -318,6 +404,20 @@ static pid_t start_disk(const struct create *c, const struct newvm *vm)
 	return pid;
 }
 
+/* A line at once, for a program that waits for it. */
+static void tell_json(const struct create *c, const char *state)
+{
+	json_t *vm =
+		c->json ? xcheck(json_pack("{s:s, s:s}", "name", c->name, "state", state)) : NULL;
+	char *line = vm ? xcheck(json_dumps(vm, 0)) : NULL;
+
+	if (line)
+		puts(line);
+	fflush(stdout);
+	free(line);
+	json_decref(vm);
+}
+
 /* qemu-img runs while the definition is written. */
 static bool make(struct create *c, struct store *store)
 {
@@ -327,18 +427,25 @@ static bool make(struct create *c, struct store *store)
 
 	if (made && c->disk)
 		made = newvm_add(&vm, disk_key(c, "path"), true);
+	if (made && c->cloud.data)
+		made = newvm_add(&vm, NEWCLOUD_DATA, false);
 	made = made && newvm_begin(&vm);
 	if (made) {
+		tell_json(c, "allocating");
 		if (c->disk)
 			pid = start_disk(c, &vm);
 		new_macs(store, c->definition, false);
-		made = newvm_prepare(&vm, c->definition);
+		if (!c->no_ssh_port)
+			ports_add_ssh(store, c->definition);
+		made = newcloud_write(&c->cloud, vm.home) && newvm_prepare(&vm, c->definition);
 		if (c->disk)
 			made = disk_wait(pid, "qemu-img") && made;
 		made = made && newvm_sync(&vm) && newvm_commit(&vm);
 	}
 	newvm_close(&vm);
-	if (!made)
+	if (made)
+		tell_json(c, vm_state_word(VM_STOPPED));
+	else
 		log_error("%s was not created", c->name);
 	return made;
 }
@@ -368,11 +475,14 @@ static int create(struct create *c, struct call *call)
 		return EXIT_FAILURE;
 	if (base && c->size && !disk_base_fits(&c->base, c->size, c->bytes))
 		return EXIT_FAILURE;
+	if (!c->json) /* whoever reads that knows what to ask for */
+		newcloud_warn(&c->cloud, c->definition);
 	if (!store_lock(store))
 		return EXIT_FAILURE;
 	if (!c->name) {
 		c->name = new_name(store);
-		puts(c->name);
+		if (!c->json)
+			puts(c->name);
 	}
 	made = make(c, store);
 	store_unlock(store);
@@ -389,6 +499,7 @@ int cmd_create(struct call *call)
 	json_decref(c.disk);
 	json_decref(c.definition);
 	free(c.sets);
+	newcloud_free(&c.cloud);
 	free(c.base.path);
 	free(c.name);
 	return status;

@@ -12,9 +12,11 @@
 
 #include "lib/array.h"
 #include "commands/enable.h"
+#include "commands/endpoint.h"
 #include "commands/hold.h"
 #include "commands/journal.h"
 #include "commands/lifecycle.h"
+#include "commands/protect.h"
 #include "commands/step.h"
 #include "commands/storelock.h"
 #include "commands/call.h"
@@ -24,8 +26,10 @@
 #include "lib/logfile.h"
 #include "lib/xalloc.h"
 #include "vm/image.h"
-#include "vm/lastend.h"
+#include "vm/consolelog.h"
+#include "vm/history.h"
 #include "vm/made.h"
+#include "vm/credentials.h"
 #include "vm/moved.h"
 #include "vm/runfiles.h"
 #include "vm/users.h"
@@ -47,8 +51,10 @@ struct deletion {
 
 /* Besides the listed files: those made while a VM runs. */
 static const char *const traces[] = {
-	MADE_BEFORE, LAST_END, LAST_END_NEW, MOVED,	     MOVED_NEW,		  MOVED_BY_VMCONF,
-	"log",	     LOG_OLD,  "vm.lock",    UEFI_VARIABLES, "uefi-vars.json.new"};
+	MADE_BEFORE,  LAST_END,		LAST_END_NEW,	 HISTORY,	 HISTORY_NEW,
+	MOVED,	      MOVED_NEW,	MOVED_BY_VMCONF, CONSOLE_LOG,	 CONSOLE_LOG_NEW,
+	"log",	      LOG_OLD,		"vm.lock",	 UEFI_VARIABLES, "uefi-vars.json.new",
+	CLOUD_VOLUME, CLOUD_VOLUME_NEW, KNOWN_HOSTS,	 KNOWN_HOSTS_OLD};
 
 /* ---- what there is ---- */
 
@@ -105,6 +111,21 @@ static void add_directories(const char *file, const char *home, json_t *steps)
 	free(dir);
 }
 
+/* Those of its last start, whatever its definition has now. */
+static void add_credentials(const struct deletion *d, const struct deleted *vm, json_t *steps)
+{
+	char *home = store_path(d->store, vm->name, "");
+	DIR *dir = opendir(home);
+	struct dirent *entry;
+
+	while ((entry = directory_next(dir)))
+		if (strncmp(entry->d_name, CREDENTIAL_FILE, strlen(CREDENTIAL_FILE)) == 0)
+			step_remove_in(steps, vm->name, entry->d_name);
+	if (dir)
+		closedir(dir);
+	free(home);
+}
+
 /* The list of files, and the directory, come last. */
 static void add_vm_steps(const struct deletion *d, const struct deleted *vm, json_t *steps)
 {
@@ -116,6 +137,7 @@ static void add_vm_steps(const struct deletion *d, const struct deleted *vm, jso
 			step_remove(steps, vm->made.v[i] + below);
 	for (size_t i = 0; i < ARRAY_SIZE(traces); i++)
 		step_remove_in(steps, vm->name, traces[i]);
+	add_credentials(d, vm, steps);
 	name = made_file(vm->name);
 	step_remove(steps, name);
 	free(name);
@@ -247,6 +269,8 @@ static int check_names(struct deletion *d, const struct call *call)
 			status = EX_USAGE;
 		else
 			status = name_is_known(d->store, call->argv[i]);
+		if (status == 0 && !d->force && !protect_allows(d->store, call->argv[i], "deleted"))
+			status = EXIT_FAILURE;
 		if (status == 0 && !names_have(&d->names, call->argv[i])) {
 			d->vms[d->count++] = (struct deleted){.name = call->argv[i], .held = -1};
 			names_add(&d->names, call->argv[i]);

@@ -8,9 +8,15 @@
 
 #include "commands/vmstate.h"
 
+/* Seconds as "3h07m". */
+void describe_seconds(long long s, char *text, size_t size);
+
 /* "3h07m", and MiB as "512M" or "2G"; "-": not known. */
 void describe_uptime(const struct vm_status *status, char *text, size_t size);
 void describe_memory(json_int_t mib, char *text, size_t size);
+
+/* Bytes in the largest unit of which they are a whole number: "20G", "512 bytes". */
+void describe_size(uint64_t bytes, char *text, size_t size);
 
 /* A new object. */
 json_t *describe_status(const char *name, const struct vm_status *status);
@@ -18,7 +24,10 @@ json_t *describe_status(const char *name, const struct vm_status *status);
 /* Adds "enabled" (< 0: not known) and "order" (NULL: not in the definition). */
 void describe_boot(json_t *vm, int enabled, const json_int_t *order);
 
-/* A new array of moved disks; empty if none has moved, or the definition is broken. */
+/* Adds "tags", words between spaces (NULL: not known), and "protect". */
+void describe_tags(json_t *vm, const char *tags, bool protect);
+
+/* A new array of moved disks; null if the definition cannot be read. moved false: none has. */
 json_t *describe_moved(const char *name, bool moved);
 
 /* A new reference; null for 0. */

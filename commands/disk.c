@@ -20,6 +20,7 @@
 #include "lib/program.h"
 #include "lib/xalloc.h"
 #include "vm/image.h"
+#include "vm/users.h"
 
 /* By extension, and by the start of the file. */
 static const struct image_format {
@@ -96,12 +97,64 @@ static char *find_in_images(const struct store *store, const char *image)
 	return NULL;
 }
 
-static bool check_format(const char *path, const char *given, struct disk_base *base)
+static bool ends_in(const char *path, const char *end)
+{
+	size_t len = strlen(path), end_len = strlen(end);
+
+	return len > end_len && strcmp(path + len - end_len, end) == 0;
+}
+
+/* Whether nobody but root may write to a file or directory of this type. */
+static bool is_roots(const char *path, mode_t type)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && (st.st_mode & S_IFMT) == type && st.st_uid == 0 &&
+	       !(st.st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* Whether a VM writes to it: as a raw disk, it may begin with anything that its guest likes. */
+static bool is_written(const struct store *store, const char *path)
+{
+	struct users users = users_read(store, NULL);
+	bool written = false;
+
+	for (size_t i = 0; i < users.count; i++) {
+		const struct files *files = &users.v[i].files;
+
+		for (size_t j = 0; j < files->count; j++)
+			written = written || (strcmp(files->v[j].path, path) == 0 &&
+					      files->v[j].part != FILE_BASE);
+	}
+	users_free(&users);
+	return written;
+}
+
+/* Cloud images are often qcow2 in a file called .img. No guest has written to what root put there.
+ */
+static bool may_be_qcow2(const struct store *store, const char *path)
+{
+	char *below = xasprintf("%s/images", store->state), *images = realpath(below, NULL);
+	size_t len = images ? strlen(images) : 0;
+	bool there = images && strncmp(path, images, len) == 0 && path[len] == '/' &&
+		     !strchr(path + len + 1, '/');
+	bool may = there && ends_in(path, ".img") && is_roots(images, S_IFDIR) &&
+		   is_roots(path, S_IFREG) && !is_written(store, path);
+
+	free(images);
+	free(below);
+	return may;
+}
+
+static bool check_format(const struct store *store, const char *path, const char *given,
+			 struct disk_base *base)
 {
 	int error;
 	const char *found = format_of_content(path, &error);
 
 	base->format = given ? given : format_of_name(path);
+	if (!given && found && strcmp(found, "qcow2") == 0 && may_be_qcow2(store, path))
+		base->format = found;
 	if (error) {
 		errno = error;
 		log_warn("cannot read the base image %s", path);
@@ -141,7 +194,7 @@ bool disk_find_base(const struct store *store, const char *image, const char *fo
 	good = stat(base->path, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
 	if (!good)
 		log_error("base image %s is neither a file nor a block device", base->path);
-	good = good && check_format(base->path, format, base);
+	good = good && check_format(store, base->path, format, base);
 	if (!good) {
 		free(base->path);
 		base->path = NULL;
@@ -232,24 +285,24 @@ bool disk_wait(pid_t pid, const char *program)
 
 /* ---- sizes ---- */
 
-/* In bytes; 0: not known. */
-static double size_of_base(const struct disk_base *base)
+uint64_t disk_size(const char *path, const char *format)
 {
 	struct stat st;
-	int fd = image_open(base->path, &st);
-	double size = 0;
+	int fd = image_open(path, &st);
+	off_t end = 0;
+	uint64_t size = 0;
 
-	if (fd >= 0 && strcmp(base->format, "raw") == 0)
-		size = (double)lseek(fd, 0, SEEK_END);
-	else if (fd >= 0 && strcmp(base->format, "qcow2") == 0)
-		size = (double)image_qcow2_size(fd);
+	if (fd >= 0 && strcmp(format, "raw") == 0 && (end = lseek(fd, 0, SEEK_END)) > 0)
+		size = (uint64_t)end;
+	else if (fd >= 0 && strcmp(format, "qcow2") == 0)
+		size = image_qcow2_size(fd);
 	fd_close(&fd);
 	return size;
 }
 
 bool disk_base_fits(const struct disk_base *base, const char *size, uint64_t bytes)
 {
-	double needed = size_of_base(base);
+	double needed = (double)disk_size(base->path, base->format);
 	bool fits = (double)bytes >= needed;
 
 	if (!fits)

@@ -17,11 +17,14 @@ struct disk_base {
 
 /*
  * Finds a base image: a path, or a name in STATE/images with or without its extension. Its format
- * is as given, or (NULL) from its extension. False: it does not exist, or has another format, which
- * is logged.
+ * is as given, or (NULL) from its extension; a qcow2 image called .img that root put into images/
+ * is taken for what it is. False: it does not exist, or has another format, which is logged.
  */
 bool disk_find_base(const struct store *store, const char *image, const char *format,
 		    struct disk_base *base);
+
+/* The size that a guest sees of a raw or qcow2 image, in bytes; 0: not known. */
+uint64_t disk_size(const char *path, const char *format);
 
 /*
  * Whether all of base fits an image of that many bytes, if its format shows its size. False: logged

@@ -9,7 +9,7 @@
 
 json_t *diskmoves_json(const struct vm *vm)
 {
-	json_t *record = moved_read(vm->home), *list = xcheck(json_array());
+	json_t *record = moved_read(vm->home, NULL), *list = xcheck(json_array());
 	struct moved_disk disk;
 	size_t next = 0;
 
@@ -51,11 +51,12 @@ static void tell(const char *name, json_t *before, json_t *moved)
 /* Records what has moved between two looks. */
 static void keep(const char *name, const char *home, json_t *before, json_t *now)
 {
-	json_t *record = moved_read(home), *origins = xcheck(json_object()), *moved;
+	bool known;
+	json_t *record = moved_read(home, &known), *origins = xcheck(json_object()), *moved;
 
 	moved_add_origins(origins, record, NULL, before);
 	moved = moved_since(origins, now, record);
-	if (!json_equal(record, moved))
+	if (known && !json_equal(record, moved))
 		moved_write(home, MOVED_BY_VMCONF, moved);
 	tell(name, before, moved);
 	json_decref(origins);

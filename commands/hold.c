@@ -22,7 +22,10 @@ int hold_down(const struct store *store, const char *name, const char *done)
 	int held = NOT_HELD;
 
 	vm_status_read(store, name, &status);
-	if (vm_state_is_up(status.state))
+	if (status.state == VM_ELSEWHERE)
+		log_error("%s runs on another host: it cannot be %s now; stop it there first", name,
+			  done);
+	else if (vm_state_is_up(status.state))
 		log_error("%s is %s (pid %d): it cannot be %s now; stop it first", name,
 			  vm_state_word(status.state), status.pid ? status.pid : status.supervisor,
 			  done);

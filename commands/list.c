@@ -12,9 +12,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "commands/addresses.h"
 #include "commands/call.h"
 #include "commands/describe.h"
 #include "commands/enable.h"
+#include "commands/tags.h"
+#include "commands/endpoint.h"
 #include "commands/vmjob.h"
 #include "commands/vmstate.h"
 #include "lib/directory.h"
@@ -23,9 +26,11 @@
 #include "lib/xalloc.h"
 #include "vm/moved.h"
 #include "vm/paths.h"
+#include "vm/users.h"
 
 #define GOES_ON	  "; the init system tries again and again"
-#define BOOT_ROOM 46  /* width of a line besides the name, with column BOOT */
+#define BOOT_ROOM 46 /* width of a line besides the name, with column BOOT */
+#define AGENT_MS  1000
 #define MANY	  500 /* VMs from which a second process is worthwhile */
 
 struct line {
@@ -36,6 +41,8 @@ struct line {
 	bool moved;	  /* the guest has left a disk of the definition */
 	json_int_t order; /* from the definition, unless broken */
 	int enabled;	  /* whether the host starts it at boot; -1: not known */
+	bool protect;
+	char tags[TAGS_TEXT];
 	char note[600];
 };
 
@@ -79,6 +86,7 @@ struct overview {
 
 static void overview_open(struct overview *o, const struct store *store)
 {
+	struct vm_problems problems = {0};
 	bool homes, runtimes;
 
 	*o = (struct overview){.store = store};
@@ -87,6 +95,8 @@ static void overview_open(struct overview *o, const struct store *store)
 	o->entries_known = homes && runtimes;
 	o->enabled = enabled_names(store, &o->enabled_known);
 	vmfile_open(&o->definitions, store->config);
+	o->definitions.defaults = vm_read_defaults(&problems);
+	vm_problems_free(&problems); /* as each VM's definition tells */
 }
 
 static void overview_close(struct overview *o)
@@ -99,7 +109,7 @@ static void overview_close(struct overview *o)
 
 static void note_moved(const struct vm *vm, struct line *line)
 {
-	json_t *record = moved_read(vm->home);
+	json_t *record = moved_read(vm->home, NULL);
 	struct moved_disk disk;
 	size_t next = 0;
 
@@ -124,6 +134,9 @@ static void read_line(const struct overview *o, const char *name, struct line *l
 		vm_status_read_all(o->store, name, &line->status);
 	line->order = vm ? vm->order : 0;
 	line->enabled = o->enabled_known ? has_entry(&o->enabled, name) : -1;
+	line->protect = vm && vm->protect;
+	if (vm)
+		tags_text(vm, line->tags);
 	line->memory = line->status.memory;
 	if (!line->memory && vm)
 		line->memory = vm->memory;
@@ -161,6 +174,7 @@ static const char *colour(enum vm_state state)
 	case VM_PAUSED:
 		return "\033[33m";
 	case VM_STOPPED:
+	case VM_ELSEWHERE:
 	case VM_UNKNOWN:
 	case VM_STATE_COUNT:
 		break;
@@ -169,9 +183,10 @@ static const char *colour(enum vm_state state)
 }
 
 struct layout {
-	int name;  /* width of the column */
-	int width; /* of a line; 0: no limit */
-	bool boot; /* whether that column fits */
+	int name;      /* width of the column */
+	int width;     /* of a line; 0: no limit */
+	bool boot;     /* whether that column fits */
+	int addresses; /* width of the column; 0: none */
 	bool coloured;
 };
 
@@ -193,8 +208,11 @@ static struct layout find_layout(const struct line *lines, size_t count)
 	return layout;
 }
 
-/* Cuts what does not fit on a terminal only; elsewhere programs read it. */
-static void print_line(const struct layout *layout, const struct line *line)
+/*
+ * Cuts what does not fit on a terminal only; elsewhere programs read it. addresses: without a
+ * column for them NULL.
+ */
+static void print_line(const struct layout *layout, const struct line *line, const char *addresses)
 {
 	const char *start = layout->coloured ? colour(line->status.state) : "";
 	char pid[16] = "-", up[32], memory[32], boot[32] = "";
@@ -207,29 +225,66 @@ static void print_line(const struct layout *layout, const struct line *line)
 	if (layout->boot)
 		format_boot(line, boot, sizeof(boot));
 	used = layout->width ? layout->name + (layout->boot ? BOOT_ROOM - 1 : 39) : 0;
-	printf("%-*.*s  %s%-9s%s %7s %8s %7s%s%s%.*s\n", layout->name,
+	if (addresses)
+		used += 2 + layout->addresses;
+	printf("%-*.*s  %s%-9s%s %7s %8s %7s%s%s%-*s%s%.*s\n", layout->name,
 	       layout->width ? layout->name : 64, line->name, start,
 	       vm_state_word(line->status.state), *start ? "\033[0m" : "", pid, up, memory, boot,
-	       *line->note ? "  " : "", layout->width ? MAX(layout->width - used, 0) : 512,
-	       line->note);
+	       addresses ? "  " : "", *line->note ? layout->addresses : 0,
+	       addresses ? addresses : "", *line->note ? "  " : "",
+	       layout->width ? MAX(layout->width - used, 0) : 512, line->note);
 }
 
-static void print_list_json(const struct line *lines, size_t count)
+/* Asks those that are up, all at once. */
+static void ask_addresses(const struct store *store, const struct line *lines, size_t count,
+			  json_t **lists)
+{
+	char **names = xcalloc(count + 1, sizeof(names[0]));
+	json_t **told = xcalloc(count + 1, sizeof(json_t *));
+	size_t up = 0, next = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (vm_state_is_up(lines[i].status.state))
+			names[up++] = (char *)lines[i].name;
+	addresses_of_all(store, names, up, AGENT_MS, told);
+	for (size_t i = 0; i < count; i++)
+		lists[i] =
+			vm_state_is_up(lines[i].status.state) ? told[next++] : xcheck(json_array());
+	free(told);
+	free(names);
+}
+
+static json_t *line_json(const struct line *line)
+{
+	json_t *vm = describe_status(line->name, &line->status);
+
+	json_object_set_new(vm, "memory", describe_number(line->memory));
+	describe_boot(vm, line->enabled, line->broken ? NULL : &line->order);
+	json_object_set_new(vm, "broken", json_boolean(line->broken));
+	json_object_set_new(vm, "moved", describe_moved(line->name, line->moved || line->broken));
+	describe_tags(vm, line->broken ? NULL : line->tags, line->protect);
+	return vm;
+}
+
+static void print_list_json(const struct store *store, const struct line *lines, size_t count,
+			    bool addresses)
 {
 	json_t *vms = xcheck(json_array()), *list;
+	json_t **of = xcalloc(count + 1, sizeof(json_t *));
 
+	if (addresses)
+		ask_addresses(store, lines, count, of);
 	for (size_t i = 0; i < count; i++) {
-		json_t *vm = describe_status(lines[i].name, &lines[i].status);
+		json_t *vm = line_json(&lines[i]);
 
-		json_object_set_new(vm, "memory", describe_number(lines[i].memory));
-		describe_boot(vm, lines[i].enabled, lines[i].broken ? NULL : &lines[i].order);
-		json_object_set_new(vm, "broken", json_boolean(lines[i].broken));
-		json_object_set_new(vm, "moved", describe_moved(lines[i].name, lines[i].moved));
+		if (addresses)
+			json_object_set_new(vm, "addresses", of[i]);
 		json_array_append_new(vms, vm);
 	}
 	list = xcheck(json_pack("{s:i, s:o}", "version", 1, "vms", vms));
 	say_json(list);
 	json_decref(list);
+	free(of);
 }
 
 static void read_lines(const struct overview *o, const struct names *names, struct line *lines,
@@ -271,29 +326,149 @@ static void tell_where(const struct store *store)
 							  : "");
 }
 
+struct wanted {
+	bool json, addresses;
+	struct names tags;
+};
+
+static struct wanted parse(struct call *call)
+{
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+						{"addresses", no_argument, NULL, 'a'},
+						{"tag", required_argument, NULL, 't'},
+						{NULL, 0, NULL, 0}};
+	struct wanted wanted = {0};
+	int option;
+
+	while ((option = call_option(call, options)) != -1) {
+		wanted.json = wanted.json || option == 'j';
+		wanted.addresses = wanted.addresses || option == 'a';
+		if (option == 't')
+			tags_want(call, &wanted.tags, optarg);
+	}
+	return wanted;
+}
+
+/* Leaves those that have a tag that is wanted; returns how many. Of a broken one none is known. */
+static size_t choose(const struct store *store, const struct names *tags, struct line *lines,
+		     size_t count)
+{
+	size_t chosen = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (tags->count > 0 && lines[i].broken)
+			log_warnx("%s: %s; its tags are not known", lines[i].name, lines[i].note);
+		else if (tags_match(tags, lines[i].tags) && chosen++ != i)
+			lines[chosen - 1] = lines[i];
+	}
+	if (chosen == 0)
+		tags_tell_none(store, tags);
+	return chosen;
+}
+
+/* Those that are named, in that order, or all. Returns 0, or an exit status. */
+static int find_names(const struct call *call, struct names *names)
+{
+	int status = 0;
+
+	if (call->argc == 0)
+		*names = store_names(&call->store);
+	for (int i = 0; i < call->argc && status == 0; i++) {
+		status = name_is_good(call->argv[i]) ? name_is_known(&call->store, call->argv[i])
+						     : EX_USAGE;
+		if (!names_have(names, call->argv[i]))
+			names_add(names, call->argv[i]);
+	}
+	return status;
+}
+
+/* Of one whose agent tells none, the port that leads to its ssh server. */
+static char *addresses_text(const struct line *line, json_t *list)
+{
+	struct vm_problems problems = {0};
+	struct endpoint ports[ENDPOINTS_MAX];
+	struct vm *vm = NULL;
+	char *text = xstrdup("");
+	json_t *address;
+	size_t i;
+
+	json_array_foreach(list, i, address)
+	{
+		char *longer =
+			xasprintf("%s%s%s", text, *text ? "," : "", json_string_value(address));
+
+		free(text);
+		text = longer;
+	}
+	if (!*text && vm_state_is_here(line->status.state))
+		vm = vm_load(line->name, &problems);
+	if (vm && endpoints_defined(vm, ports) > 0) {
+		free(text);
+		text = xasprintf("%s:%d", ports[0].host, ports[0].port);
+	}
+	vm_problems_free(&problems);
+	vm_free(vm);
+	return text;
+}
+
+/* One text for each line, and the width of their column. */
+static char **address_column(const struct store *store, const struct line *lines, size_t count,
+			     int *width)
+{
+	json_t **lists = xcalloc(count + 1, sizeof(json_t *));
+	char **texts = xcalloc(count + 1, sizeof(texts[0]));
+
+	ask_addresses(store, lines, count, lists);
+	*width = (int)strlen("ADDRESSES");
+	for (size_t i = 0; i < count; i++) {
+		texts[i] = addresses_text(&lines[i], lists[i]);
+		*width = MAX(*width, (int)strlen(texts[i]));
+		json_decref(lists[i]);
+	}
+	free(lists);
+	return texts;
+}
+
+static void print_list(const struct store *store, const struct line *lines, size_t count, bool any,
+		       bool addresses)
+{
+	struct layout layout = find_layout(lines, count);
+	char **texts = addresses ? address_column(store, lines, count, &layout.addresses) : NULL;
+
+	if (count > 0)
+		printf("%-*s  %-9s %7s %8s %7s%s%s\n", layout.name, "NAME", "STATE", "PID",
+		       "UPTIME", "MEMORY", layout.boot ? "  BOOT" : "", texts ? "  ADDRESSES" : "");
+	else if (!any)
+		tell_where(store);
+	for (size_t i = 0; i < count; i++) {
+		print_line(&layout, &lines[i], texts ? texts[i] : NULL);
+		if (texts)
+			free(texts[i]);
+	}
+	free(texts);
+}
+
 int cmd_list(struct call *call)
 {
-	bool json = call_wants_json(call, 0, 0);
-	struct names names = store_names(&call->store);
-	size_t size = (names.count + 1) * sizeof(struct line);
+	struct wanted wanted = parse(call);
+	struct names names = {0};
+	int status = find_names(call, &names);
+	size_t size = (names.count + 1) * sizeof(struct line), count = 0;
 	struct line *lines =
 		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct layout layout;
 
 	if (lines == MAP_FAILED)
 		fatal(EX_OSERR, "no memory for a list of %zu VMs", names.count);
-	read_all_lines(&call->store, &names, lines);
-	layout = find_layout(lines, names.count);
-	if (json)
-		print_list_json(lines, names.count);
-	else if (names.count > 0)
-		printf("%-*s  %-9s %7s %8s %7s%s\n", layout.name, "NAME", "STATE", "PID", "UPTIME",
-		       "MEMORY", layout.boot ? "  BOOT" : "");
-	else
-		tell_where(&call->store);
-	for (size_t i = 0; i < names.count && !json; i++)
-		print_line(&layout, &lines[i]);
+	if (status == 0) {
+		read_all_lines(&call->store, &names, lines);
+		count = choose(&call->store, &wanted.tags, lines, names.count);
+	}
+	if (status == 0 && wanted.json)
+		print_list_json(&call->store, lines, count, wanted.addresses);
+	else if (status == 0)
+		print_list(&call->store, lines, count, names.count > 0, wanted.addresses);
+	store_names_free(&wanted.tags);
 	store_names_free(&names);
 	munmap(lines, size);
-	return 0;
+	return status;
 }

@@ -79,17 +79,26 @@ char *new_mac(const struct store *store)
 	}
 }
 
-char *new_name(const struct store *store)
+char *any_name(void)
 {
 	unsigned char b[8];
 	char name[9] = "";
 
-	do {
-		random_bytes(b, sizeof(b));
-		for (size_t i = 0; i < sizeof(b); i++)
-			name[i] = (char)('a' + b[i] % 26);
-	} while (store_has(store, name));
+	random_bytes(b, sizeof(b));
+	for (size_t i = 0; i < sizeof(b); i++)
+		name[i] = (char)('a' + b[i] % 26);
 	return xstrdup(name);
+}
+
+char *new_name(const struct store *store)
+{
+	char *name = any_name();
+
+	while (store_has(store, name)) {
+		free(name);
+		name = any_name();
+	}
+	return name;
 }
 
 /* ---- all or nothing ---- */

@@ -67,7 +67,8 @@ char *new_mac(const struct store *store);
 /* Adds a MAC to each nic without one. renew: to all. */
 void new_macs(const struct store *store, json_t *definition, bool renew);
 
-/* A name of 8 letters that no VM has, malloc'd. */
+/* A name of 8 letters, malloc'd: any, and one that no VM has. */
+char *any_name(void);
 char *new_name(const struct store *store);
 
 #endif

@@ -10,7 +10,9 @@
 #include "commands/ask.h"
 #include "commands/call.h"
 #include "commands/diskmoves.h"
+#include "commands/protect.h"
 #include "commands/vmstate.h"
+#include "lib/array.h"
 #include "lib/jsontext.h"
 #include "lib/log.h"
 #include "lib/printable.h"
@@ -94,16 +96,34 @@ static void check_arguments(const char *text)
 		fatalx(EX_USAGE, "the arguments of a QMP command are a JSON object, not %s", text);
 }
 
+/* Commands that end a guest without asking it are not for a VM that is protected. */
+static bool may_run(const struct call *call)
+{
+	static const char *const kills[] = {"quit", "system_reset"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kills); i++)
+		if (strcmp(call->argv[1], kills[i]) == 0)
+			return protect_allows(&call->store, call->argv[0],
+					      i == 0 ? "killed" : "reset");
+	return true;
+}
+
 int cmd_qmp(struct call *call)
 {
 	static const struct option options[] = {{"within", required_argument, NULL, 'w'},
+						{"force", no_argument, NULL, 'f'},
 						{NULL, 0, NULL, 0}};
 	int64_t within = COMMAND_MS;
 	struct vm_status now;
-	int status;
+	bool force = false;
+	int option, status;
 
-	while (call_option(call, options) != -1)
-		within = call_time(call, "within", optarg);
+	while ((option = call_option(call, options)) != -1) {
+		if (option == 'f')
+			force = true;
+		else
+			within = call_time(call, "within", optarg);
+	}
 	call_operands(call, 2, 3);
 	status = call_known_operand(call);
 	if (status != 0)
@@ -111,9 +131,11 @@ int cmd_qmp(struct call *call)
 	if (call->argc == 3)
 		check_arguments(call->argv[2]);
 	vm_status_read(&call->store, call->argv[0], &now);
-	if (!vm_state_is_up(now.state)) {
+	if (!vm_state_is_here(now.state)) {
 		tell_down(call->argv[0], &now);
 		return EXIT_FAILURE;
 	}
+	if (!force && !may_run(call))
+		return EXIT_FAILURE;
 	return run_qmp(call, call->argv[1], call->argc == 3 ? call->argv[2] : NULL, within);
 }

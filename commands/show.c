@@ -14,11 +14,13 @@
 #include "lib/quote.h"
 
 /* Loads the VM of the only operand. Returns 0, or the exit status, and the reason is logged. */
-static int load_operand(struct call *call, struct vm **vm)
+static int load_operand(struct call *call, const struct option *options, bool *given,
+			struct vm **vm)
 {
 	int status;
 
-	call_option(call, NULL);
+	while (call_option(call, options) != -1)
+		*given = true;
 	call_operands(call, 1, 1);
 	status = call_known_operand(call);
 	if (status != 0)
@@ -29,13 +31,16 @@ static int load_operand(struct call *call, struct vm **vm)
 
 int cmd_show(struct call *call)
 {
+	static const struct option options[] = {{"effective", no_argument, NULL, 'e'},
+						{NULL, 0, NULL, 0}};
+	bool effective = false;
 	struct vm *vm;
 	int status;
 
-	status = load_operand(call, &vm);
+	status = load_operand(call, options, &effective, &vm);
 	if (status != 0)
 		return status;
-	say_json(vm->json);
+	say_json(effective ? vm->all : vm->json);
 	vm_free(vm);
 	return 0;
 }
@@ -43,10 +48,11 @@ int cmd_show(struct call *call)
 int cmd_command(struct call *call)
 {
 	struct vm *vm;
+	bool none;
 	char **argv, *why = NULL;
 	int status;
 
-	status = load_operand(call, &vm);
+	status = load_operand(call, NULL, &none, &vm);
 	if (status != 0)
 		return status;
 	argv = vm_command(vm, &why);

@@ -8,12 +8,15 @@
 #include "lib/log.h"
 #include "lib/printable.h"
 #include "lib/xalloc.h"
+#include "vm/forward.h"
 #include "vm/moved.h"
+
+#define BEGIN_MS 5000 /* of --no-wait, for QEMU to answer */
 
 /* Forgets that disks moved: the guest goes back to those of its definition. */
 static void discard(const struct vm *vm)
 {
-	json_t *record = moved_read(vm->home), *nothing = xcheck(json_object());
+	json_t *record = moved_read(vm->home, NULL), *nothing = xcheck(json_object());
 	struct moved_disk disk;
 	size_t next = 0;
 
@@ -22,6 +25,13 @@ static void discard(const struct vm *vm)
 	moved_write(vm->home, MOVED_BY_VMCONF, nothing);
 	json_decref(record);
 	json_decref(nothing);
+}
+
+/* The supervisor will settle that, too, and tell only its log. */
+static void ask_to_start(struct lifecycle *l, struct job *job, struct vm *vm)
+{
+	forwards_settle(vm, forward_tell);
+	job_ask_adapter(l, job, "start");
 }
 
 static void start_anew(struct lifecycle *l, struct job *job)
@@ -40,7 +50,7 @@ static void start_anew(struct lifecycle *l, struct job *job)
 	else if (!users_let_start(&l->users, vm))
 		job_over(l, job, EXIT_FAILURE);
 	else
-		job_ask_adapter(l, job, "start");
+		ask_to_start(l, job, vm);
 	vm_free(vm);
 }
 
@@ -72,6 +82,7 @@ static void begin_start(struct lifecycle *l, struct job *job)
 	case VM_UNMANAGED:
 		job_begin_adoption(l, job);
 		break;
+	case VM_ELSEWHERE:
 	case VM_UNKNOWN:
 		job_over(l, job, EXIT_FAILURE);
 		tell_down(job->name, &job->now);
@@ -113,6 +124,13 @@ static bool is_ready(const struct vm_status *now)
 	return now->ready && now->state != VM_STARTING && now->state != VM_STOPPING;
 }
 
+/* QEMU answers, or takes its time: one that fails mostly does so before. */
+static bool has_begun(const struct job *job)
+{
+	return job->now.state != VM_UNMANAGED &&
+	       (job->now.state != VM_STARTING || monotonic_ms() > job->asked + BEGIN_MS);
+}
+
 static void look_start(struct lifecycle *l, struct job *job)
 {
 	int64_t now = monotonic_ms(), within = jobs_patience(l);
@@ -123,6 +141,12 @@ static void look_start(struct lifecycle *l, struct job *job)
 		job_over(l, job, 0);
 		say("%s: %s (pid %d, %s)", job->name, vm_state_word(job->now.state), job->now.pid,
 		    job_took(job->asked).s);
+	} else if (l->no_wait && has_begun(job)) {
+		job_over(l, job, 0);
+		say("%s: %s", job->name, vm_state_word(job->now.state));
+	} else if (job->now.state == VM_ELSEWHERE) {
+		job_over(l, job, EXIT_FAILURE);
+		tell_down(job->name, &job->now);
 	} else if (job->now.state == VM_UNMANAGED && job->adopting) {
 		job_look_adoption(l, job);
 	} else if (job->now.state == VM_UNMANAGED) {

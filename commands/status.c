@@ -1,13 +1,17 @@
 /* vmconf status: all there is to know about one VM. */
 
-#include <arpa/inet.h>
 #include <string.h>
 #include <time.h>
 
 #include "commands/adapter.h"
+#include "commands/addresses.h"
 #include "commands/ask.h"
 #include "commands/call.h"
 #include "commands/describe.h"
+#include "commands/disk.h"
+#include "commands/outdated.h"
+#include "commands/tags.h"
+#include "commands/usernet.h"
 #include "commands/vmjob.h"
 #include "commands/vmstate.h"
 #include "lib/log.h"
@@ -18,8 +22,16 @@
 #define AGENT_MS 2000
 #define GOES_ON	 "; the init system tries again and again"
 
-/* QEMU's run state; if it does not say, why. */
-static json_t *ask_run_state(const struct store *store, const char *name, const char **why)
+static void add_forward(void *arg, const struct usernet_forward *f)
+{
+	json_array_append_new(arg, xcheck(json_pack("{s:s, s:s, s:i, s:i}", "protocol",
+						    f->udp ? "udp" : "tcp", "host", f->host, "port",
+						    f->port, "guest-port", f->guest_port)));
+}
+
+/* QEMU's run state, and the ports that lead into its guest; if it does not say, why. */
+static json_t *ask_qemu(const struct store *store, const char *name, json_t *forwards,
+			const char **why)
 {
 	struct ask *ask = ask_open(store, name, QMP_MS, why);
 	json_t *value = NULL, *state = NULL;
@@ -32,42 +44,11 @@ static json_t *ask_run_state(const struct store *store, const char *name, const 
 		state = json_incref(json_object_get(value, "status"));
 	else
 		*why = result == QMP_TIMEOUT ? "no answer in time" : "QEMU does not tell";
+	if (state)
+		usernet_ask(ask, QMP_MS, add_forward, forwards);
 	json_decref(value);
 	ask_close(ask);
 	return state;
-}
-
-/* Addresses that others can reach: neither loopback nor link-local. The guest may send anything. */
-static bool is_useful(json_t *value)
-{
-	const char *address = json_string_value(value);
-	unsigned char bytes[sizeof(struct in6_addr)];
-
-	if (!address || strlen(address) != json_string_length(value) ||
-	    (inet_pton(AF_INET, address, bytes) != 1 && inet_pton(AF_INET6, address, bytes) != 1))
-		return false;
-	return strncmp(address, "127.", 4) != 0 && strcmp(address, "::1") != 0 &&
-	       strncasecmp(address, "fe80:", 5) != 0;
-}
-
-static json_t *ask_addresses(const struct store *store, const char *name)
-{
-	json_t *nics = ask_agent(store, name, "guest-network-get-interfaces", AGENT_MS);
-	json_t *list = xcheck(json_array()), *nic, *address;
-	size_t i, j;
-
-	json_array_foreach(nics, i, nic)
-	{
-		json_array_foreach(json_object_get(nic, "ip-addresses"), j, address)
-		{
-			json_t *ip = json_object_get(address, "ip-address");
-
-			if (is_useful(ip))
-				json_array_append(list, ip);
-		}
-	}
-	json_decref(nics);
-	return list;
 }
 
 static void print_field(const char *field, const char *text)
@@ -86,13 +67,73 @@ static void print_boot(json_t *enabled, json_t *order)
 		say("%-12s not started by the host, order %lld", "boot", at);
 }
 
-/* A broken definition has no order. */
+/*
+ * The disks of the definition with the sizes that a guest sees, as far as their images show them.
+ * Null if vm is, whose definition cannot be read: nobody knows them.
+ */
+static json_t *disks_of(const struct vm *vm)
+{
+	json_t *disks = xcheck(vm ? json_array() : json_null());
+
+	for (size_t i = 0; vm && i < vm->disk_count; i++) {
+		const struct vm_disk *disk = &vm->disks[i];
+		uint64_t size = disk->path ? disk_size(disk->path, disk->format) : 0;
+
+		json_array_append_new(
+			disks,
+			xcheck(json_pack("{s:s*, s:s, s:o}", "file", disk->path, "format",
+					 disk->format, "size", describe_number((json_int_t)size))));
+	}
+	return disks;
+}
+
+static void print_forwards(json_t *forwards)
+{
+	json_t *forward;
+	size_t i;
+
+	json_array_foreach(forwards, i, forward)
+	{
+		const char *host, *protocol;
+		int port, guest_port;
+
+		if (json_unpack(forward, "{s:s, s:s, s:i, s:i}", "host", &host, "protocol",
+				&protocol, "port", &port, "guest-port", &guest_port) == 0)
+			say("%-12s %s:%d to port %d%s", "forward", host, port, guest_port,
+			    strcmp(protocol, "udp") == 0 ? ", UDP" : "");
+	}
+}
+
+static void print_disks(json_t *disks)
+{
+	json_t *disk;
+	size_t i;
+
+	json_array_foreach(disks, i, disk)
+	{
+		const char *file = json_string_value(json_object_get(disk, "file"));
+		json_int_t size = json_integer_value(json_object_get(disk, "size"));
+		char text[32] = "size ?";
+
+		if (size > 0)
+			describe_size((uint64_t)size, text, sizeof(text));
+		if (file)
+			say("%-12s %s, %s", "disk", file, text);
+	}
+}
+
+/* A broken definition has no order, and its tags are not known. */
 static void ask_boot(const struct store *store, const char *name, json_t *all)
 {
 	int status = adapter_run(store, "is-enabled", name, NULL);
 	struct vm_problems problems = {0};
 	struct vm *vm = vm_load(name, &problems);
+	char tags[TAGS_TEXT] = "";
 
+	if (vm)
+		tags_text(vm, tags);
+	json_object_set_new(all, "disks", disks_of(vm));
+	describe_tags(all, vm ? tags : NULL, vm && vm->protect);
 	describe_boot(all,
 		      status == 0		   ? 1
 		      : status == EXIT_NOT_ENABLED ? 0
@@ -100,6 +141,42 @@ static void ask_boot(const struct store *store, const char *name, json_t *all)
 		      vm ? &vm->order : NULL);
 	vm_problems_free(&problems);
 	vm_free(vm);
+}
+
+/* Which of its processes run a program that an upgrade has replaced: a list of words. */
+static json_t *outdated_of(const struct vm_status *status)
+{
+	json_t *list = xcheck(json_array());
+
+	if (status->supervisor && outdated(status->supervisor) == OUTDATED_YES)
+		json_array_append_new(list, json_string("supervisor"));
+	if (status->pid && outdated(status->pid) == OUTDATED_YES)
+		json_array_append_new(list, json_string("qemu"));
+	return list;
+}
+
+static void print_outdated(const char *name, json_t *words)
+{
+	json_t *word;
+	size_t i;
+
+	json_array_foreach(words, i, word)
+	{
+		if (strcmp(json_string_value(word), "qemu") == 0)
+			say("%-12s QEMU, until the VM is started again", "outdated");
+		else
+			say("%-12s the supervisor: vmconf upgrade %s", "outdated", name);
+	}
+}
+
+static void print_tags(json_t *tags, json_t *protect)
+{
+	json_t *tag;
+	size_t i;
+
+	json_array_foreach(tags, i, tag) print_field("tag", json_string_value(tag));
+	if (json_is_true(protect))
+		print_field("protected", "delete and kill need --force");
 }
 
 static void print_status(const char *name, const struct vm_status *status, json_t *more)
@@ -131,6 +208,10 @@ static void print_status(const char *name, const struct vm_status *status, json_
 	print_boot(json_object_get(more, "enabled"), json_object_get(more, "order"));
 	json_array_foreach(json_object_get(more, "addresses"), i, address)
 		print_field("address", json_string_value(address));
+	print_outdated(name, json_object_get(more, "outdated"));
+	print_forwards(json_object_get(more, "forwards"));
+	print_disks(json_object_get(more, "disks"));
+	print_tags(json_object_get(more, "tags"), json_object_get(more, "protect"));
 	json_array_foreach(json_object_get(more, "moved"), i, disk)
 		say("%-12s the guest is on %s, not on %s of the definition", "moved",
 		    json_string_value(json_object_get(disk, "file")),
@@ -147,7 +228,7 @@ int cmd_status(struct call *call)
 	bool json = call_wants_json(call, 1, 1);
 	struct vm_status status;
 	const char *name = call->argv[0], *why = NULL;
-	json_t *all, *state = NULL;
+	json_t *all, *state = NULL, *forwards = xcheck(json_array());
 	int known = call_known_operand(call);
 
 	if (known != 0)
@@ -157,11 +238,14 @@ int cmd_status(struct call *call)
 	json_object_set_new(all, "version", json_integer(1));
 	json_object_set_new(all, "memory", describe_number(status.memory));
 	if (status.pid)
-		state = ask_run_state(&call->store, name, &why);
+		state = ask_qemu(&call->store, name, forwards, &why);
 	json_object_set_new(all, "run-state", state ? state : json_null());
 	json_object_set_new(all, "addresses",
-			    state ? ask_addresses(&call->store, name) : xcheck(json_array()));
+			    state ? addresses_of(&call->store, name, AGENT_MS)
+				  : xcheck(json_array()));
+	json_object_set_new(all, "forwards", forwards);
 	json_object_set_new(all, "moved", describe_moved(name, true));
+	json_object_set_new(all, "outdated", outdated_of(&status));
 	ask_boot(&call->store, name, all);
 	if (json)
 		say_json(all);

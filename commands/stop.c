@@ -38,6 +38,7 @@ static void begin_stop(struct lifecycle *l, struct job *job)
 		job->was_down = true;
 		job_ask_adapter(l, job, "stop");
 		break;
+	case VM_ELSEWHERE:
 	case VM_UNKNOWN:
 		job_over(l, job, EXIT_FAILURE);
 		tell_down(job->name, &job->now);
@@ -87,7 +88,7 @@ static void record_kill(const struct lifecycle *l, struct job *job)
 	home = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	job->killed = false;
 	if (held >= 0 && home >= 0 && ftruncate(held, 0) == 0)
-		lastend_write(home, EXIT_KILLED, "QEMU was killed by vmconf", -1);
+		lastend_write(home, EXIT_KILLED, "QEMU was killed by vmconf");
 	if (home >= 0)
 		close(home);
 	let_go(l->store, job->name, held);
@@ -180,7 +181,7 @@ static void end_stuck(struct lifecycle *l, struct job *job)
 		log_warn("%s: cannot kill QEMU, pid %d", job->name, job->now.pid);
 	if (reach_send(l->store->state, l->store->runtime, job->name, SIGKILL) == 0)
 		log_warn("%s: cannot kill its supervisor", job->name);
-	job->stuck = (struct stuck){0};
+	stuck_forget(&job->stuck);
 }
 
 static bool has_qemu(const struct lifecycle *l, const struct job *job)
@@ -261,6 +262,9 @@ static void look_stop(struct lifecycle *l, struct job *job)
 	job->was_down = job->was_down && !vm_state_is_up(job->now.state);
 	if (!vm_state_is_up(job->now.state)) {
 		look_down(l, job);
+	} else if (job->now.state == VM_ELSEWHERE) {
+		job_over(l, job, EXIT_FAILURE);
+		tell_down(job->name, &job->now);
 	} else if (job->now.state == VM_UNMANAGED) {
 		stop_unmanaged(l, job);
 	} else if (is_stuck(l, job)) {

@@ -3,7 +3,10 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "lib/fd.h"
 #include "lib/timespan.h"
 #include "vm/reach.h"
 
@@ -28,20 +31,39 @@ static bool is_pending(pid_t pid, int signo)
 	return pending >> (signo - 1) & 1;
 }
 
+void stuck_forget(struct stuck *s)
+{
+	if (s->pid != 0)
+		fd_close(&s->process);
+	*s = (struct stuck){0};
+}
+
+/* A lock names it and shows that it is that process: looked up once, as that takes a while. */
+static void find(struct stuck *s, const struct store *store, const char *name, pid_t pid)
+{
+	pid_t found;
+
+	stuck_forget(s);
+	s->pid = pid;
+	s->process = reach_supervisor(store->state, store->runtime, name, &found);
+	if (found != pid)
+		fd_close(&s->process);
+}
+
 int64_t stuck_for(struct stuck *s, const struct store *store, const char *name, pid_t pid)
 {
 	int64_t now = monotonic_ms();
 
-	if (s->pid != pid)
-		*s = (struct stuck){.pid = pid};
-	if (now < s->next)
+	if (s->pid == pid && now < s->next)
 		return s->since;
+	if (s->pid != pid || s->process < 0)
+		find(s, store, name, pid);
 	s->next = now + LOOK_MS;
 	if (s->asked && is_pending(pid, PING)) {
 		s->since = now - s->asked;
 	} else {
 		s->since = 0;
-		s->asked = reach_send(store->state, store->runtime, name, PING) == pid ? now : 0;
+		s->asked = syscall(SYS_pidfd_send_signal, s->process, PING, NULL, 0) == 0 ? now : 0;
 	}
 	return s->since;
 }

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/param.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -19,8 +18,7 @@
 #include "vm/outcome.h"
 #include "vm/reach.h"
 
-#define PROGRESS_MS 100
-#define READY_MS    180000 /* for a VM to become ready, unless --within is given */
+#define READY_MS 180000 /* for a VM to become ready, unless --within is given */
 
 /* ---- restarts by the init system ---- */
 
@@ -33,6 +31,7 @@ bool may_come_back(const struct vm_status *now)
 				    EXIT_NOT_SHUT_DOWN,
 				    EXIT_KILLED,
 				    EXIT_RESET_WHILE_STOPPING,
+				    EXIT_HALTED,
 				    EXIT_CANNOT_EXECUTE,
 				    EXIT_NO_PROGRAM};
 
@@ -58,9 +57,7 @@ void vm_status_read_all(const struct store *store, const char *name, struct vm_s
 
 bool job_has_ended(const struct job *job)
 {
-	const struct timespec *a = &job->before.end.written, *b = &job->now.end.written;
-
-	return job->now.end.known && (a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec);
+	return vm_end_is_new(&job->before.end, &job->now.end);
 }
 
 size_t jobs_in_phase(const struct lifecycle *l, size_t end, enum phase phase)
@@ -84,40 +81,13 @@ struct timespan_text job_took(int64_t since)
 
 void jobs_clear_progress(struct lifecycle *l)
 {
-	if (l->progress && l->shown)
-		fputs("\r\033[K", stderr);
-	l->shown = 0;
-}
-
-void jobs_show_progress(struct lifecycle *l)
-{
-	struct winsize size = {.ws_col = 80};
-	size_t used;
-	char line[512];
-
-	if (!l->progress || monotonic_ms() - l->shown < PROGRESS_MS)
-		return;
-	ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
-	snprintf(line, sizeof(line), "%s: %zu of %zu", l->verb->doing,
-		 jobs_in_phase(l, l->count, PHASE_OVER), l->count);
-	for (size_t i = 0; i < l->count; i++) {
-		const struct job *job = &l->jobs[i];
-
-		used = strlen(line);
-		if (job->phase == PHASE_ASKED)
-			snprintf(line + used, sizeof(line) - used, ", %s (%s%s%s %llds)", job->name,
-				 vm_state_word(job->now.state), job->now.doing[0] ? ": " : "",
-				 job->now.doing, (long long)(monotonic_ms() - job->asked) / 1000);
-	}
-	if (size.ws_col > 1)
-		line[MIN(sizeof(line), size.ws_col) - 1] = '\0';
-	fprintf(stderr, "\r\033[K%s", line);
-	l->shown = monotonic_ms();
+	progress_clear(&l->progress);
 }
 
 void job_over(struct lifecycle *l, struct job *job, int status)
 {
 	jobs_clear_progress(l);
+	stuck_forget(&job->stuck);
 	job->phase = PHASE_OVER;
 	job->status = status;
 }

@@ -11,12 +11,16 @@
 #include <sys/types.h>
 
 #include "vm/store.h"
+#include "commands/need.h"
+#include "commands/progress.h"
 #include "commands/stuck.h"
 #include "lib/timespan.h"
 #include "vm/users.h"
 #include "commands/vmstate.h"
+#include "commands/watching.h"
 
-#define JOB_LOOK_MS	 10
+#define JOB_LOOK_MS	 10    /* between two looks at a VM that keeps changing */
+#define JOB_PULSE_MS	 1000  /* and at one that does not, for what no file tells */
 #define JOB_TRACELESS_MS 10000 /* for a supervisor to appear once the adapter is done */
 #define JOB_KILL_MS	 5000  /* for a supervisor to react when the time is over */
 #define JOB_LATE_MS	 15000 /* after a deadline, for a kernel that holds QEMU */
@@ -28,7 +32,8 @@ struct job {
 	const char *name;
 	enum phase phase;
 	json_int_t order;
-	pid_t adapter; /* 0: none, or ended */
+	struct need need; /* before a deadline of several orders */
+	pid_t adapter;	  /* 0: none, or ended */
 	int adapter_status;
 	bool adopting;	    /* it is unmanaged, and a supervisor was requested */
 	unsigned adoptions; /* how often */
@@ -41,7 +46,10 @@ struct job {
 	struct vm_status before, now;
 	int64_t asked, asked_again; /* monotonic ms */
 	int64_t adapter_ended;
-	int status; /* exit status */
+	struct watched *watched;
+	int64_t looked, read, due; /* the last look and read, and the next look without a change */
+	int64_t expected;	   /* ms that a stop takes; -1: not known; 0: not looked up */
+	int status;		   /* exit status */
 };
 
 struct verb;
@@ -57,11 +65,13 @@ struct lifecycle {
 	long from_order; /* with --all, only this order and higher */
 	int64_t within;	 /* ms; -1: not given */
 	int64_t deadline;
-	int64_t turn; /* when the next order begins, even if this one is not done */
-	bool kill, discard, descending, progress;
+	int64_t turn;	   /* when the next order begins, even if this one is not done */
+	struct names tags; /* with --all, only VMs that have one of them; empty: all */
+	bool kill, discard, descending, no_wait, force;
 	struct users users; /* of all files, once needed for a start */
 	bool users_known;
-	int64_t shown;
+	struct progress progress;
+	struct watching *watching;
 };
 
 /* begin requests it, look checks progress; either may call job_over(). */
@@ -94,8 +104,6 @@ struct timespan_text job_took(int64_t since);
 
 /* Call it before writing anything else. */
 void jobs_clear_progress(struct lifecycle *l);
-
-void jobs_show_progress(struct lifecycle *l);
 
 /* Ends the job; status is this VM's exit status. */
 void job_over(struct lifecycle *l, struct job *job, int status);

@@ -15,7 +15,7 @@
 #include "lib/fd.h"
 #include "lib/printable.h"
 #include "lib/safefile.h"
-#include "vm/lastend.h"
+#include "vm/history.h"
 #include "vm/lockfile.h"
 #include "vm/outcome.h"
 #include "vm/reach.h"
@@ -24,19 +24,31 @@
 const char *vm_state_word(enum vm_state state)
 {
 	static const char *const words[] = {
-		[VM_STOPPED] = "stopped", [VM_STARTING] = "starting",	[VM_RUNNING] = "running",
-		[VM_PAUSED] = "paused",	  [VM_STOPPING] = "stopping",	[VM_CRASHED] = "crashed",
-		[VM_CUT_OFF] = "cut-off", [VM_UNMANAGED] = "unmanaged", [VM_UNKNOWN] = "unknown",
+		[VM_STOPPED] = "stopped",     [VM_STARTING] = "starting",
+		[VM_RUNNING] = "running",     [VM_PAUSED] = "paused",
+		[VM_STOPPING] = "stopping",   [VM_CRASHED] = "crashed",
+		[VM_CUT_OFF] = "cut-off",     [VM_UNMANAGED] = "unmanaged",
+		[VM_ELSEWHERE] = "elsewhere", [VM_UNKNOWN] = "unknown",
 	};
 	_Static_assert(ARRAY_SIZE(words) == VM_STATE_COUNT, "a word for each");
 
 	return words[state];
 }
 
+bool vm_end_is_new(const struct vm_end *before, const struct vm_end *now)
+{
+	return now->known && strcmp(before->time, now->time) != 0;
+}
+
 bool vm_state_is_up(enum vm_state state)
 {
 	return state != VM_STOPPED && state != VM_CUT_OFF && state != VM_CRASHED &&
 	       state != VM_UNKNOWN;
+}
+
+bool vm_state_is_here(enum vm_state state)
+{
+	return vm_state_is_up(state) && state != VM_ELSEWHERE;
 }
 
 /* ---- locks ---- */
@@ -177,6 +189,20 @@ static void read_run_state(json_t *state, struct vm_status *status)
 	printable(status->reason);
 }
 
+static void read_listening(json_t *listening, struct vm_status *status)
+{
+	if (json_is_boolean(listening))
+		status->listening = json_is_true(listening);
+}
+
+static void read_ladder(json_t *ladder, struct vm_status *status)
+{
+	copy(status->doing, sizeof(status->doing), json_object_get(ladder, "action"));
+	copy(status->trigger, sizeof(status->trigger), json_object_get(ladder, "trigger"));
+	status->rung_until = MAX(json_integer_value(json_object_get(ladder, "rung-until")), 0);
+	status->until = MAX(json_integer_value(json_object_get(ladder, "until")), 0);
+}
+
 /* A supervisor is alive. A state.json of another one is left from a power cut. */
 static void read_supervised(const struct store *store, const char *name, struct vm_status *status)
 {
@@ -197,8 +223,8 @@ static void read_supervised(const struct store *store, const char *name, struct 
 		status->started = MAX(json_integer_value(json_object_get(state, "started")), 0);
 		status->memory = MAX(json_integer_value(json_object_get(state, "memory")), 0);
 		status->ready = json_is_true(json_object_get(state, "ready"));
-		copy(status->doing, sizeof(status->doing),
-		     json_object_get(json_object_get(state, "ladder"), "action"));
+		read_listening(json_object_get(state, "listening"), status);
+		read_ladder(json_object_get(state, "ladder"), status);
 	}
 	json_decref(state);
 }
@@ -207,19 +233,23 @@ static void read_end(const struct store *store, const char *name, struct vm_end 
 {
 	char path[PATH_MAX];
 	struct stat st;
-	json_t *value;
+	json_t *line;
+	int home;
 
-	snprintf(path, sizeof(path), "%s/%s/" LAST_END, store->state, name);
-	value = read_json(path, &end->error);
-	if (!value || stat(path, &st) < 0)
-		goto out;
-	end->known = true;
-	end->status = (int)json_integer_value(json_object_get(value, "status"));
-	end->when = (time_t)json_integer_value(json_object_get(value, "ended"));
-	end->written = st.st_mtim;
-	copy(end->words, sizeof(end->words), json_object_get(value, "words"));
-out:
-	json_decref(value);
+	snprintf(path, sizeof(path), "%s/%s", store->state, name);
+	home = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	line = home >= 0 ? history_last_end(home, &st) : NULL;
+	end->error = line || errno == ENOENT || errno == ENOTDIR ? 0 : errno;
+	if (line) {
+		end->known = true;
+		end->status = (int)json_integer_value(json_object_get(line, "status"));
+		end->when = (time_t)json_integer_value(json_object_get(line, "ended"));
+		end->written = st.st_mtim;
+		copy(end->time, sizeof(end->time), json_object_get(line, "time"));
+		copy(end->words, sizeof(end->words), json_object_get(line, "words"));
+	}
+	fd_close(&home);
+	json_decref(line);
 }
 
 /* An end that was requested is not a crash, however hard it was. */
@@ -229,6 +259,7 @@ static enum vm_state state_of_end(int status)
 	case EXIT_NOT_SHUT_DOWN:
 	case EXIT_KILLED:
 	case EXIT_RESET_WHILE_STOPPING:
+	case EXIT_HALTED:
 		return VM_CUT_OFF;
 	case EXIT_PANICKED:
 	case EXIT_DIED:
@@ -253,7 +284,7 @@ static void read_ended(const struct lock_file *vm_lock, struct vm_status *status
 		snprintf(status->reason, sizeof(status->reason), "%s", end->words);
 	} else if (end->error) {
 		snprintf(status->reason, sizeof(status->reason),
-			 "how it ended is not known: cannot read " LAST_END ": %s",
+			 "how it ended is not known: cannot read " HISTORY ": %s",
 			 strerror(end->error));
 	}
 }
@@ -295,13 +326,36 @@ static void read_elsewhere(const struct store *store, const char *name,
 		 store->runtime ? store->runtime : "XDG_RUNTIME_DIR");
 }
 
+/* Without a process here that holds the lock, and of another boot: a host that shares the file. */
+static bool is_elsewhere(const struct store *store, const char *name,
+			 const struct lock_file *vm_lock)
+{
+	enum lock_byte byte = vm_lock->held ? HOLDER_BYTE : SUPERVISOR_BYTE;
+	char *path = store_path(store, name, "vm.lock");
+	int fd = safefile_open(AT_FDCWD, path, O_RDONLY), process = -1;
+	struct holder holder;
+	bool other = holder_parse(&holder, vm_lock->held ? vm_lock->text : vm_lock->supervisor) &&
+		     !holder_is_of_this_boot(&holder);
+
+	if (other && fd >= 0)
+		process = lock_holder(fd, byte, &holder);
+	other = other && fd >= 0 && process < 0;
+	fd_close(&process);
+	fd_close(&fd);
+	free(path);
+	return other;
+}
+
 /* Nobody holds "lock". */
 static void read_unsupervised(const struct store *store, const char *name,
 			      struct lock_file *vm_lock, struct vm_status *status)
 {
-	bool known = is_without_lock(store, name, vm_lock) && vm_lock->text[0];
+	bool steady = is_without_lock(store, name, vm_lock), known = steady && vm_lock->text[0];
 
-	if (known && vm_lock->supervised) {
+	if (steady && is_elsewhere(store, name, vm_lock)) {
+		status->state = VM_ELSEWHERE;
+		snprintf(status->reason, sizeof(status->reason), "another host runs it");
+	} else if (known && vm_lock->supervised) {
 		read_elsewhere(store, name, vm_lock, status);
 	} else if (known) {
 		status->state = VM_UNMANAGED;
@@ -315,7 +369,7 @@ void vm_status_read(const struct store *store, const char *name, struct vm_statu
 {
 	struct lock_file lock, vm_lock;
 
-	*status = (struct vm_status){.state = VM_STOPPED};
+	*status = (struct vm_status){.state = VM_STOPPED, .listening = -1};
 	look_at_lock(store->state, name, "vm.lock", &vm_lock);
 	look_at_lock(store->runtime, name, "lock", &lock);
 	if (!lock.held && !vm_lock.held && vm_lock.text[0]) /* it may just have been removed */

@@ -51,11 +51,16 @@ static void nothing_of(void *arg, struct climb *climb)
 	(void)arg, (void)climb;
 }
 
+static void nothing_by(void *arg, struct climb *climb, const char *from)
+{
+	(void)arg, (void)climb, (void)from;
+}
+
 static const struct ladder_ops ops = {.now = now,
 				      .real = now,
 				      .act = act,
 				      .leave = nothing_of,
-				      .ending = nothing_of,
+				      .ending = nothing_by,
 				      .slept = nothing,
 				      .changed = nothing};
 

@@ -1,8 +1,8 @@
 /*
  * Any bytes as the files by which vmconf knows what a VM does. The lowest bits of the first one
  * tell whether vm.lock and lock are held, and the next one whether it is a vmconf that holds
- * vm.lock; then come, with a NUL between them, vm.lock, lock, state.json and the record of the last
- * end. A file of no bytes is not there.
+ * vm.lock; then come, with a NUL between them, vm.lock, lock, state.json, 0.1.0's record of the
+ * last end and the history. A file of no bytes is not there.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -14,14 +14,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vm/lastend.h"
 #include "commands/vmstate.h"
+#include "vm/history.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const files[] = {"vm.lock", "lock", "state.json", LAST_END};
+static const char *const files[] = {"vm.lock", "lock", "state.json", LAST_END, HISTORY};
 
 /* The runtime and the state directory in one, with the VM "vm" in it, for as long as we are. */
 static char base[PATH_MAX];

@@ -153,14 +153,24 @@ _Noreturn static void end_as(pid_t pid)
 	_exit(WEXITSTATUS(status));
 }
 
-void say_json(json_t *value)
+static void say_dump(json_t *value, size_t how)
 {
-	char *text = xcheck(json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY));
+	char *text = xcheck(json_dumps(value, how | JSON_REAL_PRECISION(15) | JSON_ENCODE_ANY));
 	char *safe = printable_json(text);
 
 	puts(safe);
 	free(safe);
 	free(text);
+}
+
+void say_json(json_t *value)
+{
+	say_dump(value, JSON_INDENT(2));
+}
+
+void say_json_line(json_t *value)
+{
+	say_dump(value, JSON_COMPACT);
 }
 
 bool printable_stderr(void)

@@ -26,6 +26,9 @@ void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Prints value (borrowed) as indented JSON, made safe. */
 void say_json(json_t *value);
 
+/* The same in one line. */
+void say_json_line(json_t *value);
+
 /*
  * From here on, standard error, also of programs executed later, is made safe and indented, so that
  * no line of it looks like one of ours. Returns true in a new process, which does not outlive the

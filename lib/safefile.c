@@ -42,10 +42,20 @@ int safefile_create(int dirfd, const char *name)
 	return openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | ALWAYS, MODE);
 }
 
+static ssize_t read_some(int fd, char *to, size_t len)
+{
+	ssize_t got;
+
+	do
+		got = read(fd, to, len);
+	while (got < 0 && errno == EINTR);
+	return got;
+}
+
 char *safefile_read(int fd, size_t *len)
 {
 	struct stat st;
-	ssize_t got = 1;
+	ssize_t got;
 	char *text;
 
 	*len = 0;
@@ -56,13 +66,8 @@ char *safefile_read(int fd, size_t *len)
 		return NULL;
 	}
 	text = xcalloc((size_t)st.st_size + 1, 1);
-	while (*len < (size_t)st.st_size && got > 0) {
-		got = read(fd, text + *len, (size_t)st.st_size - *len);
-		if (got > 0)
-			*len += (size_t)got;
-		else if (got < 0 && errno == EINTR)
-			got = 1;
-	}
+	while ((got = read_some(fd, text + *len, (size_t)st.st_size - *len)) > 0)
+		*len += (size_t)got;
 	if (got < 0) {
 		free(text);
 		return NULL;
@@ -86,6 +91,12 @@ json_t *safefile_read_json(int fd)
 	return value;
 }
 
+bool safefile_is_none(int error)
+{
+	return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EINVAL ||
+	       error == EFBIG || error == ENXIO;
+}
+
 bool safefile_write(int fd, const char *text, size_t len)
 {
 	while (len > 0) {
@@ -101,13 +112,12 @@ bool safefile_write(int fd, const char *text, size_t len)
 	return true;
 }
 
-bool safefile_replace(int dirfd, const char *name, const char *new, const char *text)
+/* fd is the new file (or -1), which is closed. written: all of it is there. */
+static bool put_in_place(int dirfd, const char *name, const char *new, int fd, bool written)
 {
-	int fd = safefile_create(dirfd, new), error;
-	bool replaced = fd >= 0 && safefile_write(fd, text, strlen(text)) && fsync(fd) == 0 &&
-			renameat(dirfd, new, dirfd, name) == 0;
+	bool replaced = written && fsync(fd) == 0 && renameat(dirfd, new, dirfd, name) == 0;
+	int error = errno;
 
-	error = errno;
 	if (fd >= 0)
 		close(fd);
 	if (replaced)
@@ -116,6 +126,34 @@ bool safefile_replace(int dirfd, const char *name, const char *new, const char *
 		unlinkat(dirfd, new, 0);
 	errno = error;
 	return replaced;
+}
+
+bool safefile_replace(int dirfd, const char *name, const char *new, const char *text)
+{
+	int fd = safefile_create(dirfd, new);
+
+	return put_in_place(dirfd, name, new, fd,
+			    fd >= 0 && safefile_write(fd, text, strlen(text)));
+}
+
+static bool copy_end(int from, off_t at, int to)
+{
+	char block[16384];
+	ssize_t len;
+
+	while ((len = pread(from, block, sizeof(block), at)) > 0) {
+		if (!safefile_write(to, block, (size_t)len))
+			return false;
+		at += len;
+	}
+	return len == 0;
+}
+
+bool safefile_keep_end(int dirfd, const char *name, const char *new, int fd, off_t at)
+{
+	int copy = safefile_create(dirfd, new);
+
+	return put_in_place(dirfd, name, new, copy, copy >= 0 && copy_end(fd, at, copy));
 }
 
 /* In a sticky directory only its owner can replace a file of others. */

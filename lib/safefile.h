@@ -32,6 +32,13 @@ char *safefile_read(int fd, size_t *len);
  */
 json_t *safefile_read_json(int fd);
 
+/*
+ * Whether an error of open(2) or of these means that there is no such file. Anybody who can write
+ * to its directory may have replaced it: with what is no file, or a large one. After any other
+ * error it may be there.
+ */
+bool safefile_is_none(int error);
+
 /* Writes all of text. False on failure, with errno. */
 bool safefile_write(int fd, const char *text, size_t len);
 
@@ -40,6 +47,12 @@ bool safefile_write(int fd, const char *text, size_t len);
  * only one process at a time may use it. False on failure, with errno.
  */
 bool safefile_replace(int dirfd, const char *name, const char *new, const char *text);
+
+/*
+ * Replaces a file by its end, from at on, as safefile_replace() does. fd is the file, open for
+ * reading.
+ */
+bool safefile_keep_end(int dirfd, const char *name, const char *new, int fd, off_t at);
 
 /*
  * Who but root and us could replace files in a directory: the end of a sentence, malloc'd; or NULL.

@@ -67,12 +67,10 @@ static bool write_new(int dirfd, const json_t *state)
 	char *text = xcheck(json_dumps(state, JSON_INDENT(2)));
 	bool written = write_over(dirfd, STATE_NEW, text) &&
 		       renameat(dirfd, STATE_NEW, dirfd, STATE_FILE) == 0;
-	int error = errno;
 
 	if (!written)
 		unlinkat(dirfd, STATE_NEW, 0);
 	free(text);
-	errno = error;
 	return written;
 }
 

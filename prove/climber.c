@@ -52,9 +52,9 @@ static int64_t real_time(void *arg)
 	return clocks[1];
 }
 
-static void nothing_of(void *arg, struct climb *climb)
+static void nothing_of(void *arg, struct climb *climb, const char *from)
 {
-	(void)arg, (void)climb;
+	(void)arg, (void)climb, (void)from;
 }
 
 static void nothing(void *arg)

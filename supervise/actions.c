@@ -8,9 +8,9 @@
 
 #include "lib/array.h"
 #include "lib/log.h"
+#include "lib/notify.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
-#include "supervise/notify.h"
 #include "supervise/supervisor.h"
 
 #define STILL_THERE_MS	     60000 /* between two warnings about a QEMU that survives SIGKILL */
@@ -497,11 +497,11 @@ static void leave(void *arg, struct climb *climb)
 	}
 }
 
-static void ending(void *arg, struct climb *climb)
+static void ending(void *arg, struct climb *climb, const char *from)
 {
 	struct supervisor *s = arg;
 
-	(void)climb;
+	record_asked(s, climb, from);
 	diskwatch_look_later(s->diskwatch);
 	if (!s->asking.presser) {
 		s->set.owes_cont = false;
@@ -532,6 +532,7 @@ static void climb_slept(void *arg)
 
 	qmp_slept(s->link.qmp);
 	guest_slept(s->guest);
+	halted_forget(s);
 	run_slept(s->runner);
 	if (evtimer_pending(s->timers[TIMER_BACK], NULL))
 		setaction_rearm(s);

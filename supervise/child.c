@@ -19,13 +19,26 @@
 #include "vm/sandbox.h"
 
 #define COMMAND_LINE_MAX (256 * 1024)
+#define CONSOLE_LOG_SET	 7370 /* QEMU's number for it, if the user has others */
 
 static bool is_monitor(enum rundir_socket socket)
 {
 	return socket == SOCKET_CONTROL || socket == SOCKET_QMP;
 }
 
-static bool write_chardev(int config, enum rundir_socket which, int fd)
+/* By descriptor: whoever QEMU is by then may not open it, and nobody can put a link there. */
+static bool write_console_log(int config, int log)
+{
+	return log < 0 || dprintf(config,
+				  "  logfile = \"/dev/fdset/%d\"\n"
+				  "  logappend = \"on\"\n"
+				  "[add-fd]\n"
+				  "  fd = \"%d\"\n"
+				  "  set = \"%d\"\n",
+				  CONSOLE_LOG_SET, log, CONSOLE_LOG_SET) >= 0;
+}
+
+static bool write_chardev(int config, enum rundir_socket which, const struct rundir *dir)
 {
 	const char *name = runfiles_socket(which);
 	bool written = dprintf(config,
@@ -34,8 +47,10 @@ static bool write_chardev(int config, enum rundir_socket which, int fd)
 			       "  fd = \"%d\"\n"
 			       "  server = \"on\"\n"
 			       "  wait = \"off\"\n",
-			       name, fd) >= 0;
+			       name, dir->sockets[which]) >= 0;
 
+	if (written && which == SOCKET_CONSOLE)
+		written = write_console_log(config, dir->console_log);
 	if (written && is_monitor(which))
 		written = dprintf(config,
 				  "[mon \"qemu-supervise-%s\"]\n"
@@ -53,7 +68,7 @@ int child_readconfig(const struct rundir *dir)
 	if (fd < 0 || fchmod(fd, 0444) < 0)
 		return -1;
 	for (enum rundir_socket i = 0; i < SOCKET_COUNT; i++) {
-		if (dir->sockets[i] >= 0 && !write_chardev(fd, i, dir->sockets[i]))
+		if (dir->sockets[i] >= 0 && !write_chardev(fd, i, dir))
 			return -1;
 	}
 	return fd;
@@ -108,6 +123,7 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
 		inherit(dir->sockets[i]);
 	inherit(dir->vm_lock);
+	inherit(dir->console_log);
 	inherit(readconfig);
 	if (dir->qemu_stderr >= 0)
 		dup2(dir->qemu_stderr, STDERR_FILENO);

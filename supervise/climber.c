@@ -168,22 +168,18 @@ static void step(struct climber *c, struct climb *climb)
 
 static void drop(struct climber *c, struct climb *climb)
 {
-	if (!climb->active)
-		return;
 	leave_rung(c, climb);
 	climb->active = false;
 }
 
 /* Only one ladder that ends the VM is climbed at a time, and no others beside it. */
-static void drop_others(struct climber *c, const struct climb *climb)
+static void drop_all(struct climber *c)
 {
 	for (size_t i = 0; i < c->count; i++) {
-		struct climb *other = &c->climbs[i];
-
-		if (other == climb || !other->active)
+		if (!c->climbs[i].active)
 			continue;
-		log_notice("%s: its ladder is dropped", other->row->trigger.s);
-		drop(c, other);
+		log_notice("%s: its ladder is dropped", c->climbs[i].row->trigger.s);
+		drop(c, &c->climbs[i]);
 	}
 }
 
@@ -194,28 +190,31 @@ static void begin(struct climber *c, struct climb *climb, const char *from)
 	log_notice("%s from %s: %s", climb->row->trigger.s, from, ladder);
 	free(ladder);
 	if (ladder_ends_vm(&climb->row->ladder)) {
-		drop_others(c, climb);
+		drop_all(c);
 		c->ending = climb;
-		c->ops->ending(c->arg, climb);
+		c->ops->ending(c->arg, climb, from);
 	}
 	step_to(c, climb, 0);
+}
+
+static size_t next_quit(const struct climb *climb)
+{
+	return ladder_find_rung(&climb->row->ladder, climb->rung + 1, ACTION_QUIT);
 }
 
 static bool quit_follows(const struct climb *climb)
 {
 	const struct ladder *ladder = &climb->row->ladder;
 
-	for (size_t i = climb->rung + 1; i < ladder->count; i++)
-		if (ladder->rungs[i].action == ACTION_QUIT)
-			return true;
-	return ladder->rungs[ladder->count - 1].action != ACTION_KILL;
+	return next_quit(climb) < ladder->count ||
+	       ladder->rungs[ladder->count - 1].action != ACTION_KILL;
 }
 
 /*
- * When the current rung must end. Before a deadline each rung has all the time except what is
- * reserved for quit and kill; a rung that fails leaves its time to the next.
+ * Before a deadline each rung has all the time except what is reserved for quit and kill; a rung
+ * that fails leaves its time to the next.
  */
-static int64_t rung_end(const struct climber *c, const struct climb *climb)
+int64_t rung_end(const struct climber *c, const struct climb *climb)
 {
 	int64_t end = natural_end(c, climb);
 	int64_t latest;
@@ -226,7 +225,7 @@ static int64_t rung_end(const struct climber *c, const struct climb *climb)
 		return end;
 	latest = climber_time(c) + c->deadline - c->ops->real(c->arg) -
 		 (quit_follows(climb) ? c->reserve : c->reserve / 5);
-	return latest < end ? latest : end;
+	return MIN(latest, end);
 }
 
 int64_t climber_next(const struct climber *c)
@@ -238,10 +237,8 @@ int64_t climber_next(const struct climber *c)
 
 		if (!climb->active)
 			continue;
-		if (rung_end(c, climb) < next)
-			next = rung_end(c, climb);
-		if (climb->again < next)
-			next = climb->again;
+		next = MIN(next, rung_end(c, climb));
+		next = MIN(next, climb->again);
 	}
 	return next;
 }
@@ -262,13 +259,11 @@ int64_t climber_left(const struct climber *c)
 	if (!climb || !climb->active)
 		return FOREVER;
 	left = rung_wait(climb_rung(climb));
-	if (!climb->held && left != FOREVER && climb_rung(climb)->action != ACTION_KILL) {
-		left = natural_end(c, climb) - climber_time(c);
-		left = left > 0 ? left : 0;
-	}
+	if (!climb->held && left != FOREVER && climb_rung(climb)->action != ACTION_KILL)
+		left = MAX(natural_end(c, climb) - climber_time(c), 0);
 	left = timespan_add(left, ladder_total_from(&climb->row->ladder, climb->rung + 1));
 	until = c->deadline == FOREVER ? FOREVER : c->deadline - c->ops->real(c->arg);
-	return until < left ? (until > 0 ? until : 0) : left;
+	return MAX(MIN(until, left), 0);
 }
 
 static void climb_by_hand(struct climber *c, const char *from)
@@ -308,7 +303,7 @@ static void trigger_while_ending(struct climber *c, struct climb *climb, const c
 			   current, timespan_about(climber_left(c)).s);
 	}
 	if (ladder_ends_vm(&climb->row->ladder))
-		c->ops->ending(c->arg, c->ending);
+		c->ops->ending(c->arg, c->ending, from);
 }
 
 static void climber_trigger(struct climber *c, const struct trigger_seen *seen)
@@ -378,7 +373,7 @@ void climber_deadline(struct climber *c, int64_t ms, const char *from)
 	c->deadline = deadline;
 	c->reserve = reserve_of(c, ms);
 	if (c->ending)
-		c->ops->ending(c->arg, c->ending);
+		c->ops->ending(c->arg, c->ending, from);
 	else
 		begin(c, stop_climb(c), from);
 	c->ops->changed(c->arg);
@@ -397,14 +392,9 @@ static struct climb *find_climb(const struct climber *c, const char *trigger)
 /* The rung with that action, or the ladder's count. */
 static size_t find_rung(const struct ladder *ladder, const struct climb_left *left)
 {
-	size_t rung = left->rung;
-
-	if (rung < ladder->count && ladder->rungs[rung].action == left->action)
-		return rung;
-	for (rung = 0; rung < ladder->count; rung++)
-		if (ladder->rungs[rung].action == left->action)
-			break;
-	return rung;
+	if (left->rung < ladder->count && ladder->rungs[left->rung].action == left->action)
+		return left->rung;
+	return ladder_find_rung(ladder, 0, left->action);
 }
 
 /* Not a run: rung without a limit: only the old supervisor's program could have ended it. */
@@ -431,7 +421,6 @@ static void take_up(struct climber *c, struct climb *climb, const struct climb_l
 	climb->clock = left->held ? at : left->clock;
 	climb->extra = left->extra;
 	climb->again = FOREVER;
-	climb->held = climb->later = false;
 	climb->resumed = !left->undone && (!left->held || !action_is_repeated(left->action));
 	log_notice("%s: resuming at %s, where the previous supervisor was%s", climb->row->trigger.s,
 		   action_name(left->action),
@@ -573,7 +562,6 @@ void climb_failed(struct climber *c, struct climb *climb, const char *why)
 
 void climb_done(struct climber *c, struct climb *climb)
 {
-	climb_clock(c, climb);
 	if (climb != c->ending)
 		step(c, climb);
 }
@@ -591,4 +579,10 @@ void climb_over(struct climber *c, struct climb *climb)
 		c->history_count = 0;
 	}
 	c->ops->changed(c->arg);
+}
+
+void climb_to_quit(struct climber *c, struct climb *climb)
+{
+	leave_rung(c, climb);
+	step_to(c, climb, next_quit(climb));
 }

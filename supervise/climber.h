@@ -41,8 +41,8 @@ struct ladder_ops {
 	enum act_result (*act)(void *arg, struct climb *climb);
 	/* The climb left that rung while the VM goes on: undo what act() began. */
 	void (*leave)(void *arg, struct climb *climb);
-	/* A ladder that ends the VM begins, replaces another or is asked for again. */
-	void (*ending)(void *arg, struct climb *climb);
+	/* A ladder that ends the VM begins, replaces another or is asked for again, by from. */
+	void (*ending)(void *arg, struct climb *climb, const char *from);
 	/* We did not run for a while: other time limits must start again. */
 	void (*slept)(void *arg);
 	/* The contents of state.json, or the time of the next tick, may have changed. */
@@ -161,6 +161,9 @@ void climber_end(struct climber *c);
 /* The current rung of an active climb. */
 const struct rung *climb_rung(const struct climb *climb);
 
+/* When it must end, on climber_time(); FOREVER also while its TIME does not run. */
+int64_t rung_end(const struct climber *c, const struct climb *climb);
+
 /* The rung's TIME runs from now. */
 void climb_clock(struct climber *c, struct climb *climb);
 
@@ -178,5 +181,11 @@ void climb_done(struct climber *c, struct climb *climb);
 
 /* The whole ladder has done its work. */
 void climb_over(struct climber *c, struct climb *climb);
+
+/*
+ * Nothing else helps: goes on at the next quit rung of a ladder that ends the VM, or, if it has
+ * none, at the last resort.
+ */
+void climb_to_quit(struct climber *c, struct climb *climb);
 
 #endif

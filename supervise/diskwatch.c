@@ -22,8 +22,9 @@ struct diskwatch {
 	void *arg;
 	json_t *origins;
 	json_t *now;   /* QEMU's last answer */
-	json_t *moved; /* NULL: the record is from another run */
+	json_t *moved; /* NULL: the record is from another run, or unread */
 	bool asked, again;
+	bool unread;	/* the record of this run could not be read: it is kept until it can */
 	bool unwritten; /* writing the record failed: try after the next answer */
 	int inotify;
 	struct event *closed_event, *later_event;
@@ -136,22 +137,44 @@ static void set_moved(struct diskwatch *w, json_t *moved)
 	w->moved = moved;
 }
 
+static void read_record(struct diskwatch *w)
+{
+	bool known = true;
+
+	w->moved = w->dir->defined ? moved_read(w->dir->home_path, &known) : xcheck(json_object());
+	w->unread = !known;
+	if (known)
+		return;
+	json_decref(w->moved);
+	w->moved = NULL;
+}
+
+/* Where the disks are is in w->now. The record may know of some that were there before. */
+static void see_what_moved(struct diskwatch *w)
+{
+	size_t known = json_object_size(w->origins);
+
+	if (w->unread)
+		read_record(w);
+	if (w->unread)
+		return;
+	moved_add_origins(w->origins, w->moved, w->vm, w->now);
+	set_moved(w, moved_since(w->origins, w->now, w->moved));
+	if (json_object_size(w->origins) != known)
+		w->changed(w->arg);
+}
+
 static void take_answer(struct diskwatch *w, json_t *answer)
 {
 	json_t *now = moved_look(answer, w->dir->defined ? w->dir->home_path : NULL);
-	size_t known = json_object_size(w->origins);
+	bool elsewhere = !json_equal(now, w->now);
 
-	if (w->moved && !w->unwritten && json_equal(now, w->now)) {
-		json_decref(now);
-		return;
-	}
 	json_decref(w->now);
 	w->now = now;
-	moved_add_origins(w->origins, w->moved, w->vm, now);
-	set_moved(w, moved_since(w->origins, now, w->moved));
-	watch(w);
-	if (json_object_size(w->origins) != known)
-		w->changed(w->arg);
+	if (elsewhere || !w->moved || w->unwritten)
+		see_what_moved(w);
+	if (elsewhere)
+		watch(w);
 }
 
 static void on_answer(void *arg, enum qmp_result result, json_t *value)
@@ -236,5 +259,5 @@ void diskwatch_resume(struct diskwatch *w, json_t *origins)
 {
 	if (json_is_object(origins))
 		json_object_update(w->origins, origins);
-	w->moved = w->dir->defined ? moved_read(w->dir->home_path) : xcheck(json_object());
+	read_record(w);
 }

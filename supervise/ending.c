@@ -8,10 +8,10 @@
 #include <sysexits.h>
 
 #include "lib/log.h"
+#include "lib/notify.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 #include "supervise/lastwords.h"
-#include "supervise/notify.h"
 
 #define DRAIN_MS      1000 /* for QEMU's last events and messages after its end */
 #define LAST_WORDS_MS 2000 /* before its end: QEMU's messages since then may say why */

@@ -4,8 +4,8 @@
 
 #include "lib/array.h"
 #include "lib/log.h"
+#include "lib/notify.h"
 #include "lib/timespan.h"
-#include "supervise/notify.h"
 #include "supervise/supervisor.h"
 
 static int64_t on_now(void *arg)
@@ -33,12 +33,21 @@ static void log_press(enum action action, unsigned presses, const char *doubt)
 			   presses, doubt);
 }
 
+static void note_hearing(struct supervisor *s)
+{
+	s->state.hears = guest_hears(s->guest);
+	report_changed(s);
+}
+
 static void on_pressed(void *arg, unsigned presses, const char *doubt)
 {
 	struct supervisor *s = arg;
 	struct climb *climb = s->asking.presser;
 	const char *again = presses > 1 ? " again" : "";
 
+	record_listens(s);
+	s->record.presses++;
+	note_hearing(s);
 	if (!climb)
 		return;
 	log_press(climb_rung(climb)->action, presses, doubt);
@@ -54,6 +63,7 @@ static void on_taken(void *arg, unsigned presses)
 
 	s->asking.presses = presses;
 	report_changed(s);
+	halted_watch(s);
 }
 
 static void on_waiting(void *arg, int64_t at_most_ms)
@@ -61,6 +71,7 @@ static void on_waiting(void *arg, int64_t at_most_ms)
 	struct supervisor *s = arg;
 	struct climb *climb = s->asking.presser;
 
+	note_hearing(s);
 	if (!climb)
 		return;
 	log_notice("%s: the guest does not listen to its power button %s; waiting for it, %s at "
@@ -68,6 +79,7 @@ static void on_waiting(void *arg, int64_t at_most_ms)
 		   action_name(climb_rung(climb)->action),
 		   climb->held ? "yet" : "any more: the press was not heard",
 		   timespan_about(at_most_ms).s);
+	record_deaf(s);
 	climb_hold(&s->climber, climb);
 	if (climb == s->climber.ending)
 		notify_status("Stopping (%s): waiting until the guest listens",
@@ -100,6 +112,8 @@ static void on_nobody(void *arg, const char *why)
 static void on_listens(void *arg, const char *how)
 {
 	log_info("%s", how);
+	record_listens(arg);
+	note_hearing(arg);
 	report_ready(arg);
 }
 
@@ -122,6 +136,7 @@ static void on_agent_asked(void *arg)
 		return;
 	s->asking.agent_asked = true;
 	report_changed(s);
+	halted_watch(s);
 	log_notice("agent-shutdown: the guest agent was asked to shut the guest down");
 	notify_status("Stopping (%s): guest agent asked", s->asking.asker->row->trigger.s);
 }
@@ -287,7 +302,7 @@ static bool go_round(struct supervisor *s)
 	if (s->asking.presser)
 		climb_hold(&s->climber, s->asking.presser); /* its TIME no longer matters */
 	s->set.owes_cont = true;
-	report_changed(s);
+	report_write_state(s); /* else the next supervisor would not continue what was reset */
 	qmp_await(s->link.qmp, "system_reset", NULL, COMMAND_MS, on_round, s);
 	return true;
 }
@@ -343,6 +358,8 @@ static void on_event_reset(struct supervisor *s, json_t *data)
 {
 	(void)data;
 	guest_restarted(s->guest);
+	halted_forget(s);
+	note_hearing(s);
 	setaction_saw_reset(s);
 	if (s->set.owes_cont) /* until it runs: another reset, or a lost connection, may follow */
 		qmp_command(s->link.qmp, "cont", NULL, 0, NULL, NULL);
@@ -351,6 +368,8 @@ static void on_event_reset(struct supervisor *s, json_t *data)
 		setaction_back_later(s);
 		if (s->asking.presser)
 			climb_over(&s->climber, s->asking.presser);
+		if (!s->climber.ending)
+			record_called_off(s);
 	} else if (!s->climber.ending) {
 		setaction_rearm(s);
 	}
@@ -361,6 +380,12 @@ static void on_event_resume(struct supervisor *s, json_t *data)
 {
 	s->set.owes_cont = false;
 	s->state.why[0] = '\0';
+	on_event_state(s, data);
+}
+
+static void on_event_woken(struct supervisor *s, json_t *data)
+{
+	guest_woken(s->guest);
 	on_event_state(s, data);
 }
 
@@ -409,7 +434,7 @@ static const struct {
 	{"STOP", on_event_stop},
 	{"RESUME", on_event_resume},
 	{"SUSPEND", on_event_state},
-	{"WAKEUP", on_event_state},
+	{"WAKEUP", on_event_woken},
 	{"MIGRATION", on_event_migration},
 	{"VSERPORT_CHANGE", on_event_port},
 	{"BLOCK_JOB_COMPLETED", on_event_job},

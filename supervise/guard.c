@@ -65,7 +65,7 @@ static bool open_for_user(const struct vm *vm)
 	struct files files = {0};
 	bool *doubtful, good = true;
 
-	files_add_definition(&files, vm->json, vm->home);
+	files_add_definition(&files, vm->all, vm->home);
 	doubtful = xcalloc(files.count, sizeof(doubtful[0]));
 	for (size_t i = 0; i < files.count; i++)
 		doubtful[i] = is_doubtful(vm, &files.v[i]);

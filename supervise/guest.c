@@ -29,7 +29,7 @@ struct guest {
 	const struct guest_callbacks *callbacks;
 	void *arg;
 	int64_t press_interval, boot_timeout;
-	int64_t restarted;
+	int64_t restarted, woken; /* woken: from S3; 0: it never slept */
 
 	struct qmp *qmp;
 	struct probe probe;
@@ -110,11 +110,11 @@ static bool stands_still(const struct guest *g)
 	return runstate_needs(g->run_state) == NEEDS_CONT;
 }
 
-/* 0: press once. */
+/* 0: press once. Booting: it listens, or is up if that is not known, for a short time only. */
 static int64_t press_interval(const struct guest *g)
 {
-	bool listens = g->hears == HEARS_PERHAPS || g->hears == HEARS_PRESSES;
-	bool booting = listens && !stands_still(g) && now(g) - g->hears_since < AGAIN_FOR_MS;
+	int64_t up = g->hears == HEARS_NOT_KNOWN ? g->restarted : g->hears_since;
+	bool booting = !stands_still(g) && now(g) - MAX(up, g->woken) < AGAIN_FOR_MS;
 
 	if (probe_keeps_presses(&g->probe))
 		return 0;
@@ -242,8 +242,6 @@ static void looked(struct guest *g, enum hears hears)
 /* Whether there is no usable answer. After a timeout the late answer continues the look. */
 static bool look_failed(struct guest *g, enum qmp_result result)
 {
-	if (result == QMP_LOST)
-		g->looking = false;
 	if (g->pressing && (result == QMP_TIMEOUT || result == QMP_LOST))
 		g->callbacks->stuck(g->arg);
 	return result == QMP_TIMEOUT || result == QMP_LOST;
@@ -318,7 +316,7 @@ static bool settle_run_state(struct guest *g)
 	switch (runstate_needs(g->run_state)) {
 	case NEEDS_NOTHING:
 	case NEEDS_CONT:
-		return false;
+		break;
 	case NEEDS_NOBODY:
 		g->settled = true;
 		g->looking = probe_is_readable(&g->probe);
@@ -386,7 +384,7 @@ static void on_sts(void *arg, enum qmp_result result, json_t *value)
 
 	if (g->pressing && result == QMP_TIMEOUT)
 		timespan_arm(g->sts_timer, STS_CHECK_MS);
-	if (!g->pressing || result != QMP_OK || sts < 0 || sts == UNMAPPED || !(sts & PWRBTN))
+	if (!g->pressing || sts < 0 || sts == UNMAPPED || !(sts & PWRBTN))
 		return;
 	if (!g->sts_told)
 		log_notice("powerdown: a second after the press the guest has not taken it: it is "
@@ -515,9 +513,24 @@ void guest_restarted(struct guest *g)
 	g->hears = HEARS_NOT_KNOWN;
 }
 
+void guest_woken(struct guest *g)
+{
+	g->woken = now(g);
+}
+
+bool guest_is_pc(const struct guest *g)
+{
+	return g->target && (strcmp(g->target, "x86_64") == 0 || strcmp(g->target, "i386") == 0);
+}
+
 const char *guest_hearing(const struct guest *g)
 {
 	return probe_words(&g->probe, g->hears)->status;
+}
+
+enum hears guest_hears(const struct guest *g)
+{
+	return g->hears;
 }
 
 void guest_look(struct guest *g)
@@ -528,7 +541,6 @@ void guest_look(struct guest *g)
 static void begin_pressing(struct guest *g, unsigned presses)
 {
 	g->pressing = true;
-	g->unconfirmed = false;
 	g->press_began = now(g);
 	g->presses = g->taken = presses;
 	g->last_press = g->last_cont = 0;

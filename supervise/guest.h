@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "qmp.h"
+#include "supervise/probe.h"
 
 struct guest;
 
@@ -55,6 +56,9 @@ void guest_set_qmp(struct guest *guest, struct qmp *qmp);
 /* The guest was just (re)started: it may be deaf while it boots. */
 void guest_restarted(struct guest *guest);
 
+/* The guest has woken from S3: what handles its button may be late, as at a start. */
+void guest_woken(struct guest *guest);
+
 /* The run state may have changed (an event): looks now, not at the next turn. */
 void guest_look(struct guest *guest);
 
@@ -78,7 +82,13 @@ void guest_release(struct guest *guest);
 void guest_await(struct guest *guest);
 void guest_await_no_longer(struct guest *guest);
 
+/* Whether its CPUs are known to be of x86. */
+bool guest_is_pc(const struct guest *guest);
+
 /* "listens", "does not listen", "not known" and the like, as last seen. */
 const char *guest_hearing(const struct guest *guest);
+
+/* The same; not known also after a (re)start, until it is looked at. */
+enum hears guest_hears(const struct guest *guest);
 
 #endif

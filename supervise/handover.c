@@ -51,11 +51,11 @@ static json_t *words_to_json(const char *words)
 
 static json_t *outcome_to_json(const struct outcome *o)
 {
-	return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o, s:o}", "answered",
+	return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o, s:o}", "answered",
 			 o->answered, "running", o->running, "ran", o->ran, "panicked", o->panicked,
-			 "migrated", o->migrated, "killed", o->killed, "stopping", o->stopping,
-			 "early", o->early, "reason", words_to_json(o->reason), "failure",
-			 words_to_json(o->failure));
+			 "halted", o->halted, "migrated", o->migrated, "killed", o->killed,
+			 "stopping", o->stopping, "early", o->early, "reason",
+			 words_to_json(o->reason), "failure", words_to_json(o->failure));
 }
 
 static bool flag(json_t *object, const char *key)
@@ -76,6 +76,7 @@ static struct outcome outcome_from_json(json_t *object)
 			    .running = flag(object, "running"),
 			    .ran = flag(object, "ran"),
 			    .panicked = flag(object, "panicked"),
+			    .halted = flag(object, "halted"),
 			    .migrated = flag(object, "migrated"),
 			    .killed = flag(object, "killed"),
 			    .stopping = flag(object, "stopping"),
@@ -143,7 +144,7 @@ static void resume_climb(json_t *object, bool ending, struct climber *c)
 	json_int_t rung = json_integer_value(json_object_get(object, "rung"));
 	struct climb_left left = {.trigger = trigger,
 				  .action = action ? action_find(action) : ACTION_COUNT,
-				  .rung = rung > 0 ? (size_t)rung : 0,
+				  .rung = (size_t)rung,
 				  .ending = ending,
 				  .held = flag(object, "held"),
 				  .undone = flag(object, "undone"),

@@ -14,6 +14,8 @@ static void await_readiness(struct supervisor *s)
 		report_ready(s);
 		break;
 	case READY_LISTENING:
+		if (!s->process.adopted)
+			record_deaf(s);
 		guest_await(s->guest);
 		break;
 	case READY_AGENT:
@@ -101,6 +103,7 @@ void link_on_ready(void *arg)
 	if (!s->ending_told)
 		send_first(s);
 	s->outcome.answered = s->link.seen = true;
+	record_start(s);
 	s->watchdog.ticks = 0;
 	if (s->ready)
 		evtimer_del(s->timers[TIMER_UNANSWERED]);

@@ -17,6 +17,7 @@
 #include "lib/words.h"
 #include "lib/xalloc.h"
 #include "supervise/vmlock.h"
+#include "vm/forward.h"
 #include "vm/lastend.h"
 #include "vm/paths.h"
 #include "vm/reach.h"
@@ -385,6 +386,20 @@ static struct vm *with_command(struct options *o, struct vm *vm)
 	return NULL;
 }
 
+void options_settle(struct options *o)
+{
+	char *why = NULL, **command;
+
+	if (!forwards_settle(o->vm, forward_tell))
+		return;
+	command = vm_command(o->vm, &why);
+	free(why);
+	if (!command)
+		return; /* it was made before, and QEMU judges that */
+	vm_command_free(o->command);
+	o->command = command;
+}
+
 /* NULL: it is refused, which is logged. */
 static struct vm *load_definition(struct options *o, const char *name)
 {
@@ -406,13 +421,8 @@ static struct vm *load_definition(struct options *o, const char *name)
  */
 static struct vm *stand_in(struct options *o, const char *name)
 {
-	struct vm_problems problems = {0};
-	struct vm *vm = NULL;
+	struct vm *vm = !o->print && vmlock_runs(name) ? vm_stand_in(name) : NULL;
 
-	if (!o->print && vmlock_runs(name))
-		vm = vm_from_text(name, "{\"agent\": true}", strlen("{\"agent\": true}"),
-				  &problems);
-	vm_problems_free(&problems);
 	if (!vm)
 		return NULL;
 	log_warnx("%s: it runs, and is taken over all the same, with the default ladders", name);

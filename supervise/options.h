@@ -41,6 +41,9 @@ struct options {
 void options_parse(struct options *o, int argc, char **argv);
 void options_free(struct options *o);
 
+/* Call it before QEMU is started: the definition's forwards are of ports that are free now. */
+void options_settle(struct options *o);
+
 /* Prints the policy and the command line, for --print. */
 void options_print(const struct options *o);
 

@@ -124,7 +124,7 @@ static bool begins(const char *text, const char *with, size_t length)
 	return strncmp(text, with, length) == 0;
 }
 
-/* The line from the region's name on; NULL: there is none. */
+/* The region's line; NULL: there is none. */
 static const char *find_region(const char *mtree, const char *region)
 {
 	size_t length = strcspn(region, "@");
@@ -137,7 +137,7 @@ static const char *find_region(const char *mtree, const char *region)
 		const char *address = line + strspn(line, " ");
 
 		if (name && begins(name + 3, region, length) && begins(address, wanted, digits))
-			return name + 3;
+			return line;
 		line += end + (line[end] != '\0');
 	}
 	return NULL;

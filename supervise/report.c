@@ -3,10 +3,10 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/notify.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 #include "supervise/handover.h"
-#include "supervise/notify.h"
 #include "supervise/supervisor.h"
 
 #define PULSE_MS       5000 /* between two extensions */
@@ -33,6 +33,44 @@ static json_t *agent_state(const struct supervisor *s)
 	return s->agentport ? json_boolean(agentport_is_open(s->agentport)) : json_null();
 }
 
+static json_t *listening(const struct supervisor *s)
+{
+	switch (s->state.hears) {
+	case HEARS_NOT_KNOWN:
+		break;
+	case HEARS_NOTHING:
+		return json_false();
+	case HEARS_PERHAPS:
+	case HEARS_PRESSES:
+		return json_true();
+	}
+	return json_null();
+}
+
+static void set_until(json_t *ladder, const char *key, int64_t left)
+{
+	if (left != FOREVER)
+		json_object_set_new(ladder, key, json_integer(boottime_ms() + left));
+}
+
+/*
+ * For those who watch: when the rung, and the ladder, will be over at the latest. While no TIME
+ * runs, only a deadline says that.
+ */
+static void add_times(const struct supervisor *s, json_t *ladder)
+{
+	const struct climber *c = &s->climber;
+	bool runs = json_is_object(ladder) && !c->ending->held &&
+		    climb_rung(c->ending)->action != ACTION_KILL;
+
+	if (runs && rung_end(c, c->ending) != FOREVER)
+		set_until(ladder, "rung-until", rung_end(c, c->ending) - climber_time(c));
+	if (runs)
+		set_until(ladder, "until", climber_left(c));
+	else if (json_is_object(ladder) && c->deadline != FOREVER)
+		json_object_set_new(ladder, "until", json_integer(c->deadline));
+}
+
 void report_write_state(struct supervisor *s)
 {
 	struct handover handover = {.ready = s->ready,
@@ -53,7 +91,10 @@ void report_write_state(struct supervisor *s)
 	snprintf(handover.run_state, sizeof(handover.run_state), "%s", s->state.run_state);
 	snprintf(handover.why, sizeof(handover.why), "%s", s->state.why);
 	handover_write(state, &qemu, &handover, &s->climber);
+	json_object_set_new(state, "history", record_state(s));
 	json_object_set(state, "disks", diskwatch_origins(s->diskwatch));
+	json_object_set_new(state, "listening", listening(s));
+	add_times(s, json_object_get(state, "ladder"));
 	if (rundir_write_state(&s->dir, state))
 		evtimer_del(s->timers[TIMER_STATE]);
 	else

@@ -22,6 +22,7 @@ void rundir_handed_over(struct rundir *dir)
 		fd_close(&dir->sockets[i]);
 	fd_close(&dir->vm_lock);
 	fd_close(&dir->qemu_stderr);
+	fd_close(&dir->console_log);
 }
 
 /* ---- after somebody removed it ---- */

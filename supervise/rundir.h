@@ -23,12 +23,13 @@ struct rundir {
 	int home;		   /* the VM's state directory; -1: a command line has none */
 	int sockets[SOCKET_COUNT]; /* listening, for QEMU; -1: not made, or handed over */
 	int names[SOCKET_COUNT];   /* the same as files (O_PATH), even if removed */
-	int qemu_stderr;	   /* for QEMU (lastwords.h); -1: it has ours, or handed over */
-	bool qemu_ends;		   /* its SHUTDOWN was seen, or quit sent: it removes its sockets */
-	int running;		   /* a pidfd of a running QEMU; -1: none */
-	struct holder holder;	   /* of that QEMU */
-	bool made, home_made;	   /* we made these */
-	bool base_made;		   /* and the directory of all state directories */
+	int console_log; /* of the console (consolelog.h), for QEMU; -1: none, or handed over */
+	int qemu_stderr; /* for QEMU (lastwords.h); -1: it has ours, or handed over */
+	bool qemu_ends;	 /* its SHUTDOWN was seen, or quit sent: it removes its sockets */
+	int running;	 /* a pidfd of a running QEMU; -1: none */
+	struct holder holder; /* of that QEMU */
+	bool made, home_made; /* we made these */
+	bool base_made;	      /* and the directory of all state directories */
 	bool full_told;
 };
 
@@ -37,7 +38,7 @@ struct rundir {
 	(struct rundir)                                                                            \
 	{                                                                                          \
 		.fd = -1, .lock = -1, .supervision = -1, .vm_lock = -1, .home = -1, .running = -1, \
-		.qemu_stderr = -1, .sockets = {-1, -1, -1, -1}, .names = {                         \
+		.qemu_stderr = -1, .console_log = -1, .sockets = {-1, -1, -1, -1}, .names = {      \
 			-1,                                                                        \
 			-1,                                                                        \
 			-1,                                                                        \

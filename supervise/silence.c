@@ -4,9 +4,9 @@
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "lib/notify.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
-#include "supervise/notify.h"
 
 #define TICKS_MAX 2 /* watchdog periods for QEMU to answer */
 

@@ -2,8 +2,8 @@
  * The supervisor of one VM, and what its files use of each other: qemu-supervise.c starts it and
  * handles signals; process.c has QEMU's process, takeover.c takes one over; actions.c does the
  * actions of rungs, setaction.c their settings in QEMU; events.c handles QEMU's events and the
- * guest, silence.c their absence; standstill.c knows why a guest does not run; report.c informs
- * others; ending.c has the end.
+ * guest, silence.c their absence; standstill.c knows why a guest does not run, halted.c whether it
+ * has halted; report.c informs others; ending.c has the end, record.c what the VM's history tells.
  */
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H
@@ -72,6 +72,7 @@ struct guest_state {
 	char told[RUNSTATE_TEXT]; /* the last standstill that was logged */
 	bool asked, again;	  /* a query-status is unanswered; and is outdated already */
 	bool status_asked;	  /* by a status rung */
+	enum hears hears;	  /* when that mattered last: awaited, pressed or restarted */
 };
 
 /* What rungs ask of the guest, also those of an earlier supervisor; actions.c */
@@ -94,6 +95,24 @@ struct qemu_set {
 	int64_t back_asked;	     /* when QEMU was asked whether TIMER_BACK can be trusted */
 };
 
+/* What the CPUs of a guest do that is to go down; halted.c */
+struct cpu_looks {
+	bool asked;		 /* a look is unanswered */
+	bool running;		 /* the run state at that look */
+	unsigned halted, masked; /* looks in succession that have seen that */
+};
+
+/* For the history of the VM; record.c */
+struct record {
+	bool begun;		    /* its start is written */
+	char qemu[24];		    /* QEMU's version; "": not known */
+	char trigger[48], from[64]; /* what began the stop, and who; "": nobody */
+	unsigned presses;	    /* in that stop */
+	bool deaf;		    /* the guest does not listen yet */
+	int64_t console;	    /* 1 + the length of its log at the start; 0: it has none */
+	int64_t listened;	    /* ms after QEMU's start, when it began to; 0: not seen */
+};
+
 /* systemd's watchdog; silence.c */
 struct watchdog {
 	bool asked;	/* its query-status is unanswered */
@@ -112,6 +131,7 @@ enum timer {
 	TIMER_UNANSWERED, /* until QEMU has answered and the VM is ready */
 	TIMER_HINT,
 	TIMER_BACK,
+	TIMER_CPUS, /* while the guest is to go down */
 	TIMER_RECONNECT,
 	TIMER_REEXEC,
 	TIMER_STATE, /* while state.json cannot be written */
@@ -135,6 +155,8 @@ struct supervisor {
 	struct guest_asked asking;
 	struct qemu_set set;
 	struct watchdog watchdog;
+	struct cpu_looks cpus;
+	struct record record;
 	bool ready, ready_pending;
 	bool ending_told; /* SHUTDOWN was seen: QEMU will end by itself */
 	char words[512];  /* how the VM ended */
@@ -185,6 +207,31 @@ int64_t ending_flush_time(const struct supervisor *s);
 
 /* For TIMER_DRAIN. */
 void ending_on_drain(evutil_socket_t fd, short what, void *arg);
+
+/* ---- record.c ---- */
+
+/* QMP is ready: writes the start to the VM's history, once. */
+void record_start(struct supervisor *s);
+
+/* The ladder that ends the VM begins or is asked for again; only the first one counts. */
+void record_asked(struct supervisor *s, const struct climb *climb, const char *from);
+
+/* The VM is not ended after all. */
+void record_called_off(struct supervisor *s);
+
+/* QEMU is about to start: opens the log of its console, if it is to have one. */
+void record_console(struct supervisor *s);
+
+/* The guest does not listen yet; it does. */
+void record_deaf(struct supervisor *s);
+void record_listens(struct supervisor *s);
+
+/* For state.json, a new reference; and from there. */
+json_t *record_state(const struct supervisor *s);
+void record_resume(struct supervisor *s, json_t *state);
+
+/* Writes the end to the VM's history. */
+void record_end(struct supervisor *s, int status);
 
 /* ---- silence.c ---- */
 
@@ -309,6 +356,17 @@ void standstill_changed(struct supervisor *s);
 
 /* The VM is to be ended: logs again why its guest may not respond. */
 void standstill_ending(struct supervisor *s);
+
+/* ---- halted.c ---- */
+
+/* The guest may have been asked to go down: looks at its CPUs from now on. */
+void halted_watch(struct supervisor *s);
+
+/* The guest was reset, or we did not run: what was seen is over. */
+void halted_forget(struct supervisor *s);
+
+/* For TIMER_CPUS. */
+void halted_on_timer(evutil_socket_t fd, short what, void *arg);
 
 /* ---- report.c ---- */
 

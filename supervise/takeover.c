@@ -24,6 +24,7 @@ static void take_handover(struct supervisor *s, json_t *state, const struct hand
 		report_ready(s);
 	handover_resume(state, &s->climber);
 	setaction_rearm(s);
+	halted_watch(s);
 }
 
 static void take_state(struct supervisor *s)
@@ -35,6 +36,7 @@ static void take_state(struct supervisor *s)
 	s->set.pauses = false; /* as QEMU may not have read what the one before has sent */
 	if (handover_read(state, s->options.name, &qemu, &handover)) {
 		take_handover(s, state, &handover);
+		record_resume(s, json_object_get(state, "history"));
 		diskwatch_resume(s->diskwatch, json_object_get(state, "disks"));
 	} else {
 		diskwatch_resume(s->diskwatch, NULL);
@@ -42,6 +44,7 @@ static void take_state(struct supervisor *s)
 			  "supervisor before us was doing is not known",
 			  s->dir.path);
 		s->outcome.answered = s->outcome.ran = true; /* or may have */
+		s->record.begun = true;
 	}
 	json_decref(state);
 }

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/notify.h"
 #include "lib/timespan.h"
-#include "supervise/notify.h"
 
 #define REEXEC_MS    10	 /* between attempts while QEMU has not answered, or in mid-line */
 #define REEXEC_TRIES 500 /* then without these answers, or without that connection */

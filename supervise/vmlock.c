@@ -139,15 +139,14 @@ void vmlock_find_running(struct rundir *dir)
 /* A vm.lock that has a record was not removed by a supervisor. */
 static void tell_unseen_end(const struct rundir *dir)
 {
-	char text[HOLDER_LINE + 1], boot[BOOT_ID];
+	char text[HOLDER_LINE + 1];
 	struct holder last;
 
 	lock_read(dir->supervision, HOLDER_BYTE, text);
 	if (text[0] == '\0')
 		return;
-	boot_id(boot);
 	log_notice("nobody saw the last end of this VM: %s",
-		   holder_parse(&last, text) && strcmp(last.boot, boot) == 0
+		   holder_parse(&last, text) && holder_is_of_this_boot(&last)
 			   ? "QEMU ended while it had no supervisor"
 			   : "the host went down with it");
 }
@@ -226,6 +225,18 @@ static int tell_blocked(const struct rundir *dir, const char *name, const struct
 	return EX_TEMPFAIL;
 }
 
+/* The file is shared, and the process that its record names is not of this host. */
+static bool tell_elsewhere(const struct rundir *dir, const char *name, const char *text)
+{
+	struct holder holder;
+
+	if (!holder_parse(&holder, text) || holder_is_of_this_boot(&holder))
+		return false;
+	log_error("VM %s runs on another host, which holds %s/vm.lock; stop it there first", name,
+		  vmlock_path(dir));
+	return true;
+}
+
 static int tell_held(const struct rundir *dir, const char *name)
 {
 	struct flock lock = blocker(dir);
@@ -236,6 +247,8 @@ static int tell_held(const struct rundir *dir, const char *name)
 		lock_read(fd, HOLDER_BYTE, text);
 		close(fd);
 	}
+	if (!lock_is_whole(&lock) && tell_elsewhere(dir, name, text))
+		return EX_TEMPFAIL;
 	text[strcspn(text, " \n")] = '\0';
 	if (text[0] == '\0')
 		snprintf(text, sizeof(text), "unknown");

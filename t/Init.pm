@@ -136,13 +136,6 @@ sub pids {
 	return \%pid;
 }
 
-# How a VM ended last: its last-end.json.
-sub last_end {
-	my ($vm) = @_;
-	my $text = slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/$vm->{name}/last-end.json");
-	return $text ? JSON::PP::decode_json($text) : {};
-}
-
 # ---- what holds under each of them ----
 
 # A supervisor that is killed comes back and takes its VM over.
@@ -178,7 +171,7 @@ sub qemu_dies {
 	my $before = state($vm);
 	kill('SEGV', pids($vm)->{qemu});
 	$h->wait_up($vm, $before);
-	is(last_end($vm)->{status}, 83, "$vm->{name}: QEMU dies, and is started again");
+	is(last_end($vm->{name})->{status}, 83, "$vm->{name}: QEMU dies, and is started again");
 }
 
 # A restart shuts it down and starts it again.
@@ -187,7 +180,7 @@ sub restarts {
 	my $before = state($vm);
 	$how->();
 	$h->wait_up($vm, $before);
-	is(last_end($vm)->{status}, 0, "$vm->{name}: it was shut down in between");
+	is(last_end($vm->{name})->{status}, 0, "$vm->{name}: it was shut down in between");
 }
 
 # A guest that switches itself off, unasked, stays off: once is_off says that the init system has settled, nothing of it
@@ -203,7 +196,7 @@ sub guest_switches_off {
 # Shut down, not cut off.
 sub is_down {
 	my ($vm) = @_;
-	is(last_end($vm)->{status}, 0, "$vm->{name}: the guest powered itself off");
+	is(last_end($vm->{name})->{status}, 0, "$vm->{name}: the guest powered itself off");
 	ok(disk_is_clean($vm->{disk}), "$vm->{name}: file system clean");
 }
 

@@ -116,7 +116,7 @@ sub vm {
 sub console { return slurp("$work/srv/$_[1].console") }
 
 # How it ended last, and the pid of its QEMU there.
-sub end_of { return JSON::PP::decode_json(slurp("$work/state/$_[1]/last-end.json") || '{}') }
+sub end_of { return T::last_end($_[1], "$work/state") }
 
 sub qemu { return qemu_in("$work/state/$_[1]/vm.lock") }
 

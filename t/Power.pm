@@ -54,7 +54,7 @@ sub is_clean_then { return slurp("$work/$_[0].disk.then") !~ /needs_recovery/ &&
 sub log_of { return slurp("$work/state/$_[0]/log") }
 
 # When its supervisor had seen it to the end.
-sub ended { return (Time::HiRes::stat("$work/state/$_[0]/last-end.json"))[9] }
+sub ended { return (Time::HiRes::stat("$work/state/$_[0]/history.jsonl"))[9] }
 
 sub ups_log { return join '', map { slurp($_) } glob("$work/*/*.log"), glob("$work/shutdown.*"), "$work/ups-vms/log" }
 

@@ -11,6 +11,7 @@
 # - Data are not in the journal. Written and not synced, they are there, or not, or only the first half of them or only the
 #   second, or the file has its new size and zeros in it: of each file independently, and whatever its name is. A file that
 #   was renamed over another may be empty: what ext4 does about that (auto_da_alloc) is not relied upon.
+# - What is written in place, over what a file had, is there or not, each sector of 512 bytes as a whole.
 # - A call that has returned, and an fsync that has not, may both be lost; what was synced is not.
 # - What a child does while the program does not wait for it may come earlier or later than in the recording: each order
 #   counts, the one recorded, the child's first and the child's last.
@@ -47,7 +48,7 @@ echo '{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "packag
 while read -r line; do
 	case $line in
 	*query-machines*) result='[{"name": "q35"}]' ;;
-	*device-list-properties*) result='[{"name": "drive"}, {"name": "id"}, {"name": "bootindex"}]' ;;
+	*device-list-properties*) result='[{"name": "drive"}, {"name": "id"}, {"name": "bootindex"}, {"name": "bus"}, {"name": "chardev"}, {"name": "name"}]' ;;
 	*) result='[]' ;;
 	esac
 	id=${line##*\"id\":}
@@ -158,6 +159,9 @@ sub path_of_fd {
 
 my $recordings = 0;
 
+# Whether the command writes to disks that were there: they are then made anew for each state.
+our $writes_disks = 0;
+
 # Runs a command and records it. Mounted: the path of another file system below the top, or undef. Returns the recording: {status,
 # errors, before, after (trees), events, ...}.
 sub record {
@@ -181,6 +185,7 @@ sub record {
 sub keep_disks {
 	my ($r) = @_;
 	mkdir("$r->{top}.kept.$r->{n}");
+	return if $writes_disks;
 	for my $path (grep { /\.(?:qcow2|raw)$/ } keys %{ $r->{before} }) {
 		my $kept = "$r->{top}.kept.$r->{n}/" . $path =~ tr/\//_/r;
 		link("$r->{top}$path", $kept) or die "$path: $!";
@@ -288,7 +293,8 @@ sub add_data {
 	my ($r, $path, $inode, $at, $bytes) = @_;
 	push @{ $r->{events} }, { kind => 'data', inode => $inode->{id}, n => $inode->{written},
 		text => join(' ', 'data', $path =~ s/^\Q$r->{top}\E\///r, $at, length $bytes) };
-	push @{ $inode->{ops} }, { at => $at, bytes => $bytes, n => $inode->{written}++ };
+	my $in_place = $at + length $bytes <= length $r->content_now($inode);
+	push @{ $inode->{ops} }, { at => $at, bytes => $bytes, n => $inode->{written}++, in_place => $in_place };
 	$r->meta($path, [$inode->{id}], 'time', $inode->{id});
 }
 
@@ -513,10 +519,11 @@ sub content {
 			next;
 		}
 		my $as = $how->($op);
+		next if $as eq 'none' || $as eq 'zero' && $op->{in_place};
 		my $bytes = $as eq 'zero' ? "\0" x length $op->{bytes} : $op->{bytes};
 		my $at = $op->{at};
 		my $half = int(length($bytes) / 2);
-		next if $as eq 'none';
+		$half = max(0, int(($at + $half) / 512) * 512 - $at) if $op->{in_place};
 		$bytes = substr($bytes, 0, $half) if $as eq 'head';
 		($at, $bytes) = ($at + $half, substr($bytes, $half)) if $as eq 'rest';
 		$content .= "\0" x ($at - length $content) if length $content < $at;

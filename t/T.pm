@@ -20,7 +20,7 @@ our @EXPORT = (
 		$top $work need need_that wait_until spew slurp qemu_in run_command children
 		guest_command guest_files make_disk disk_is_clean fake_qemu
 		supervise supervisor running qmp_connect time
-		vmconf vmconf_does vmconf_fails quick definition state_of
+		vmconf vmconf_does vmconf_fails quick definition state_of history last_end
 		)
 );
 
@@ -171,6 +171,17 @@ sub state_of {
 	return $vm || {};
 }
 
+# The lines of a VM's history.
+sub history {
+	my ($name, $state) = @_;
+	return map { JSON::PP::decode_json($_) } slurp(($state || $ENV{QEMU_SUPERVISE_STATE_DIR}) . "/$name/history.jsonl") =~ /^(.*)\n/mg;
+}
+
+# How it ended last, {} if it never did.
+sub last_end {
+	return (grep { $_->{event} eq 'end' } history(@_))[-1] || {};
+}
+
 # ---- guests ----
 
 # What QEMU calls t/guest's architectures: emulator, machine, console, MiB.
@@ -187,6 +198,18 @@ sub guest_files {
 	$dir .= "/$arch" if $arch;
 	system("$top/t/guest", $dir, $arch || ()) == 0 or die "t/guest failed\n";
 	return $dir;
+}
+
+# The same with an ssh server, in initrd-ssh; append: T::ssh_guest_append(KEY, WORD...).
+sub ssh_guest_files {
+	my $dir = $ENV{T_GUEST} || "$top/build/guest";
+	system("$top/t/ssh-guest", $dir) == 0 or die "t/ssh-guest failed\n";
+	return $dir;
+}
+
+sub ssh_guest_append {
+	my ($key, @words) = @_;
+	return guest_append('normal', append => join ' ', 'random.trust_cpu=on', "key=$key", @words);
 }
 
 sub make_fifo {
@@ -275,6 +298,17 @@ sub fake_definition {
 	spew($path, qq{#!/bin/sh\nwhile [ "\$1" != -readconfig ]; do shift; done\nexec $words "\$@"\n});
 	chmod(0755, $path);
 	return { emulator => $path, agent => JSON::PP::true };
+}
+
+# The longest that a stop takes by default, in s: TERM's ladder as the program has it, a guest that boots, and a flush of the disks.
+sub longest_stop {
+	define('default', {});
+	my ($status, $out, $err) = run_command($ENV{T_SUPERVISE} || "$top/qemu-supervise", '--print', 'default');
+	die "--print: $err" if $status != 0;
+	my ($ladder) = $out =~ /^TERM\s+(.*)$/m;
+	my $sum = 120 + 30; # boot-timeout, a flush
+	$sum += $_ for $ladder =~ /(\d+)s\b/g;
+	return $sum;
 }
 
 # ---- supervisors ----
@@ -517,6 +551,7 @@ sub line {
 sub command {
 	my ($q, $name, $arguments) = @_;
 	my $json = JSON::PP::encode_json({ execute => $name, $arguments ? (arguments => $arguments) : () });
+	local $SIG{PIPE} = 'IGNORE';	# a QEMU that has just ended, as below
 	syswrite($q->{socket}, "$json\n");
 	my $answer = T::wait_until("QMP $name", sub {
 		my $line = $q->line;
@@ -549,7 +584,12 @@ package T;
 END {
 	if ($$ == $self) {
 		my $status = $?;
-		my @left = grep { slurp("/proc/$_/cmdline") ne '' } children($$);	# else it is ending just now
+		my @left;
+		for (1 .. 100) {	# what is ending just now, such as a supervisor of a VM that was stopped, is gone then
+			@left = grep { slurp("/proc/$_/cmdline") ne '' } children($$);
+			last if !@left || $status;
+			select(undef, undef, undef, 0.01);
+		}
 		if (@left) {
 			diag("left behind: ", map { slurp("/proc/$_/cmdline") =~ tr/\0/ /r . "\n" } @left) if $status == 0;
 			kill('KILL', @left);

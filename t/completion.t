@@ -43,7 +43,11 @@ is_deeply(offers('vmconf', 'create', '--tr'), ['--trust-image'], 'create --trust
 is_deeply(offers('vmconf', 'delete', '--fo'), ['--force'], 'delete --force');
 is_deeply(offers('vmconf', 'stop', '--wi'), ['--within'], 'an option');
 is_deeply(offers('vmconf', 'list', '--j'), ['--json'], 'an option of another command');
+is_deeply(offers('vmconf', 'rpc', '--c'), ['--check'], 'rpc --check');
+is_deeply(offers('vmconf', 'rpc', ''), [], 'rpc takes no names');
 is_deeply(offers('vmconf', 'create', '--image', 'deb'), ['debian12'], 'a base image');
+spew("$work/config/mail.json", '{ "tags": ["lab", "mx"], "args": ["x"] }');
+is_deeply(offers('vmconf', 'stop', '--tag', ''), ['lab', 'mx'], 'tags');
 is_deeply([sort @{ offers('vmconf', 'set', 'web1', '') }], ['cpus=', 'memory='], 'keys of a definition');
 
 is_deeply(offers('qemu-supervise', '--boot'), ['--boot-timeout'], 'qemu-supervise: an option');

@@ -88,30 +88,29 @@ sub checked {
 	return $status == 0 ? JSON::PP::decode_json($out) : (undef, $err);
 }
 
-# The longest that TERM's ladder takes, in s, with what a guest that boots and a flush of the disks may add.
-sub longest_stop {
-	T::define('vm', {});
-	my ($status, $out, $err) = run_command($ENV{T_SUPERVISE} || "$top/qemu-supervise", '--print', 'vm');
-	is($status, 0, 'a definition') or diag($err);
-	my ($ladder) = $out =~ /^TERM\s+(.*)$/m;
-	my $sum = 120 + 30; # boot-timeout, a flush
-	$sum += $1 for $ladder =~ /(\d+)s\b/g;
-	return $sum;
-}
-
 sub seconds {
 	my ($m, $s) = $_[0] =~ /^(?:(\d+)m)?(?:(\d+)s)?$/ or return 0;
 	return 60 * ($m || 0) + ($s || 0);
 }
 
-my $longest = longest_stop();
+my $longest = T::longest_stop();
 my ($pod, $problems) = checked('V1Pod', "$examples/pod.yaml");
 ok($pod, 'pod.yaml is a pod') or diag($problems);
 cmp_ok($pod->{spec}{terminationGracePeriodSeconds}, '>', $longest, 'and its grace is longer than the ladder');
+(my $set, $problems) = checked('V1StatefulSet', "$examples/statefulset.yaml");
+ok($set, 'statefulset.yaml is a StatefulSet') or diag($problems);
+is($set->{apiVersion}, 'apps/v1', 'of that API');
+my $template = $set->{spec}{template};
+cmp_ok($template->{spec}{terminationGracePeriodSeconds}, '>', $longest, 'and its grace is longer than the ladder');
+is_deeply($template->{metadata}{labels}, $set->{spec}{selector}{matchLabels}, 'its pods are its own');
+is_deeply($template->{spec}{containers}, $pod->{spec}{containers}, 'and of the container of pod.yaml');
+is($set->{spec}{volumeClaimTemplates}[0]{metadata}{name}, $template->{spec}{containers}[0]{volumeMounts}[0]{name}, 'with a volume each');
+my @probe = @{ $pod->{spec}{containers}[0]{readinessProbe}{exec}{command} };
 (my $compose, $problems) = checked('compose', "$examples/compose.yaml");
 ok($compose, 'compose.yaml is one') or diag($problems);
 cmp_ok(seconds($compose->{services}{vm}{stop_grace_period}), '>', $longest, 'and its grace is longer than the ladder');
-for (['V1Pod', 'pod.yaml', 'terminationGracePeriodSeconds'], ['compose', 'compose.yaml', 'stop_grace_period']) {
+for (['V1Pod', 'pod.yaml', 'terminationGracePeriodSeconds'], ['V1StatefulSet', 'statefulset.yaml', 'terminationGracePeriodSeconds'],
+	['compose', 'compose.yaml', 'stop_grace_period']) {
 	my ($kind, $file, $key) = @$_;
 	my ($value, $why) = checked($kind, spew("$work/$file", slurp("$examples/$file") =~ s/\b$key: /\L$key-: /r));
 	is($value, undef, "a wrong key in $file is found");
@@ -172,10 +171,13 @@ for (grep { $_->[0] } [$ENV{T_SUPERVISE}, 'bin/qemu-supervise'], [$ENV{T_VMCONF}
 }
 is((run_command('qemu-img', 'convert', '-O', 'qcow2', make_disk(), "$work/srv/base.qcow2"))[0], 0, 'an image');
 my @words = ('--image', 'file:///srv/base.qcow2', '--memory', '128M', '--set', 'args=["-serial", "file:/srv/console"]',
-	map { ('--set', $_) } 'accel=tcg', 'machine=q35', 'console=none', 'kernel=/guest/vmlinux', 'initrd=/guest/initrd', 'append=' . T::guest_append('normal'));
+	map { ('--set', $_) } 'ready=listening', 'accel=tcg', 'machine=q35', 'console=none', 'kernel=/guest/vmlinux', 'initrd=/guest/initrd', 'append=' . T::guest_append('normal'));
 for my $start ('first', 'second') {
 	unlink "$work/srv/console";
 	my $c = container(@words);
+	my ($probed) = in_container($c, @probe);
+	isnt($probed, 0, "$start start: a guest that boots is not ready");
+	wait_until(sub { "readiness\n" . $c->log }, sub { (in_container($c, @probe))[0] == 0 });
 	wait_until(sub { "the guest\n" . $c->log . slurp("$c->{log}.out") }, sub { slurp("$work/srv/console") =~ /guest: listening/ });
 	ok(IO::Socket::INET->new("127.0.0.1:$port"), "$start start: a port is the guest's");
 	my ($listed, $list) = in_container($c, 'vmconf', 'list');

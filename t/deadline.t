@@ -42,7 +42,7 @@ subtest 'it tightens what is in progress' => sub {
 	$s->wait_log(qr/TERM: powerdown, (30|2\d)s left/);
 	$s->deadline(60);
 	$s->wait_log(qr/deadline of 60s from pid \d+ \((?:kill|gone)\): ignored, there is an earlier one/);
-	$s->deadline(1);
+	$s->deadline(4);
 	$s->ends_with(80, qr/not shut down: quit \(status 80\); TERM: powerdown \S+, .*quit \S+$/, 'tightened twice');
 	is(scalar $s->sent(qr/system_powerdown/), 1, 'in place: no second press');
 };

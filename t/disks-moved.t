@@ -9,6 +9,7 @@ use POSIX ();
 use T;
 
 need('qemu-system-x86_64', 'qemu-img', 'mke2fs', 'dumpe2fs', 'strace');
+$ENV{ASAN_OPTIONS} = join(':', $ENV{ASAN_OPTIONS} || (), 'detect_leaks=0');	# it cannot look for them while it is traced
 
 my ($config, $state) = @ENV{qw(QEMU_SUPERVISE_CONFIG_DIR QEMU_SUPERVISE_STATE_DIR)};
 my @quit = ('--set', 'on.TERM=quit 60s, kill');
@@ -149,6 +150,12 @@ subtest 'QEMU is killed; the supervisor is, and then QEMU' => sub {
 	is_refused('killed', qr/it last wrote to \Q$home\E\/b\.qcow2/);
 };
 
+# What a program that cannot read moved.json, so often, is run by. strace takes the name as it is passed.
+sub blind {
+	my ($when) = @_;
+	return ('strace', '-D', '-qq', '-o', "$work/trace", '-P', 'moved.json', '-e', 'trace=openat', '-e', "inject=openat:error=EIO:when=$when");
+}
+
 # check and a start ask the same question.
 subtest 'a record that cannot be read' => sub {
 	my $home = made('unread');
@@ -184,6 +191,61 @@ subtest 'a takeover' => sub {
 	is_refused('renamed', qr/it last wrote to \Q$state\E\/renamed\/a\.qcow2/);
 	vmconf_does('delete', 'renamed');
 	ok(!-e "$state/renamed/moved.json", 'delete removes the record');
+};
+
+subtest 'a takeover, and the record cannot be read' => sub {
+	my $home = made('blind');
+	my $s = running(vm => 'blind');
+	my $q = $s->qmp;
+	run_command('qemu-img', 'create', '-q', '-f', 'raw', "$work/mirror.raw", '8M');
+	$q->command('blockdev-add', { 'node-name' => 'copy', driver => 'raw', file => { driver => 'file', filename => "$work/mirror.raw" } });
+	$q->command('blockdev-mirror', { 'job-id' => 'm', device => 'disk0', target => 'copy', sync => 'full' });
+	wait_job($q, 'm');
+	undef $q;
+	$s->wait_log(qr/what the guest writes goes to \Q$work\E\/mirror\.raw now/);
+	my $record = slurp("$home/moved.json");
+	$s->signal('STOP');	# else it would soon write it
+	my ($status, undef, $err) = run_command(blind('1+'), $ENV{T_VMCONF} || "$top/vmconf", 'qmp', 'blind', 'blockdev-snapshot-sync',
+		JSON::PP::encode_json(snapshot("$home/b.qcow2", 'copy')));
+	is($status, 0, 'vmconf makes a snapshot') or diag($err);
+	is(slurp("$home/moved.json"), $record, 'and keeps what it cannot read');
+	$s->signal('CONT');
+	$s->wait_log(qr/what the guest writes goes to \Q$home\E\/b\.qcow2 now, no longer to \Q$home\E\/root\.qcow2/);
+	$record = slurp("$home/moved.json");
+	for my $when ('1', '1+') {	# what is there now does not tell where that disk began
+		my @command = @{ $s->{command} };
+		$s->lost;
+		unlink($s->dir . '/state.json');
+		$s = $s->successor(command => [blind($when), @command]);
+		$s->{command} = \@command;
+		$s->wait_log(qr/cannot read \Q$home\E\/moved\.json, which says whether its disks have moved: Input\/output error/);
+		wait_until('the disks in state.json', sub { $s->state->{disks}{disk0} }) if $when eq '1';
+		is($s->state->{disks}{disk0}, "$home/root.qcow2", 'read a moment later') if $when eq '1';
+	}
+	$s->wait_log(qr/QEMU runs.*cannot read/s);
+	$s->signal('TERM');
+	$s->ends_with(80, qr/quit/, 'blind');
+	is(slurp("$home/moved.json"), $record, 'it is kept');
+	is_refused('blind', qr/it last wrote to \Q$home\E\/b\.qcow2/);
+};
+
+subtest 'a record that cannot be written' => sub {
+	my $home = made('full');
+	my $s = running(vm => 'full');
+	mkdir($_) for "$home/moved.json.new", "$home/moved.json.new/x";
+	moved_by_stranger($s, "$home/a.qcow2");
+	wait_until('the disks in state.json', sub { $s->state->{disks}{disk0} });
+	my $q = $s->qmp;
+	$q->command('query-status') for 1 .. 100;	# in the meantime the supervisor could ask as often
+	undef $q;
+	$s->signal('USR1');
+	$s->wait_log(qr/status: /);
+	my $times = 0;
+	$times += 1 + ($_ // 0) for $s->log =~ /cannot write \Q$home\E\/moved\.json.*\n(?:.*last line repeated (\d+) times)?/g;
+	cmp_ok($times, '<', 10, 'QEMU is not asked without end');
+	rmdir($_) for "$home/moved.json.new/x", "$home/moved.json.new";
+	ended($s);
+	is(record('full')->{disk0}{file}, 'a.qcow2', 'and it is written later');
 };
 
 subtest 'before the supervisor has looked for the first time' => sub {

@@ -96,6 +96,17 @@ subtest 'kill' => sub {
 	is(scalar($s->sent(qr/^(?:system_powerdown|quit)$/)), 0, 'nothing was sent');
 };
 
+# TIME had not begun; now it does.
+subtest 'it goes down while it is waited for' => sub {
+	my $s = running(fake => ['flushes', 'en=0x0020'], options => ['-o', 'TERM=powerdown 50ms, quit 50ms, kill']);
+	$s->signal('TERM');
+	$s->wait_log(qr/the guest does not listen to its power button yet/);
+	$s->fake(shutdown => 'guest-shutdown');
+	$s->wait_log(qr/powerdown 50ms is over, but the guest is down and QEMU flushes its disks: 30s more/);
+	$s->fake(exit => 1);
+	$s->ends_with(0, $off, 'and QEMU ends');
+};
+
 # Somebody has set shutdown=pause: the guest is down, and QEMU stays.
 sub staying {
 	my (@options) = @_;

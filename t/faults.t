@@ -35,7 +35,9 @@ my $sanitized = slurp($ENV{T_SUPERVISE} || "$top/qemu-supervise") =~ /__asan_ini
 @faults = grep { $_->[0] !~ /mmap|brk/ } @faults if $sanitized;
 my %env = (ASAN_OPTIONS => join(':', $ENV{ASAN_OPTIONS} || (), 'detect_leaks=0'));
 
-my %variants = ('command' => [fake => []], 'definition' => [fake => [], agent => 'obeys']);
+my %variants = ('command' => [fake => []], 'definition' => [fake => [], agent => 'obeys'],
+	'image' => [definition => { %{ T::fake_definition("$work/image.qemu", fake_qemu()) }, nics => [{ type => 'user' }], forwards => ['20000+:22'],
+		'cloud-init' => { hostname => 'web', 'ssh-keys' => ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA a'] }, credentials => { a => 'b' } }]);
 
 # -D: strace is a process beside the supervisor, which is our child as ever.
 sub traced {

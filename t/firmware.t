@@ -7,6 +7,8 @@ use lib $FindBin::Bin;
 use JSON::PP;
 use T;
 
+need('strace');
+
 my $descriptors = "$work/xdg/qemu/firmware";
 my $config = $ENV{QEMU_SUPERVISE_CONFIG_DIR};
 my $state = $ENV{QEMU_SUPERVISE_STATE_DIR};
@@ -163,6 +165,23 @@ subtest 'variables that 0.1.0 has made' => sub {
 	define('odd');
 	refused('odd', qr{uefi-vars\.fd belongs to firmware that is not installed: none .* has variables of that size; install the one that it was made with, or remove it});
 	unlink "$descriptors/10-big.json";
+};
+
+subtest 'a record that cannot be read' => sub {
+	define('unread');
+	starts('unread');
+	descriptor('10-other', flash('other', 100));
+	my $path = "$state/unread/uefi-vars.json";
+	local $ENV{ASAN_OPTIONS} = join(':', $ENV{ASAN_OPTIONS} || (), 'detect_leaks=0');	# it cannot look for them while it is traced
+	my @strace = ('strace', '-qq', '-o', "$work/trace", '-P', $path, '-e', 'trace=openat,open', '-e', 'inject=openat,open:error=EIO');
+	my $why = qr{firmware: cannot read \Q$path\E, which says what firmware the guest's variables belong to: Input/output error};
+	for my $command ([$program, '--print', 'unread'], [$ENV{T_VMCONF} || "$top/vmconf", 'check', 'unread']) {
+		my ($status, $out, $err) = run_command(@strace, @$command);
+		is($status, 78, 'is not taken for none') or diag($out, $err);
+		like($err, $why, 'and why');
+	}
+	uses('unread', 'plain', 'later it is read');
+	unlink "$descriptors/10-other.json";
 };
 
 # Who may write there is perhaps a guest that has broken out.

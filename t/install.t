@@ -22,10 +22,12 @@ delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
 my @make = ('make', '-C', $top, '-o', 'all', '--no-print-directory', "DESTDIR=$work/root", 'PREFIX=/opt/qs', 'RESTART_PAUSE=');
 my ($status, undef, $errors) = run_command(@make, 'install');
 is($status, 0, 'make install') or diag($errors);
-is_deeply([files("$work/root")], [map { "/opt/qs/$_" } qw(
+my @amqp = -x "$top/vmconf-amqp" ? 'bin/vmconf-amqp' : ();	# where librabbitmq is
+is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	bin/qemu-supervise
 	bin/vmconf
 	etc/needrestart/conf.d/qemu-supervise.conf
+	lib/ocf/resource.d/qemu-supervise/qemu-supervise
 	lib/systemd/system/qemu-supervise-boot.service
 	lib/systemd/system/qemu-supervise-guests.service
 	lib/systemd/system/qemu-supervise@.service
@@ -52,14 +54,21 @@ is_deeply([files("$work/root")], [map { "/opt/qs/$_" } qw(
 	libexec/qemu-supervise/init/systemd
 	share/bash-completion/completions/qemu-supervise
 	share/bash-completion/completions/vmconf
+	share/doc/qemu-supervise/examples/amqp/vmconf-amqp.service
 	share/doc/qemu-supervise/examples/container/Containerfile
 	share/doc/qemu-supervise/examples/container/compose.yaml
 	share/doc/qemu-supervise/examples/container/pod.yaml
+	share/doc/qemu-supervise/examples/container/statefulset.yaml
 	share/doc/qemu-supervise/examples/container/vm
 	share/doc/qemu-supervise/examples/daemontools/log/run
 	share/doc/qemu-supervise/examples/daemontools/run
 	share/doc/qemu-supervise/examples/monit/again
 	share/doc/qemu-supervise/examples/monit/vm-web
+	share/doc/qemu-supervise/examples/nomad/client.hcl
+	share/doc/qemu-supervise/examples/nomad/vm.nomad.hcl
+	share/doc/qemu-supervise/examples/prometheus/qemu-supervise-metrics.service
+	share/doc/qemu-supervise/examples/prometheus/qemu-supervise-metrics.timer
+	share/doc/qemu-supervise/examples/rpc/on-hosts
 	share/doc/qemu-supervise/examples/runit/rc.shutdown
 	share/doc/qemu-supervise/examples/supervisord/vm-web.conf
 	share/doc/qemu-supervise/examples/systemd/needs-db.conf
@@ -70,14 +79,18 @@ is_deeply([files("$work/root")], [map { "/opt/qs/$_" } qw(
 	share/doc/qemu-supervise/examples/ups/apcupsd.doshutdown
 	share/doc/qemu-supervise/examples/ups/apcupsd.offbattery
 	share/doc/qemu-supervise/examples/ups/apcupsd.onbattery
+	share/doc/qemu-supervise/examples/ups/rehearse.conf
 	share/doc/qemu-supervise/examples/ups/ups-vms
 	share/doc/qemu-supervise/examples/ups/upsmon.conf
 	share/doc/qemu-supervise/examples/ups/upssched.conf
 	share/man/man5/vmconf.5
 	share/man/man7/qemu-supervise-init.7
 	share/man/man7/qemu-supervise.7
+	share/man/man7/vmconf-rpc.7
 	share/man/man8/qemu-supervise.8
+	share/man/man8/vmconf-amqp.8
 	share/man/man8/vmconf.8
+	share/qemu-supervise/rpc.schema.json
 	share/qemu-supervise/vm.schema.json
 )], 'every file, and no other');
 for my $program (qw(bin/qemu-supervise bin/vmconf libexec/qemu-supervise/init/none libexec/qemu-supervise/init/systemd)) {

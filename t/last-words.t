@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # A start that fails is told with what QEMU, or the supervisor, has said last: by vmconf start, in status and in
-# last-end.json. QEMU's standard error goes the same way as ours, whatever becomes of its supervisor.
+# its history. QEMU's standard error goes the same way as ours, whatever becomes of its supervisor.
 use strict;
 use warnings;
 use FindBin;
@@ -13,8 +13,6 @@ need('qemu-system-x86_64', 'qemu-img');
 
 $ENV{QEMU_SUPERVISE} ||= $ENV{T_SUPERVISE} || "$top/qemu-supervise";
 my ($state, $run) = map { $ENV{"QEMU_SUPERVISE_${_}_DIR"} } qw(STATE RUNTIME);
-
-sub last_end { return JSON::PP::decode_json(slurp("$state/$_[0]/last-end.json")) }
 
 # An adapter whose log cannot be read back: that is all that is left of it.
 sub adapter {
@@ -29,7 +27,7 @@ sub fails {
 	my ($name, $status, $why) = @_;
 	vmconf_fails($status, qr/^vmconf: cannot start $name: [^\n]*$why[^\n]* \(status $status\)/m, 'start', $name);
 	like(vmconf_does('status', $name), qr/^last end .*$why.* \(status $status\)$/m, "$name: status tells it");
-	like(last_end($name)->{words}, $why, 'last-end.json has it');
+	like(last_end($name)->{words}, $why, 'its history has it');
 }
 
 sub create {
@@ -148,7 +146,7 @@ subtest 'a record that is not ours to write' => sub {
 	local $ENV{QEMU_SUPERVISE_RUNTIME_DIR} = "$work/file";
 	$second = supervise(vm => 'runs');
 	is($second->end, 71, 'and one with another runtime directory');
-	ok(!-e "$state/runs/last-end.json", 'leave none for a VM that runs');
+	is_deeply(last_end('runs'), {}, 'leave none for a VM that runs');
 	$s->signal('TERM');
 	$s->end;
 };

@@ -320,7 +320,7 @@ my $told = join '', map { (vmconf('delete', $_))[2] } @last;
 # One whose supervisor and QEMU were both killed has left its files until then.
 is_deeply([grep { !/lock$/ } map { glob "$run/$_/*" } @last], [], 'no file is left in the runtime directory') or diag($told);
 # A start that overlaps with a delete leaves its log.
-is_deeply([grep { !-d && !/\/(?:log|last-end\.json)$/ } glob "$state/*/*"], [], 'nor one of a VM that is deleted') or diag($told);
+is_deeply([grep { !-d && !/\/(?:log|history\.jsonl)$/ } glob "$state/*/*"], [], 'nor one of a VM that is deleted') or diag($told);
 note("$happened happenings: ", join(', ', map { "$count{$_} $_" } sort keys %count));
 chdir '/';
 delete $ENV{LD_PRELOAD};	# which has /dev/shm open

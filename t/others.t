@@ -36,12 +36,15 @@ subtest 'the record of the last end' => sub {
 		define('end');
 		my $s = supervise(vm => 'end');
 		$s->wait_log(qr/QEMU runs/);
-		unlink("$state/end/last-end.json");
-		$plant{$what}->("$state/end/$_") for qw(last-end.json last-end.json.new);
+		for my $file (map { "$state/end/$_" } qw(history.jsonl history.jsonl.new last-end.json)) {
+			unlink($file);
+			$plant{$what}->($file);
+		}
 		$s->signal('TERM');
 		$s->ends_with(0, qr/powered itself off/, $what);
-		ok(!-l "$state/end/last-end.json" && -f _, "$what: replaced");
-		is(JSON::PP::decode_json(slurp("$state/end/last-end.json"))->{status}, 0, "$what: whole");
+		ok(!-l "$state/end/history.jsonl" && -f _, "$what: replaced");
+		is(last_end('end')->{status}, 0, "$what: whole");
+		is((history('end'))[0]{event}, 'end', "$what: without anything else");
 		host_is_untouched($what);
 	}
 };
@@ -49,11 +52,13 @@ subtest 'the record of the last end' => sub {
 # One that root's vmconf reads, in a directory that another user's supervisor writes to.
 subtest 'a record that leads elsewhere' => sub {
 	define('read');
-	spew("$work/elsewhere", '{"status": 82, "words": "read elsewhere"}');
+	spew("$work/elsewhere", '{"event": "end", "status": 82, "words": "read elsewhere"}');
 	for my $plant (sub { symlink("$work/elsewhere", $_[0]) }, sub { link("$work/elsewhere", $_[0]) }, $plant{'a FIFO'}) {
-		$plant->("$state/read/last-end.json");
-		is(state_of('read')->{state}, 'stopped', 'is not read');
-		unlink("$state/read/last-end.json");
+		for my $file (qw(history.jsonl last-end.json)) {
+			$plant->("$state/read/$file");
+			is(state_of('read')->{state}, 'stopped', "$file is not read");
+			unlink("$state/read/$file");
+		}
 	}
 };
 

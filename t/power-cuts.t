@@ -58,6 +58,13 @@ sub hand_disk {
 	spew("$dir/state/hand/root.raw", 'what the guest has written' x 1000);
 }
 
+# Writes something to a disk that create has made.
+sub written {
+	my ($disk) = @_;
+	truncate(spew("$work/raw", 'what the guest has written' x 4000), 1 << 20);
+	run_command('qemu-img', 'convert', '-n', '-f', 'raw', '-O', 'qcow2', "$work/raw", "$dir/state/$disk");
+}
+
 # A VM whose disk is based on an image that is not empty.
 sub overlay {
 	truncate(spew("$work/raw", 'what is in the image' x 4000), 1 << 20);
@@ -81,6 +88,13 @@ sub uefi {
 		mapping => { device => 'flash', executable => $image[0], 'nvram-template' => $image[1] },
 		targets => [{ architecture => 'x86_64', machines => ['pc-q35-*'] }] }));
 	vmconf_quietly('set', 'base', 'machine=q35', 'firmware=uefi');
+}
+
+# A request with an id, as it is delivered.
+sub asked {
+	my $request = JSON::PP::encode_json({ command => 'create-vm', id => 'once', options => { disk => '1M', nics => [], start => JSON::PP::false,
+		set => { emulator => $emulator } } });
+	return ('sh', '-c', 'exec "$0" rpc <"$1"', $program, spew("$work/request", "$request\n"));
 }
 
 my $no_start = spew("$work/adapter", "#!/bin/sh\n[ \"\$1\" != start ]\n");
@@ -117,6 +131,9 @@ my @changes = (
 	{ name => 'rename and set', do => ['rename', 'base', 'renamed'], then => ['set', 'renamed', 'cpus=2'], also => \&renamed_only },
 	{ name => 'start --discard-overlay', with => \&moved, init => $no_start, do => ['start', 'base', '--discard-overlay'], ends => 1,
 		refused => 1 },
+	{ name => 'rpc', thorough => 1, run => [asked()], judge => \&as_asked, planted => qr/\.rpc/ },
+	{ name => 'grow', thorough => 1, with => sub { written('base/root.qcow2') }, do => ['grow', 'base', '2G'], judge => \&as_grown, planted => qr/no f/ },
+	{ name => 'grow, raw', thorough => 1, with => sub { by_hand(); hand_disk() }, do => ['grow', 'hand', '64K'], judge => \&as_grown, planted => qr/no f/ },
 	{ name => 'a first start', with => \&uefi, run => [$supervise, 'base'], ends => 69, judge => \&as_started },
 );
 
@@ -156,13 +173,49 @@ sub directories {
 sub as_started {
 	my ($r, $tree) = @_;
 	my %is = %$tree;
-	my %written = map { $_ => delete $is{"/state/base/$_"} } 'vm.lock', map { ($_, "$_.new") } qw(uefi-vars.fd uefi-vars.json last-end.json);
+	my %written = map { $_ => delete $is{"/state/base/$_"} } 'vm.lock', map { ($_, "$_.new") } qw(uefi-vars.fd uefi-vars.json last-end.json history.jsonl console.log);
 	return "something else:\n" . left($r, text(\%is)) if text(\%is) ne text($r->{before});
 	return 'variables of an unknown firmware' if $written{'uefi-vars.fd'} && !$written{'uefi-vars.json'};
+	delete $written{'console.log'};	# is QEMU's
+	my $history = delete $written{'history.jsonl'};	# a line that was torn is none, which readers leave out
+	my %line = map { $_ => 1 } split /\n/, $r->{after}{'/state/base/history.jsonl'}[2];
+	return 'another history' if grep { !$line{$_} && eval { JSON::PP::decode_json($_) } } split /\n/, $history ? $history->[2] : '';
 	for my $name (grep { !/new|lock/ && $written{$_} } sort keys %written) {
 		return "$name is not whole" if $written{$name}[2] ne $r->{after}{"/state/base/$name"}[2];
 	}
 	return '';
+}
+
+# The disk has its old size or its new one, what the guest has written, and can be grown again. Clusters may have leaked.
+sub as_grown {
+	my ($r, $tree) = @_;
+	my ($disk) = grep { $r->{before}{$_}[2] ne $r->{after}{$_}[2] } sort keys %{ $r->{after} };
+	my %is = (%$tree, $disk => $r->{before}{$disk});
+	return "something else:\n" . left($r, text(\%is)) if text(\%is) ne text($r->{before});
+	my ($name, $format) = $disk =~ /^\/state\/(\w+)\/.*\.(\w+)$/;
+	my $size = sub { JSON::PP::decode_json((run_command('qemu-img', 'info', '--output=json', '-f', $format, $_[0]))[1] || '{}')->{'virtual-size'} };
+	$r->{sizes} //= [map { $size->(spew("$work/$_.disk", $r->{$_}{$disk}[2])) } qw(before after)];
+	my $now = $size->("$dir$disk") // 'none';
+	return "its size is $now, not one of @{ $r->{sizes} }" if !grep { $now eq $_ } @{ $r->{sizes} };
+	my ($differs, @how) = run_command('qemu-img', 'compare', '-f', $format, '-F', $format, "$dir$disk", "$work/before.disk");
+	return "compare: @how" if $differs;
+	my ($broken, @why) = $format eq 'raw' ? 0 : run_command('qemu-img', 'check', '-f', $format, "$dir$disk");
+	return "qemu-img check: $broken @why" if $broken != 0 && $broken != 3;
+	my ($status, $out, $err) = vmconf('grow', $name, $r->{sizes}[1] / 1024 . 'K');
+	return "grown again: $out$err" if $status != 0 || $size->("$dir$disk") != $r->{sizes}[1];
+	return ('', $now == $r->{sizes}[1] ? 'new' : 'old');
+}
+
+# Delivered again, the request makes the VM that it had begun, and no other; once it was done, it is answered with that.
+sub as_asked {
+	my ($r) = @_;
+	my ($status, $out, $err) = run_command(asked());
+	my @answers = map { JSON::PP::decode_json($_) } split /\n/, $out;
+	my @vms = grep { $_ ne 'base' } map { m{/([^/]+)\.json$} } glob "$dir/config/*.json";
+	my $vm = $answers[-1]{response}{'vm-id'} // '';
+	return "asked again: $status $out$err" if "$status$err" ne '0' || ($answers[-1]{response}{status} // '') ne 'stopped';
+	return "there are @vms, and it answers $vm" if "@vms" ne $vm || !-e "$dir/state/$vm/root.qcow2";
+	return ('', $out eq $r->{out} ? 'new' : 'old');
 }
 
 # What check says. That it has finished something is as it should be.
@@ -178,8 +231,9 @@ sub wrong_with {
 	my $said = check();
 	my $tree = PowerCut::tree($dir);
 	if ($r->{judge}) {
-		my $why = $said eq $r->{said}{old} ? $r->{judge}->($r, $tree) : "check: $said";
-		return ($why, 'new');
+		return ("check: $said", 'new') if $said ne $r->{said}{old};
+		my ($why, $is) = $r->{judge}->($r, $tree);
+		return ($why, $is || 'new');
 	}
 	my $is = text($tree);
 	my $good = $r->{good}{$is} || '';
@@ -209,6 +263,7 @@ sub recorded {
 	prepare($change->{with} || ());
 	local $ENV{QEMU_SUPERVISE_INIT} = $change->{init} || 'none';
 	my $before = check();
+	local $PowerCut::writes_disks = $change->{judge} && $change->{judge} == \&as_grown;
 	my $r = PowerCut::record($dir, $change->{mounted}, command_of($change));
 	my $after = check();
 	is($r->{status}, $change->{ends} || 0, "$change->{name} is recorded") or diag($r->{errors});
@@ -258,7 +313,7 @@ sub look_at_repairs {
 		my $repair = PowerCut::record($dir, $r->{mounted}, $program, 'check');
 		my $does = join "\n", map { $_->{text} } @{ $repair->{events} };
 		next if $seen{$does}++ && !$ENV{T_SOAK};
-		@$repair{qw(good said is_repair)} = (@$r{qw(good said)}, 1);
+		@$repair{qw(good said judge is_repair)} = (@$r{qw(good said judge)}, 1);
 		my ($found, $more) = look($repair);
 		push @wrong, @$found;
 		$count += $more;
@@ -271,9 +326,10 @@ sub look_at_repairs {
 # What may be left out unnoticed, and why.
 my $one_journal = 'a later sync brings to the disk, too, what is before it in the same journal; not all file systems have one';
 my @superfluous = (
+	[qr/^grow: no fdatasync /, 'qemu-img calls it more often than it must'],
 	[qr/: no fdatasync /, 'qemu-img calls it; vmconf syncs the disk again'],
 	[qr/^create.*: no fsync state\/fresh\/.*root\.qcow2|^clone --linked: no fsync state\/copy\/root/, 'qemu-img has synced it, or a size is all of it'],
-	[qr/: no fsync state(?:\/(?:fresh|copy|base)(?:\/a|\/a\/b|\/boot)?)? \d$/, $one_journal],
+	[qr/: no fsync state(?:\/(?:fresh|copy|base|\.rpc)(?:\/a|\/a\/b|\/boot)?)? \d$/, $one_journal],
 	[qr/: no fsync \S+\/qs-cut-\w+ 2$/, $one_journal],
 	[qr/^rename, by hand: no fsync config 1$/, $one_journal],
 	[qr/^rename.*: commit before fsync state 2$/, 'the journal renames the directory again'],
@@ -299,7 +355,7 @@ sub faults {
 sub plant {
 	my ($change, $r, $sum) = @_;
 	my @missed;
-	for my $fault (faults($change, $r)) {
+	for my $fault (grep { !$change->{planted} || $_->[0] =~ $change->{planted} } faults($change, $r)) {
 		my ($name, $events) = @$fault;
 		my ($found) = look($r, $events, 1);
 		my ($why) = grep { $name =~ $_->[0] } @superfluous;

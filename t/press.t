@@ -31,6 +31,8 @@ sub wait_reads {
 
 # For the end: one that has long been up when it is stopped.
 my $up = running(fake => ['presses=2', 'sts-stuck'], options => ['--press-interval', '1h', '--boot-timeout', '1s']);
+my $unreadable = running(fake => ['presses=9', 'no-acpi'], options => ['--press-interval', '1h']);
+my $woken = running(fake => ['presses=3'], options => ['--press-interval', '1h', '--boot-timeout', '1s']);
 my $up_since = time;
 
 subtest 'a guest that listens late' => sub {
@@ -134,6 +136,8 @@ subtest 'registers that cannot be read' => sub {
 		is(presses($s), 3, "$why: pressed again all the same");
 		like($s->log, qr/pressed; whether the guest listens cannot be known\n.*pressed again; whether/s, "$why: said");
 		is_deeply([reads($s)], [], "$why: not read");
+		$s = stopping([$why, 'presses=3'], '--press-interval', '1h');
+		$s->ends_with(0, qr/powered itself off/, "$why: every second after a start");
 	}
 };
 
@@ -207,6 +211,19 @@ subtest 'again, of a guest that is long up' => sub {
 	is(presses($up), 1, 'not every second');
 	$up->signal('QUIT');
 	$up->ends_with(80, qr/not shut down: quit/, 'long up');
+
+	$unreadable->signal('TERM');
+	wait_until('a press', sub { presses($unreadable) });
+	$unreadable->fake(event => 'RESUME');
+	wait_until('a look', sub { $unreadable->sent(qr/^query-status$/) >= 4 });
+	is(presses($unreadable), 1, 'nor where it cannot be read');
+	$unreadable->fake(reset => 1);
+	$unreadable->ends_with(85, qr/reset/, 'unreadable');
+
+	$woken->fake(event => 'WAKEUP');
+	$woken->signal('TERM');
+	$woken->ends_with(0, qr/powered itself off/, 'woken from S3 just now: every second');
+	is(presses($woken), 3, 'three times');
 };
 
 done_testing;

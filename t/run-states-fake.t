@@ -131,4 +131,17 @@ subtest 'an answer that is older than an event' => sub {
 	$s->ends_with(0, qr/saved or migrated away/, 'migrated');
 };
 
+# The first event asks, and all that come before the answer ask once more.
+subtest 'many changes at once' => sub {
+	my $s = running(fake => []);
+	wait_until('running', sub { $s->state->{'run-state'} eq 'running' });
+	my $asked = $s->sent(qr/^query-status$/);
+	$s->fake(state => 'paused', flood => ['SUSPEND', 'WAKEUP']);
+	wait_until('the last answer', sub { $s->sent(qr/^query-status$/) >= $asked + 2 });
+	$s->{public}->command('query-name') for 1 .. 10;
+	is($s->sent(qr/^query-status$/) - $asked, 2, 'two questions');
+	$s->signal('QUIT');
+	$s->ends_with(80, qr/not shut down: quit/, 'it goes on');
+};
+
 done_testing;

@@ -146,6 +146,11 @@ subtest 'killed, and not crashed' => sub {
 	$s->signal('TERM');
 	$s->ends_with(85, qr/reset itself/, 'it reboots while it is stopped');
 	is(state_of('reboots')->{state}, 'cut-off', 'a reboot is no crash, as far as is known');
+
+	$s = running(agent => 1, fake => ['agent=closed', 'ignore=system_powerdown', 'cpus=halted'], name => 'halts');
+	vmconf_fails(86, qr/^\S+ halts is down, but was not shut down: the guest halted and did not power itself off$/, 'stop', 'halts');
+	$s->ends_with(86, qr/halted/, 'it halts while it is stopped');
+	is(state_of('halts')->{state}, 'cut-off', 'no crash, either');
 };
 
 done_testing;

@@ -83,7 +83,7 @@ like($h->ok_does('vmconf', 'list'), qr/^left +unmanaged/m, 'one has lost its sup
 
 $h->ok_does('systemctl', 'kill', '-s', 'KILL', '--kill-whom=main', 'qemu-supervise@db');
 $h->ok_does(@person, 'systemctl', '--user', 'kill', '-s', 'KILL', '--kill-whom=main', 'qemu-supervise@kid');
-unlink map { "$work/state/$_/last-end.json" } qw(db left);
+unlink map { "$work/state/$_/history.jsonl" } qw(db left);
 my $took = $h->poweroff;
 diag(sprintf('poweroff: %.1f s', $took));
 cmp_ok($took, '<', 60, 'poweroff waits for nobody');

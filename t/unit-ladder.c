@@ -1,5 +1,5 @@
 /* The parser of ladders, and the interpreter against a fake clock. */
-#include "unit.h"
+#include "caught.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "supervise/climber.h"
-#include "lib/log.h"
 #include "lib/timespan.h"
 
 #define DEFAULT_TERM "powerdown 180s, agent-shutdown 30s, quit 10s, kill"
@@ -37,6 +36,12 @@ static void reads_and_writes(void **state)
 		 "reset"},
 		{"run:/bin/a b 5s, reset", "run:/bin/a b 5s, reset"},
 		{"run:/bin/a", "run:/bin/a 60s"},
+		{"run:/bin/a b", "run:/bin/a b 60s"},
+		{"run:/bin/a b\t 5s\t", "run:/bin/a b 5s"},
+		{"run:/bin/a\tb 5s", "run:/bin/a\tb 5s"},
+		{"run:/bin/a b\t5s", "run:/bin/a b 5s"},
+		{"stop,  qmp:{\"execute\": \"a\", \"arguments\": {\"b\": [1, 2]}}",
+		 "stop, qmp:{\"execute\": \"a\", \"arguments\": {\"b\": [1, 2]}}"},
 		{"ignore", "ignore"},
 		{"status", "status"},
 		{"kill", "kill"},
@@ -64,6 +69,8 @@ static void refuses(void **state)
 		{"TERM", "", "a rung is empty"},
 		{"TERM", "quit 1s,,kill", "a rung is empty"},
 		{"TERM", "quit 1s, kill,", "a rung is empty"},
+		{"TERM", "quit 1s, ,kill", "a rung is empty"},
+		{"TERM", "ki", "qmp:COMMAND, run:PROGRAM, status, reexec, ignore)"},
 		{"TERM", "powerdwn 1s, kill", "did you mean \"powerdown\"?"},
 		{"TERM", "save, kill", "unknown action \"save\""},
 		{"TERM", "powerdown 1x, kill", "\"1x\" after powerdown is not a TIME"},
@@ -77,6 +84,7 @@ static void refuses(void **state)
 		{"TERM", "qmp:{\"execute\": 1}", "has no \"execute\""},
 		{"TERM", "qmp:{\"execute\": \"a\", \"id\": 1}", "has the key \"id\""},
 		{"TERM", "qmp:{\"execute\": \"a\"", "is not JSON"},
+		{"TERM", "qmp:{\"a\": x, \"b\": y", "\"qmp:{\"a\": x, \"b\": y\" is not JSON"},
 		{"TERM", "powerdown 90s", "must end in \"kill\""},
 		{"TERM", "powerdown 90s, quit 10s", "must end in \"kill\""},
 		{"TERM", "powerdown forever, quit 10s", "must end in \"kill\""},
@@ -103,6 +111,57 @@ static void refuses(void **state)
 	}
 }
 
+/* Not of each event whose name has that of another in it. */
+static void begins_with_others(void **state)
+{
+	static const char *const rows[][2] = {
+		{"POWER", "reboot 5s"}, {"DOWN", "reboot 5s"},	      {"RESE", "reboot 5s"},
+		{"ESET", "reset"},	{"RESUME", "stop 1s, reset"}, {"POWERDOWN", "qmp:quit"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct ladder ladder;
+		char *reason = ladder_parse(&ladder, rows[i][0], rows[i][1]);
+
+		if (reason)
+			fail_msg("%s", reason);
+		ladder_free(&ladder);
+	}
+}
+
+static void names_of_actions(void **state)
+{
+	(void)state;
+	for (enum action a = 0; a < ACTION_COUNT; a++)
+		assert_int_equal(action_find(action_name(a)), a);
+	assert_int_equal(action_find("powerdow"), ACTION_COUNT);
+}
+
+/* What systemd is told: the button is waited for once for each powerdown. */
+static void longest_stop(void **state)
+{
+	static const struct {
+		const char *row;
+		int64_t ms;
+	} rows[] = {
+		{"TERM=powerdown 180s, agent-shutdown 30s, quit 10s, kill", 220000 + 30000 + 7000},
+		{"TERM=quit 1s, powerdown 2s, powerdown 3s, kill", 6000 + 30000 + 14000},
+		{"TERM=quit 1s, kill", 1000 + 30000},
+		{"TERM=powerdown forever", FOREVER},
+	};
+	struct policy policy;
+	char *doubt;
+
+	(void)state;
+	policy_init(&policy);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_null(policy_set(&policy, rows[i].row, &doubt));
+		assert_true(policy_longest_stop(&policy, 7000) == rows[i].ms);
+	}
+	policy_free(&policy);
+}
+
 static void sets_rows(void **state)
 {
 	struct policy policy;
@@ -110,8 +169,10 @@ static void sets_rows(void **state)
 
 	(void)state;
 	policy_init(&policy);
+	assert_false(policy_find(&policy, "PWR")->chosen);
 	assert_null(policy_set(&policy, "SIGPWR=quit 1s, kill", &doubt));
 	assert_null(doubt);
+	assert_true(policy_find(&policy, "PWR")->chosen);
 	text = ladder_format(&policy_find(&policy, "PWR")->ladder);
 	assert_string_equal(text, "quit 1s, kill");
 	free(text);
@@ -148,7 +209,9 @@ struct fake {
 	int64_t now;
 	enum act_result results[ACTION_COUNT];
 	char did[1024]; /* "powerdown;-powerdown;quit;": "-" where a rung was left */
-	unsigned endings, slept;
+	unsigned endings, slept, changes;
+	bool resumed;	   /* the last rung was */
+	bool fails_within; /* powerdown fails before its action returns */
 	int64_t suspended; /* ms for which the host was suspended: now's clock stood still */
 };
 
@@ -168,9 +231,15 @@ static void note(struct fake *f, const char *sign, const struct climb *climb)
 static enum act_result fake_act(void *arg, struct climb *climb)
 {
 	struct fake *f = arg;
+	enum act_result result = f->results[climb_rung(climb)->action];
 
 	note(f, "", climb);
-	return f->results[climb_rung(climb)->action];
+	assert_false(climb->held);
+	assert_false(climb->later);
+	f->resumed = climb->resumed;
+	if (f->fails_within && climb_rung(climb)->action == ACTION_POWERDOWN)
+		climb_failed(&f->climber, climb, "deaf");
+	return result;
 }
 
 static void fake_leave(void *arg, struct climb *climb)
@@ -178,15 +247,15 @@ static void fake_leave(void *arg, struct climb *climb)
 	note(arg, "-", climb);
 }
 
-static void fake_ending(void *arg, struct climb *climb)
+static void fake_ending(void *arg, struct climb *climb, const char *from)
 {
-	(void)climb;
+	(void)climb, (void)from;
 	((struct fake *)arg)->endings++;
 }
 
 static void fake_changed(void *arg)
 {
-	(void)arg;
+	((struct fake *)arg)->changes++;
 }
 
 static int64_t fake_real(void *arg)
@@ -447,6 +516,7 @@ static void deadline_of_a_reboot(void **state)
 	climb_over(&f.climber, f.climber.ending);
 	did(&f, "reboot;-reboot;");
 	assert_null(f.climber.ending);
+	assert_int_equal(f.climber.history_count, 0);
 	trigger(&f, "TERM");
 	climber_deadline(&f.climber, 30000, "a test");
 	climb_over(&f.climber, f.climber.ending);
@@ -745,6 +815,7 @@ static void forever_ends_at_a_deadline(void **state)
 	climber_deadline(&f.climber, 60000, "a test");
 	next_in(&f, 55000);
 	did(&f, "powerdown;-powerdown;quit;");
+	assert_string_equal(f.climber.ending->row->trigger.s, "deadline");
 	next_in(&f, 4000);
 	did(&f, "-quit;kill;");
 	end_test(&f);
@@ -827,6 +898,402 @@ static void other_ladders_wait_for_qmp(void **state)
 	next_in(&f, 0);
 	did(&f, "reset;reset;-reset;");
 	end_test(&f);
+}
+
+/* ---- what is easily got wrong by one ---- */
+
+/* These at once. */
+static void together_with(struct fake *f, const char *one, const char *two, const char *three)
+{
+	struct trigger_seen seen[] = {{.row = policy_find(&f->policy, one), .from = "a test"},
+				      {.row = policy_find(&f->policy, two), .from = "a test"},
+				      {.row = policy_find(&f->policy, three), .from = "a test"}};
+
+	climber_triggers(&f->climber, seen, ARRAY_SIZE(seen));
+}
+
+static void at_the_same_time(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	trigger(&f, "TERM");
+	f.now += 170000;
+	assert_int_equal(climber_left(&f.climber), 50000);
+	trigger(&f, "PWR"); /* which takes as long */
+	did(&f, "powerdown;");
+	f.now += 20000; /* over, and its timer is late */
+	assert_int_equal(climber_left(&f.climber), 40000);
+	climber_deadline(&f.climber, 0, "a test");
+	f.now += 10;
+	assert_int_equal(climber_left(&f.climber), 0);
+	end_test(&f);
+	begin_test(&f, NULL);
+	together_with(&f, "INT", "TERM", "HUP"); /* the first of equals */
+	assert_string_equal(f.climber.ending->row->trigger.s, "INT");
+	end_test(&f);
+	begin_test(&f, NULL);
+	together_with(&f, "QUIT", "TERM", "HUP");
+	assert_string_equal(f.climber.ending->row->trigger.s, "QUIT");
+	end_test(&f);
+	begin_test(&f, NULL);
+	together_with(&f, "HUP", "USR1", "USR2"); /* none of them ends the VM */
+	climber_tick(&f.climber);
+	did(&f, "reset;status;reexec;-reset;-status;-reexec;");
+	assert_true(climber_left(&f.climber) == FOREVER);
+	assert_true(climber_is_idle(&f.climber));
+	trigger(&f, "TERM");
+	assert_false(climber_is_idle(&f.climber));
+	climber_end(&f.climber);
+	assert_true(climber_left(&f.climber) == FOREVER);
+	end_test(&f);
+}
+
+static void who_climbs(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	trigger(&f, "INT");
+	trigger(&f, "INT");
+	did(&f, "powerdown;-powerdown;agent-shutdown;-agent-shutdown;quit;");
+	end_test(&f);
+	begin_test(&f, NULL);
+	trigger(&f, "QUIT");
+	trigger(&f, "INT"); /* not there */
+	did(&f, "quit;");
+	end_test(&f);
+}
+
+/* What only tells is no stop, and keeps its own time. */
+static void beside_a_deadline(void **state)
+{
+	static const char *const rows[] = {"USR1=status 100s", "TERM=stop 10s, cont", NULL};
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	trigger(&f, "TERM");
+	climber_deadline(&f.climber, 60000, "a test"); /* TERM does not end the VM */
+	did(&f, "stop;-stop;quit;");
+	trigger(&f, "USR1");
+	f.now += 58000;
+	climber_tick(&f.climber);
+	did(&f, "status;-quit;kill;");
+	next_in(&f, 42000);
+	did(&f, "-status;");
+	end_test(&f);
+}
+
+static void deadlines_of_equals(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	climber_deadline(&f.climber, 60000, "a test");
+	assert_int_equal(f.endings, 1);
+	climber_deadline(&f.climber, 60000, "a test");
+	assert_int_equal(f.endings, 1);
+	climber_deadline(&f.climber, 59999, "a test");
+	assert_int_equal(f.endings, 2); /* the init system is told */
+	end_test(&f);
+}
+
+static void fails_within_its_action(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	f.fails_within = true;
+	f.results[ACTION_POWERDOWN] = ACT_HELD; /* which says nothing of the rung after it */
+	trigger(&f, "TERM");
+	did(&f, "powerdown;-powerdown;agent-shutdown;-agent-shutdown;quit;");
+	next_in(&f, 10000);
+	end_test(&f);
+}
+
+static void resumes_where_it_was(void **state)
+{
+	static const char *const rows[] = {
+		"TERM=powerdown 1s, run:/x forever, powerdown 4s, quit 2s, kill",
+		"HUP=reset forever", NULL};
+	struct climb_left left;
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	left = left_at(&f, ACTION_POWERDOWN, 2, 1500);
+	climber_resume(&f.climber, &left);
+	did(&f, "powerdown;");
+	assert_true(f.resumed);
+	next_in(&f, 2500);
+	did(&f, "-powerdown;quit;");
+	assert_false(f.resumed);
+	end_test(&f);
+	begin_test(&f, rows);
+	left = left_at(&f, ACTION_POWERDOWN, 7, 0); /* the first of them then */
+	climber_resume(&f.climber, &left);
+	next_in(&f, 1000);
+	did(&f, "powerdown;-powerdown;run;");
+	end_test(&f);
+	begin_test(&f, rows);
+	left = left_at(&f, ACTION_QUIT, 3, 2000); /* just over: not once more */
+	climber_resume(&f.climber, &left);
+	did(&f, "");
+	end_test(&f);
+	begin_test(&f, rows);
+	left = left_at(&f, ACTION_RUN, 1, 0); /* the VM has to end, whatever that program does */
+	climber_resume(&f.climber, &left);
+	assert_int_equal(f.climber.ending->rung, 1);
+	end_test(&f);
+	begin_test(&f, rows);
+	left = left_at(&f, ACTION_RESET, 0, 0);
+	left.trigger = "HUP";
+	left.ending = false;
+	climber_resume(&f.climber, &left);
+	assert_false(climber_is_idle(&f.climber));
+	end_test(&f);
+}
+
+/* Whether the time of a rung runs. */
+static void clocks(void **state)
+{
+	static const char *const rows[] = {"TERM=powerdown 20s, quit 10s, kill",
+					   "INT=powerdown forever", NULL};
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	climber_end(&f.climber); /* of nothing */
+	trigger(&f, "TERM");
+	climb_hold(&f.climber, f.climber.ending);
+	assert_true(climber_next(&f.climber) == FOREVER);
+	assert_int_equal(climber_left(&f.climber), 30000);
+	f.now += 5000;
+	climb_later(&f.climber, f.climber.ending); /* QMP is gone: TIME runs */
+	did(&f, "powerdown;");
+	f.now += 5000;
+	assert_int_equal(climber_left(&f.climber), 25000);
+	climber_retry(&f.climber);
+	did(&f, "powerdown;");
+	climber_end(&f.climber);
+	assert_int_equal(f.climber.history_count, 1);
+	climber_end(&f.climber);
+	assert_int_equal(f.climber.history_count, 1);
+	end_test(&f);
+	begin_test(&f, rows);
+	f.results[ACTION_POWERDOWN] = ACT_HELD;
+	trigger(&f, "INT");
+	climb_failed(&f.climber, f.climber.ending, "deaf");
+	assert_false(f.climber.ending->held); /* nothing is awaited until it is done again */
+	end_test(&f);
+}
+
+/* Each change is told, as the next supervisor has to know it. */
+static void tells_each_change(void **state)
+{
+#define CHANGES(what)                                                                              \
+	do {                                                                                       \
+		f.changes = 0;                                                                     \
+		what;                                                                              \
+		assert_int_not_equal(f.changes, 0);                                                \
+	} while (0)
+	struct climb_left left;
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, NULL);
+	f.results[ACTION_POWERDOWN] = ACT_HELD;
+	CHANGES(trigger(&f, "TERM"));
+	CHANGES(climb_clock(&f.climber, f.climber.ending));
+	f.changes = 0;
+	climb_clock(&f.climber, f.climber.ending);
+	assert_int_equal(f.changes, 0);
+	CHANGES(climb_hold(&f.climber, f.climber.ending));
+	CHANGES(climb_later(&f.climber, f.climber.ending));
+	CHANGES(climb_later(&f.climber, f.climber.ending)); /* whose TIME runs already */
+	CHANGES(climber_retry(&f.climber));
+	CHANGES(climber_deadline(&f.climber, 60000, "a test"));
+	climber_beat(&f.climber);
+	f.now += 70000;
+	CHANGES(climber_beat(&f.climber));
+	CHANGES(climber_tick(&f.climber));
+	CHANGES(climb_failed(&f.climber, f.climber.ending, "refused"));
+	end_test(&f);
+	begin_test(&f, NULL);
+	left = left_at(&f, ACTION_POWERDOWN, 0, 50000);
+	CHANGES(climber_resume(&f.climber, &left));
+	end_test(&f);
+	begin_test(&f, NULL);
+	f.results[ACTION_RESET] = ACT_HELD;
+	trigger(&f, "HUP");
+	CHANGES(climb_over(&f.climber, &f.climber.climbs[3]));
+	trigger(&f, "PWR");
+	climber_shutdown_seen(&f.climber, true);
+	f.now += 45000;
+	CHANGES(climber_tick(&f.climber)); /* more time, as QEMU flushes */
+	did(&f, "reset;-reset;powerdown;");
+	end_test(&f);
+}
+
+/* ---- what is logged ---- */
+
+static void is_logged(void (*run)(void *arg), const char *wanted)
+{
+	struct fake f;
+
+	assert_string_equal(caught(run, &f), wanted);
+}
+
+static void runs_a_stop(void *arg)
+{
+	static const char *const rows[] = {"TERM=powerdown 20s, quit 10s, kill",
+					   "INT=powerdown 20s, quit 10s, kill", "HUP=stop 5s, cont",
+					   NULL};
+	struct fake *f = arg;
+	struct trigger_seen seen[2];
+
+	begin_test(f, rows);
+	trigger(f, "HUP");
+	trigger(f, "HUP");
+	seen[0] = (struct trigger_seen){.row = policy_find(&f->policy, "USR1"), .from = "two"};
+	seen[1] = (struct trigger_seen){.row = policy_find(&f->policy, "TERM"), .from = "one"};
+	climber_triggers(&f->climber, seen, 2);
+	f->now += 5000;
+	trigger(f, "TERM");
+	trigger(f, "HUP");
+	trigger(f, "PWR");
+	climber_shutdown_seen(&f->climber, true);
+	next_in(f, 15000);
+	trigger(f, "TERM"); /* with more time than it had */
+	climber_deadline(&f->climber, 12000, "a test");
+	climber_deadline(&f->climber, 12500, "a test");
+	next_in(f, 9000);
+	trigger(f, "INT");
+	trigger(f, "INT");
+	climb_failed(&f->climber, f->climber.ending, "no right");
+	end_test(f);
+	begin_test(f, rows);
+	trigger(f, "TERM");
+	next_in(f, 20000);
+	end_test(f);
+}
+
+static void logs_a_stop(void **state)
+{
+	(void)state;
+	is_logged(runs_a_stop,
+		  "unit: HUP from a test: stop 5s, cont\n"
+		  "unit: HUP from a test: already under way\n"
+		  "unit: USR1 from two: dropped, it came together with TERM\n"
+		  "unit: TERM from one: powerdown 20s, quit 10s, kill\n"
+		  "unit: HUP: its ladder is dropped\n"
+		  "unit: TERM from a test: already under way, 25s left\n"
+		  "unit: HUP from a test: ignored, the VM is being ended (TERM)\n"
+		  "unit: PWR from a test: ignored, TERM ends the VM sooner (25s left)\n"
+		  "unit: powerdown 20s is over, but the guest is down and QEMU flushes its disks: "
+		  "30s more\n"
+		  "unit: TERM from a test: already under way, 40s left\n"
+		  "unit: deadline from a test: all over in 12s\n"
+		  "unit: deadline of 12500ms from a test: ignored, there is an earlier one\n"
+		  "unit: powerdown 20s has no more time before the deadline and the VM still runs\n"
+		  "unit: INT from a test: climbs to the next rung\n"
+		  "unit: INT from a test: kill is the last rung already\n"
+		  "unit: kill: no right\n"
+		  "unit: TERM from a test: powerdown 20s, quit 10s, kill\n"
+		  "unit: powerdown 20s is over and the VM still runs\n");
+}
+
+static void resumes(void *arg)
+{
+	static const char *const rows[] = {"HUP=nmi 10s, qmp:a 20s", NULL};
+	static const struct {
+		const char *trigger;
+		enum action action;
+		size_t rung;
+		bool held, ending;
+	} lefts[] = {
+		{"TERM", ACTION_QUIT, 2, false, true},
+		{"TERM", ACTION_QUIT, 2, true, true},
+		{"HUP", ACTION_QMP, 1, true, false},
+		{"HUP", ACTION_QMP, 1, false, false},
+		{"HUP", ACTION_RESET, 0, false, false},
+		{"ALRM", ACTION_QUIT, 0, false, true},
+		{"PWR", ACTION_AGENT_SHUTDOWN, 0, false, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lefts); i++) {
+		struct fake *f = arg;
+		struct climb_left left;
+
+		begin_test(f, rows);
+		left = left_at(f, lefts[i].action, lefts[i].rung, 0);
+		left.trigger = lefts[i].trigger;
+		left.held = lefts[i].held;
+		left.ending = lefts[i].ending;
+		log_notice("case %zu", i);
+		climber_resume(&f->climber, &left);
+		end_test(f);
+	}
+}
+
+static void logs_what_is_resumed(void **state)
+{
+	(void)state;
+	is_logged(resumes,
+		  "unit: case 0\n"
+		  "unit: TERM: resuming at quit, where the previous supervisor was\n"
+		  "unit: case 1\n"
+		  "unit: TERM: resuming at quit, where the previous supervisor was\n"
+		  "unit: case 2\n"
+		  "unit: HUP: resuming at qmp, where the previous supervisor was; whether QEMU has "
+		  "done that is not known\n"
+		  "unit: case 3\n"
+		  "unit: HUP: resuming at qmp, where the previous supervisor was\n"
+		  "unit: case 4\n"
+		  "unit: HUP: its ladder cannot go on at reset and is dropped\n"
+		  "unit: case 5\n"
+		  "unit: TERM from a supervisor that is gone: powerdown 180s, agent-shutdown 30s, "
+		  "quit 10s, kill\n"
+		  "unit: case 6\n"
+		  "unit: PWR from a supervisor that is gone: powerdown 45s, quit 5s, kill\n");
+}
+
+static void runs_through_gaps(void *arg)
+{
+	static const char *const rows[] = {"TERM=powerdown 20s, quit 10s, kill", NULL};
+	struct fake *f = arg;
+
+	begin_test(f, rows);
+	climber_beat(&f->climber);
+	f->now += 40000;
+	climber_beat(&f->climber);
+	trigger(f, "TERM");
+	f->now += 50000;
+	climber_beat(&f->climber);
+	climber_deadline(&f->climber, 90000, "a test");
+	f->now += 60000;
+	climber_beat(&f->climber);
+	end_test(f);
+}
+
+static void logs_gaps(void **state)
+{
+	(void)state;
+	is_logged(
+		runs_through_gaps,
+		"unit: we did not run for 40s (a freeze, or the host was suspended): that time "
+		"does not count\n"
+		"unit: TERM from a test: powerdown 20s, quit 10s, kill\n"
+		"unit: we did not run for 50s (a freeze, or the host was suspended): powerdown "
+		"goes on with the 20s that were left\n"
+		"unit: deadline from a test: all over in 90s\n"
+		"unit: we did not run for 60s (a freeze, or the host was suspended): the deadline "
+		"stands, 30s left\n");
 }
 
 /* ---- when we do not run ---- */
@@ -974,6 +1441,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_and_writes),
 		cmocka_unit_test(refuses),
+		cmocka_unit_test(begins_with_others),
+		cmocka_unit_test(names_of_actions),
+		cmocka_unit_test(longest_stop),
 		cmocka_unit_test(sets_rows),
 		cmocka_unit_test(climbs_to_the_top),
 		cmocka_unit_test(time_runs_from_the_press),
@@ -1005,6 +1475,17 @@ int main(void)
 		cmocka_unit_test(waits_for_qmp),
 		cmocka_unit_test(without_qmp_time_runs),
 		cmocka_unit_test(other_ladders_wait_for_qmp),
+		cmocka_unit_test(at_the_same_time),
+		cmocka_unit_test(who_climbs),
+		cmocka_unit_test(beside_a_deadline),
+		cmocka_unit_test(deadlines_of_equals),
+		cmocka_unit_test(fails_within_its_action),
+		cmocka_unit_test(resumes_where_it_was),
+		cmocka_unit_test(clocks),
+		cmocka_unit_test(tells_each_change),
+		cmocka_unit_test(logs_a_stop),
+		cmocka_unit_test(logs_what_is_resumed),
+		cmocka_unit_test(logs_gaps),
 		cmocka_unit_test(goes_on_after_a_freeze),
 		cmocka_unit_test(goes_on_after_a_suspend),
 		cmocka_unit_test(a_busy_host_is_not_frozen),

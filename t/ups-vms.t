@@ -15,6 +15,7 @@ spew("$work/bin/vmconf", <<"SH");
 # Of a VM there is a file, and what is in it keeps it from being started.
 cd "$work/vms" || exit 1
 case \$1 in
+rehearse) echo "\$*"; cat "$work/rehearsal"; exit 1 ;;
 list) echo 'NAME  STATE'; for name in *; do echo "\$name  stopped"; done ;;
 start)
 	shift
@@ -27,7 +28,7 @@ start)
 esac
 SH
 spew("$work/bin/id", "#!/bin/sh\necho 0\n");	# else it asks sudo
-spew("$work/bin/logger", "#!/bin/sh\n");
+spew("$work/bin/logger", "#!/bin/sh\n[ \"\$3\" != -p ] || cat >$work/warned\n");
 chmod 0755, glob "$work/bin/*";
 $ENV{PATH} = "$work/bin:$ENV{PATH}";
 $ENV{UPS_VMS_STATE} = "$work/ups";
@@ -55,5 +56,9 @@ spew("$work/vms/mail", '');
 is_deeply(back(), [0, 'mail', ''], 'when it is mended it starts');
 is_deeply(back(), [0, '', ''], 'and no more');
 is(join(' ', map { s/.*\///r } sort glob "$work/ups/*"), 'lock log', 'nothing else is left');
+
+spew("$work/rehearsal", "not all would be down\n");
+is((run_command("$top/examples/ups/ups-vms", 'rehearse'))[0], 0, 'a rehearsal never fails');
+is(slurp("$work/warned"), "rehearse --within 90s\nnot all would be down\n", 'but warns');
 
 done_testing;

@@ -100,7 +100,7 @@ subtest 'UEFI' => sub {
 	is((stat $store)[2] & 0777, 0600, 'of its own');
 	$s->signal('QUIT');
 	$s->ends_with(80, qr/quit/, 'uefi');
-	is_deeply([map { s{.*/}{}r } glob "$state/uefi/*"], ['last-end.json', 'uefi-vars.fd', 'uefi-vars.json'], 'nothing but it is left, and how it ended');
+	is_deeply([map { s{.*/}{}r } glob "$state/uefi/*"], ['history.jsonl', 'uefi-vars.fd', 'uefi-vars.json'], 'nothing but it is left, and how it ended');
 	my $before = slurp($store);
 	open(my $fh, '+<', $store) or die;
 	seek($fh, -8, 2);
@@ -139,7 +139,7 @@ subtest 'no firmware, no store' => sub {
 	$s = start('half');
 	is($s->end, 71, 'a store that cannot be made: status 71');
 	like($s->log, qr{cannot copy \Q$work\E/template\.fd to \Q$state\E/half/uefi-vars\.fd: Is a directory}, 'and it says so');
-	is_deeply([glob "$state/half/*"], ["$state/half/last-end.json"], 'nothing is left but how it ended');
+	is_deeply([glob "$state/half/*"], ["$state/half/history.jsonl"], 'nothing is left but how it ended');
 	ok(!-e $s->dir, 'nor a runtime directory');
 	spew("$descriptors/60-edk2-x86_64.json", '');
 	unlink "$descriptors/00-mine.json";

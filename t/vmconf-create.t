@@ -53,6 +53,33 @@ is($overlay->{'backing-filename-format'}, 'qcow2', 'with its format');
 vmconf_does('create', 'larger', '--image', "$work/base.raw", '--disk', '5G');
 is(info("$state/larger/root.qcow2")->{'backing-filename-format'}, 'raw', 'by its path; raw');
 is(info("$state/larger/root.qcow2")->{'virtual-size'}, 5 << 30, 'larger than the image');
+SKIP: {	# cloud images are often qcow2 in a file called .img
+	skip('not root', 1) if $> != 0;
+	my $cloud = "$state/images/cloud.img";
+	chmod 0755, "$state/images";
+	system('cp', "$work/cloud.img", $cloud);
+	chmod 0644, $cloud;
+	vmconf_does('create', 'cloud', '--image', 'cloud');
+	is(info("$state/cloud/root.qcow2")->{'backing-filename-format'}, 'qcow2', 'what root put into images/ is taken for what it is');
+	my $refused = qr/cloud\.img is qcow2, not raw as its name says; .*--image-format/;
+	chmod 0664, $cloud;
+	vmconf_fails(1, $refused, 'create', 'no', '--image', 'cloud');
+	chmod 0644, $cloud;
+	chmod 0777, "$state/images";
+	vmconf_fails(1, $refused, 'create', 'no', '--image', 'cloud');
+	chmod 0755, "$state/images";
+	chown 65534, -1, $cloud;
+	vmconf_fails(1, $refused, 'create', 'no', '--image', 'cloud');
+	chown 0, -1, $cloud;
+	system('cp', $cloud, "$state/images/cloud.raw");
+	vmconf_fails(1, qr/cloud\.raw is qcow2, not raw as its name says/, 'create', 'no', '--image', 'cloud.raw');
+	unlink "$state/images/cloud.raw";
+	vmconf_does('create', 'writer', '--set', "disks=[{\"path\": \"$cloud\", \"format\": \"raw\"}]", '--nic', 'none');
+	vmconf_fails(1, $refused, 'create', 'no', '--image', 'cloud');
+	vmconf_does('delete', 'writer', '--keep-disks');
+	run_command('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', "$state/images/base.qcow2", '-F', 'qcow2', $cloud);
+	vmconf_fails(1, qr/cloud\.img refers to another file/, 'create', 'no', '--image', 'cloud');
+}
 vmconf_does('create', 'told', '--image', "$work/nameless", '--image-format', 'qcow2');
 
 # nics and keys.

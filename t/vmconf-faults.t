@@ -43,6 +43,7 @@ my @commands = (
 	{ do => ['show', 'web'] },
 	{ do => ['status', 'up'] },
 	{ do => ['status', 'web', '--json'] },
+	{ do => ['metrics'] },
 	{ do => ['check'] },
 	{ do => ['command', 'web'] },
 	{ do => ['log', 'up'] },
@@ -67,12 +68,14 @@ for my $name ('up', 'down') {
 	create($name);
 	vmconf_does('start', $name);
 }
+# It has ended once before all that: later, it will have.
+vmconf_does($_, 'down') for qw(stop start);
 
 # ---- the directories ----
 
 # What they hold, without what a start leaves, a lock that nobody holds, and the numbers that are new each time.
 sub snapshot {
-	my @found = grep { !/\/(?:vm\.lock|last-end\.json|log|\.lock)$/ } split /\n/, `find $config $state -mindepth 1 | sort`;
+	my @found = grep { !/\/(?:vm\.lock|history\.jsonl|log|\.lock)$/ } split /\n/, `find $config $state -mindepth 1 | sort`;
 	return join '', map { "$_: " . (-d $_ ? 'directory' : /qcow2$/ ? -s $_ : slurp($_) =~ s/"(?:uuid|mac|mtime|inode|changed)": \S+//gr) . "\n" } @found;
 }
 
@@ -89,7 +92,7 @@ sub put_back {
 sub traced {
 	my ($how, $c) = @_;
 	my ($status, $out, $err) = run_command('timeout', '-s', 'KILL', 120, 'strace', '-qq', '-o', "$work/trace", @$how, $program, @{ $c->{do} });
-	return ($status, $out =~ s/\b(?:\d+m)?\d+(?:\.\d+)?s?\b|"last-status": \Knull/N/gr =~ s/ +/ /gr, $err);	# pids and times
+	return ($status, $out =~ s/\b(?:\d+m)?\d+(?:\.\d+)?s?\b|"last-status": \Knull|"last-words": \K(?:null|"[^"]*")/N/gr =~ s/ +/ /gr, $err);	# pids and times
 }
 
 # What an error is called.

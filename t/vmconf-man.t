@@ -24,11 +24,16 @@ for my $name (@commands) {
 	my $from = $name =~ /^(start|stop)$/ ? $text{$name} . $text{restart} : $text{$name};
 	my %in_page = map { $_ => 1 } $from =~ /\bFl -([a-z][-a-z]*)/g;
 	my %in_help = map { $_ => 1 } grep { $_ ne 'help' } vmconf_does($name, '--help') =~ /--([a-z][-a-z]*)/g;
-	%in_help = (%in_help, map { $_ => 1 } qw(all from-order parallel within kill)) if $name eq 'restart';
+	%in_help = (%in_help, map { $_ => 1 } qw(all tag from-order parallel within kill force)) if $name eq 'restart';
 	$in_help{delay} = 1 if $name =~ /^(stop|restart)$/;	# nor this for them
 	$in_help{kill} = 1 if $name eq 'start';	# the page says that it is not for start
 	is(join(' ', sort keys %in_page), join(' ', sort keys %in_help), "options of $name");
 }
+
+# What users of virsh, qm, incus and systemctl type.
+my %ours = (undefine => 'delete', poweroff => 'stop', reset => 'qmp NAME system_reset', pause => 'qmp NAME stop', suspend => 'qmp NAME stop', resume => 'qmp NAME cont',
+	resize => 'grow', autostart => 'enable', dumpxml => 'show', define => 'create', config => 'set', domifaddr => 'ip', shell => 'ssh');
+vmconf_fails(64, qr/^vmconf: there is no command $_; it is "vmconf \Q$ours{$_}\E" here$/, $_) for sort keys %ours;
 
 # States: those of vmstate.c.
 my @states = sort(slurp("$top/commands/vmstate.c") =~ /\[VM_[A-Z_]+\] = "([-a-z]+)"/g);
@@ -40,6 +45,6 @@ my $list = JSON::PP::decode_json(vmconf_does('list', '--json'));
 my @documented = sort map { split / , / } $section{JSON} =~ /^\.It ([-a-z, ]+)$/mg;
 is_deeply([sort keys %{ $list->{vms}[0] }], \@documented, 'keys of list --json');
 my $status = JSON::PP::decode_json(vmconf_does('status', 'web1', '--json'));
-is_deeply([sort keys %$status], [sort((grep { $_ ne 'broken' } @documented), qw(version addresses))], 'keys of status --json');
+is_deeply([sort keys %$status], [sort((grep { $_ ne 'broken' } @documented), qw(version addresses disks forwards outdated))], 'keys of status --json');
 
 done_testing;

@@ -39,7 +39,7 @@ for my $row (['images', qr/the directory of base images is called that/], ['defa
 	vmconf_fails(64, $line, 'create', $name);
 	vmconf_fails(64, $line, map { $_ // $name } (@$_ > 1 ? @$_ : (@$_, $name))) for @takes_name;
 	vmconf_fails(64, $line, $_, 'web1', $name) for 'clone', 'rename';
-	vmconf_fails(78, qr/^vmconf: \S+\/$name\.json is not a definition: "$name" cannot be the name of a VM: $why$/m, 'check');
+	vmconf_fails(78, qr/^vmconf: \S+\/$name\.json is not a definition: "$name" cannot be the name of a VM: $why$/m, 'check') if $name ne 'defaults';
 	unlike(vmconf_does('list'), qr/$name/, "$name.json is not listed");
 	for my $words ([$name], ['-n', $name, '--', 'true'], ['--', 'true', '-name', $name]) {
 		my ($status, undef, $err) = run_command($ENV{T_SUPERVISE} || "$top/qemu-supervise", @$words);
@@ -84,6 +84,11 @@ vmconf_fails(64, qr/usage: vmconf stop/, 'stop', '--all', 'web1');
 vmconf_fails(64, qr/--delay is for start/, 'stop', '--all', '--delay', '1s');
 vmconf_fails(64, qr/--delay soon: not a time/, 'start', '--all', '--delay', 'soon');
 vmconf_fails(64, qr/--kill is for stop/, 'start', '--kill', 'web1');
+vmconf_fails(64, qr/--trust-image is about --image, and there is none/, 'create', 'new', '--trust-image');
+vmconf_fails(64, qr/--image-format says what --image is, and there is none/, 'create', 'new', '--image-format', 'raw');
+for my $set ('disks.0={"path": "other", "format": "raw"}', 'disks=[]') {
+	vmconf_fails(64, qr/--set: disks\.0 is the disk that --disk makes, and cannot be another one/, 'create', 'new', '--disk', '1M', '--set', $set);
+}
 vmconf_fails(64, qr/are a JSON object, not \[1\]/, 'qmp', 'web1', 'query-status', '[1]');
 
 # Help.

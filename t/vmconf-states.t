@@ -59,6 +59,7 @@ like(vmconf_does('start', 'web1'), qr/^web1 is paused already \(pid \d+\)$/m, 's
 my ($asked) = JSON::PP::decode_json(vmconf_does('status', 'web1', '--json'));
 is($asked->{'run-state'}, 'paused', 'status asks QEMU');
 is_deeply($asked->{addresses}, [], 'no agent, no addresses');
+is((vmconf('status', 'web1'))[2], '', 'and has nothing to complain of');
 
 # QEMU hangs: list does not ask it, status gives up.
 kill('STOP', $vm->{pid});
@@ -213,6 +214,13 @@ SKIP: {
 	vmconf_does('stop', 'web1');
 }
 
+# ---- some of them ----
+create($_) for qw(web3 web4);
+is(join(' ', vmconf_does('list', 'web4', 'web3', 'web4') =~ /^(web\d)/mg), 'web4 web3', 'list of those that are named');
+is_deeply([map { $_->{name} } @{ JSON::PP::decode_json(vmconf_does('list', '--json', 'web3'))->{vms} }], ['web3'], 'as JSON');
+vmconf_fails(1, qr/there is no VM web5/, 'list', 'web3', 'web5');
+vmconf_does('delete', 'web3', 'web4');
+
 # ---- leftovers ----
 my $other = fork // die "fork: $!";
 if ($other == 0) { exec('sleep', 1000000) or POSIX::_exit(127) }
@@ -231,7 +239,8 @@ ok(kill(0, $other), 'the process that now has the pid lives');
 
 # Somebody holds the lock, the pid in it is another's by now.
 sysopen(my $fh, "$state/cut/vm.lock", O_RDWR | O_CREAT) or die "vm.lock: $!";
-syswrite($fh, "$other 1 00000000-0000-0000-0000-000000000000\n");
+(my $boot = slurp('/proc/sys/kernel/random/boot_id')) =~ s/\n//;
+syswrite($fh, "$other 1 $boot\n");
 sub lock_bytes {
 	my ($type, $count) = @_;
 	my $flock = pack('s s x4 q q l x4', $type, 0, 0, $count, 0);
@@ -241,6 +250,19 @@ lock_bytes(F_WRLCK, 1);
 is_state('cut', 'unmanaged', 'vm.lock is held');
 vmconf_fails(1, qr/cut: cannot kill QEMU, pid $other/, 'stop', '--kill', 'cut');
 ok(kill(0, $other), 'a process that started at another time is not killed');
+
+# The same record, but of another host that shares the state directory.
+sysseek($fh, 0, 0);
+syswrite($fh, "$other 1 00000000-0000-0000-0000-000000000000\n");
+$vm = is_state('cut', 'elsewhere', 'another host holds vm.lock');
+is_deeply([@$vm{qw(pid supervisor ready)}], [undef, undef, JSON::PP::false()], 'its pids are not ours');
+vmconf_fails(1, qr/^vmconf: cut runs on another host, which shares its state directory$/m, @$_)
+	for ['start', 'cut'], ['stop', 'cut'], ['stop', '--kill', 'cut'], ['qmp', 'cut', 'query-status'], ['console', 'cut'];
+vmconf_fails(1, qr/cut runs on another host: it cannot be deleted now; stop it there first/, 'delete', 'cut');
+my ($alone, undef, $says) = run_command($ENV{T_SUPERVISE} || "$top/qemu-supervise", 'cut');
+is($alone, 75, 'nor is it started by a supervisor');
+like($says, qr{VM cut runs on another host, which holds \Q$state\E/cut/vm.lock; stop it there first}, 'which says so');
+is((vmconf('stop', '--all'))[0], 0, 'stop --all leaves it to that host');
 
 # A vmconf that clones or renames it holds all of it.
 lock_bytes(F_WRLCK, 0);
@@ -269,11 +291,14 @@ spew("$config/broken.json", '{"memroy": "1G"}');
 my $list = vmconf_does('list');
 like($list, qr/^broken .*broken definition: vmconf check broken$/m, 'a broken definition is listed as such');
 is(state_of('broken')->{broken}, JSON::PP::true(), 'in JSON too');
+is(state_of('broken')->{moved}, undef, 'whose disks nobody knows');
+my $broken = JSON::PP::decode_json(vmconf_does('status', 'broken', '--json'));
+is_deeply([@$broken{qw(disks moved)}], [undef, undef], 'nor does status');
 like($list, qr/^long-x{59} /m, 'a name is whole where no person reads it');
 unlike($list, qr/\e/, 'and has no colours');
 my $json = JSON::PP::decode_json(vmconf_does('list', '--json'));
 is($json->{version}, 1, 'the shape has a version');
-is_deeply([sort keys %{ $json->{vms}[0] }], [qw(broken enabled failing last-status memory moved name order pid ready reason run-state state supervisor uptime)], 'the keys of list --json');
+is_deeply([sort keys %{ $json->{vms}[0] }], [qw(broken enabled failing last-status last-words listening memory moved name order pid protect ready reason run-state rung state supervisor tags uptime)], 'the keys of list --json');
 
 sub on_terminal {
 	my (%env) = @_;

@@ -99,9 +99,7 @@ void walk_doubt(struct walk *w, const char *fmt, ...)
 		what = NULL;
 	va_end(ap);
 	xcheck(what);
-	files->doubts =
-		xreallocarray(files->doubts, files->doubt_count + 1, sizeof(files->doubts[0]));
-	files->doubts[files->doubt_count++] = xasprintf("%s: %s", w->place, what);
+	files_doubt(files, xasprintf("%s: %s", w->place, what));
 	free(what);
 }
 

@@ -11,11 +11,21 @@
 /* UEFI firmware's files in the VM's state directory, with their record: a list of names. */
 #define UEFI_VARIABLES "uefi-vars.fd", "uefi-vars.qcow2", "uefi-vars.json"
 
+/* The volume that cloud-init reads in the guest, in the VM's state directory. */
+#define CLOUD_VOLUME	 "cloud-init.img"
+#define CLOUD_VOLUME_NEW "cloud-init.img.new"
+/* What all definitions have (defaults.h), and its object of which each row counts by itself. */
+#define DEFAULTS_FILE "defaults.json"
+#define DEFAULTS_ROWS "on"
+
 /* When to report readiness. */
 enum ready_when { READY_STARTED, READY_LISTENING, READY_AGENT };
 
 /* Their names, NULL-terminated. */
 extern const char *const ready_words[];
+
+/* What QEMU does when the watchdog of a guest fires, NULL-terminated. */
+extern const char *const watchdog_actions[];
 
 /* Where the guest's serial console is connected. */
 enum vm_console { CONSOLE_NONE, CONSOLE_SOCKET, CONSOLE_STDIO };
@@ -38,6 +48,7 @@ struct vm_devices {
 	const char *disk, *cdrom, *nic, *scsi, *serial;
 	const char *video; /* NULL: none fits */
 	const char *usb;   /* NULL: none fits */
+	const char *panic; /* tells QEMU of a panic; NULL: none fits */
 	unsigned ide;	   /* disks on each of the buses ide.0, ide.1, ...; 0: none */
 };
 
@@ -59,17 +70,30 @@ struct vm_nic {
 	json_t *passed_on;  /* the other keys, for -netdev; owned */
 };
 
+/* What cloud-init is told in the guest; NULL: nothing. */
+struct vm_cloud {
+	bool there; /* it is told anything at all */
+	const char *hostname, *user, *instance_id;
+	const char **ssh_keys;				/* NULL-terminated; owned */
+	char *user_data, *network_config, *vendor_data; /* absolute; owned */
+};
+
 #define VM_MIB 1048576
+
+#define TAGS_MAX     32
+#define TAG_SIZE_MAX 64
 
 #define VM_ORDER_MIN (-1000)
 #define VM_ORDER_MAX 1000
 
-/* Every key with its default filled in. const strings and json_t but passed_on belong to json. */
+/* Every key with its default filled in. const strings and json_t but passed_on belong to all. */
 struct vm {
 	char *name;
 	char *file;	  /* path of the definition */
 	char *home;	  /* the VM's state directory, where relative paths start */
 	json_t *json;	  /* as in the file, without defaults */
+	json_t *defaults; /* what all definitions have (defaults.h), or NULL */
+	json_t *all;	  /* both together */
 	struct stat read; /* the file when it was read */
 
 	const char *description; /* "": none */
@@ -91,8 +115,14 @@ struct vm {
 	struct vm_disk cdrom; /* path NULL: none */
 	struct vm_nic *nics;
 	size_t nic_count;
-	int console; /* enum vm_console */
-	bool agent;
+	struct vm_forward *forwards; /* forward.h */
+	size_t forward_count;
+	struct vm_cloud cloud;
+	json_t *credentials; /* an object, or NULL */
+	int console;	     /* enum vm_console */
+	bool console_log, agent, pvpanic;
+	const char *watchdog; /* its device, or NULL */
+	int watchdog_action;  /* in watchdog_actions */
 	const char *display;
 	bool sandbox;
 	const char *run_as;		      /* or NULL */
@@ -101,6 +131,8 @@ struct vm {
 	int ready;			      /* enum ready_when */
 	int64_t press_interval, boot_timeout; /* ms */
 	json_int_t order;
+	const char **tags; /* NULL-terminated, TAGS_MAX at most; or NULL */
+	bool protect;
 };
 
 #endif

@@ -30,6 +30,13 @@ void files_add_path(struct files *files, const char *path)
 	files_add(files, path, path, FILE_NAMED);
 }
 
+void files_doubt(struct files *files, char *doubt)
+{
+	files->doubts =
+		xreallocarray(files->doubts, files->doubt_count + 1, sizeof(files->doubts[0]));
+	files->doubts[files->doubt_count++] = doubt;
+}
+
 bool files_have_path(const struct files *files, const char *path)
 {
 	for (size_t i = 0; i < files->count; i++)

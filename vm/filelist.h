@@ -46,6 +46,9 @@ void files_add_path(struct files *files, const char *path);
 /* Adds a file for the caller to complete; the pointer is valid until the next one is added. */
 struct file *files_add(struct files *files, const char *path, const char *of, enum file_part part);
 
+/* Adds a doubt, malloc'd and taken over. */
+void files_doubt(struct files *files, char *doubt);
+
 bool files_have_path(const struct files *files, const char *path);
 
 #endif

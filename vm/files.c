@@ -271,6 +271,35 @@ static void walk_disks(struct walk *w, json_t *disks, json_t *nodes)
 	w->disk = -1;
 }
 
+static void add_given(const struct walk *w, const char *given)
+{
+	char *path = given ? walk_path(w, given) : NULL;
+
+	if (path && !files_have_path(w->files, path))
+		files_add_path(w->files, path);
+	free(path);
+}
+
+static void add_cloud(const struct walk *w, json_t *cloud)
+{
+	static const char *const keys[] = {"user-data", "vendor-data", "network-config"};
+
+	for (size_t i = 0; cloud && i < ARRAY_SIZE(keys); i++)
+		add_given(w, node_text(cloud, keys[i]));
+}
+
+static void add_credentials(const struct walk *w, json_t *credentials)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(credentials, name, value)
+	{
+		if (json_is_object(value))
+			add_given(w, node_text(value, "file"));
+	}
+}
+
 static void add_files(const struct walk *w, json_t *definition)
 {
 	static const char *const keys[] = {"kernel", "initrd", "cdrom", "firmware"};
@@ -280,14 +309,13 @@ static void add_files(const struct walk *w, json_t *definition)
 	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
 		json_object_del(rest, none[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		const char *given = node_text(rest, keys[i]);
-		char *path = given ? walk_path(w, given) : NULL;
-
-		if (path && !files_have_path(w->files, path))
-			files_add_path(w->files, path);
+		add_given(w, node_text(rest, keys[i]));
 		json_object_del(rest, keys[i]);
-		free(path);
 	}
+	add_cloud(w, json_object_get(rest, "cloud-init"));
+	add_credentials(w, json_object_get(rest, "credentials"));
+	json_object_del(rest, "credentials");
+	json_object_del(rest, "cloud-init");
 	add_strings(w->files, rest);
 	json_decref(rest);
 }

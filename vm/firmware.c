@@ -289,6 +289,14 @@ static void consider_all(struct search *s)
 	descriptors_free(&all);
 }
 
+/* It says what the variables were made with. Nobody needs it where the firmware is named. */
+static char *record_unread(const struct search *s)
+{
+	return xasprintf("cannot read %s/" NVRAM_RECORD ", which says what firmware the guest's "
+			 "variables belong to: %s",
+			 s->use->home, strerror(s->nvram.error));
+}
+
 /* Malloc'd. */
 static char *none_found(const struct search *s)
 {
@@ -345,7 +353,10 @@ bool firmware_find(const struct firmware_use *use, struct firmware *firmware, ch
 		consider(&s, use->descriptor);
 	else
 		consider_all(&s);
-	*why = s.rank == UNFIT ? none_found(&s) : cannot_share(&s);
+	if (s.nvram.error && !use->descriptor)
+		*why = record_unread(&s);
+	else
+		*why = s.rank == UNFIT ? none_found(&s) : cannot_share(&s);
 	*firmware = s.best;
 	nvram_free(&s.nvram);
 	free(s.passed_over);

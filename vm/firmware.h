@@ -16,7 +16,8 @@ struct firmware_use {
 /*
  * Finds the firmware that the VM's variables were made with. For a VM without variables, takes the
  * first one that fits, keeps variables and needs no SMM, preferably not one for confidential
- * computing. False: none, and *why is a malloc'd sentence. firmware_free() in both cases.
+ * computing. False: none, or what its variables were made with cannot be read; *why is a malloc'd
+ * sentence. firmware_free() in both cases.
  */
 bool firmware_find(const struct firmware_use *use, struct firmware *firmware, char **why);
 void firmware_free(struct firmware *firmware);

@@ -42,6 +42,14 @@ void boot_id(char id[BOOT_ID])
 	id[strcspn(id, "\n")] = '\0';
 }
 
+bool holder_is_of_this_boot(const struct holder *holder)
+{
+	char boot[BOOT_ID];
+
+	boot_id(boot);
+	return strcmp(holder->boot, boot) == 0;
+}
+
 struct holder holder_of(pid_t pid)
 {
 	struct holder holder = {.pid = pid ? pid : getpid(), .start = start_time(pid)};

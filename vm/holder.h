@@ -24,6 +24,9 @@ void boot_id(char id[BOOT_ID]);
 /* Looks up a process (0: the caller); start is 0 if there is none. Safe between fork and exec. */
 struct holder holder_of(pid_t pid);
 
+/* Whether it was recorded since this host has booted; else by another host, or before. */
+bool holder_is_of_this_boot(const struct holder *holder);
+
 /*
  * Reads and writes the line "PID START BOOTID\n", with " command" at its end for a command line.
  * holder_parse() returns false, with *holder all 0, if it is not one; holder_format() the length.

@@ -9,6 +9,7 @@
 #include "lib/timespan.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"
+#include "vm/forward.h"
 #include "vm/netdev.h"
 #include "vm/otherkeys.h"
 #include "vm/values.h"
@@ -20,6 +21,10 @@ const char *const ready_words[] = {[READY_STARTED] = "started",
 
 static const char *const console_words[] = {
 	[CONSOLE_NONE] = "none", [CONSOLE_SOCKET] = "socket", [CONSOLE_STDIO] = "stdio", NULL};
+
+/* Those of QEMU's -action watchdog=. */
+const char *const watchdog_actions[] = {"reset", "shutdown", "poweroff", "inject-nmi",
+					"pause", "debug",    "none",	 NULL};
 
 #define VM(member)   offsetof(struct vm, member)
 #define DISK(member) offsetof(struct vm_disk, member)
@@ -49,6 +54,29 @@ static const struct key nic_keys[] = {
 	KEY("properties", read_object, NIC(properties), "an object with properties of the device"),
 };
 
+static const struct key watchdog_keys[] = {
+	KEY("device", read_string, VM(watchdog), "a device of QEMU, such as \"i6300esb\""),
+	KEY("action", read_word, VM(watchdog_action),
+	    "\"reset\", \"shutdown\", \"poweroff\", \"inject-nmi\", \"pause\", \"debug\" or "
+	    "\"none\"",
+	    .words = watchdog_actions),
+};
+
+static const struct key cloud_keys[] = {
+	KEY("hostname", read_hostname, VM(cloud.hostname),
+	    "a host name: letters, digits, \"-\" and \".\""),
+	KEY("user", read_user, VM(cloud.user), "the name of a user in the guest, in small letters"),
+	KEY("ssh-keys", read_ssh_keys, VM(cloud.ssh_keys), "a list of public keys of ssh"),
+	KEY("user-data", read_path, VM(cloud.user_data), "a path"),
+	KEY("vendor-data", read_path, VM(cloud.vendor_data), "a path"),
+	KEY("network-config", read_path, VM(cloud.network_config), "a path"),
+	KEY("instance-id", read_string, VM(cloud.instance_id), "a string"),
+};
+
+static void read_watchdog(struct reader *r, const struct place *place, const struct key *key,
+			  json_t *value, void *to);
+static void read_cloud(struct reader *r, const struct place *place, const struct key *key,
+		       json_t *value, void *to);
 static void read_disks(struct reader *r, const struct place *place, const struct key *key,
 		       json_t *value, void *to);
 static void read_cdrom(struct reader *r, const struct place *place, const struct key *key,
@@ -78,11 +106,18 @@ static const struct key vm_keys[] = {
 	KEY("disks", read_disks, 0, "a list of objects"),
 	KEY("cdrom", read_cdrom, VM(cdrom), "a path"),
 	KEY("nics", read_nics, 0, "a list of objects"),
+	KEY("forwards", read_forwards, 0, "a list of strings"),
+	KEY("cloud-init", read_cloud, 0, "an object with what cloud-init is told in the guest"),
+	KEY("credentials", read_credentials, VM(credentials),
+	    "an object with credentials of systemd"),
 	KEY("console", read_word, VM(console), "\"socket\", \"stdio\" or \"none\"",
 	    .words = console_words),
+	KEY("console-log", read_bool, VM(console_log), "true or false"),
 	KEY("agent", read_bool, VM(agent), "true or false"),
 	KEY("display", read_string, VM(display), "a display of QEMU, such as \"none\" or \"gtk\""),
 	KEY("sandbox", read_bool, VM(sandbox), "true or false"),
+	KEY("pvpanic", read_bool, VM(pvpanic), "true or false"),
+	KEY("watchdog", read_watchdog, 0, "an object with device and action"),
 	KEY("run-as", read_string, VM(run_as), "a user"),
 	KEY("args", read_strings, VM(args), "a list of strings"),
 	KEY("on", read_ladders, VM(on), "an object of ladders"),
@@ -92,6 +127,8 @@ static const struct key vm_keys[] = {
 	KEY("boot-timeout", read_time, VM(boot_timeout), "a TIME: " TIMESPAN_IS),
 	KEY("order", read_integer, VM(order), "a whole number from -1000 to 1000",
 	    .min = VM_ORDER_MIN, .max = VM_ORDER_MAX),
+	KEY("tags", read_tags, VM(tags), "a list of up to 32 words, such as [\"lab\", \"web\"]"),
+	KEY("protect", read_bool, VM(protect), "true or false"),
 };
 
 static const struct key *find_key(const struct key *keys, size_t count, const char *name)
@@ -305,6 +342,51 @@ static void read_nics(struct reader *r, const struct place *place, const struct 
 
 		read_nic(r, &here, json_array_get(value, i), &vm->nics[i]);
 	}
+}
+
+/* An object with keys of its own, and no others. False: it is none. */
+static bool read_group(struct reader *r, const struct place *place, const struct key *key,
+		       const struct key *keys, size_t count, json_t *value, void *to)
+{
+	const char *name;
+	json_t *other;
+
+	if (!json_is_object(value)) {
+		problem_wrong(r, place, value, key->expected, "");
+		return false;
+	}
+	read_keys(r, place, keys, count, value, to);
+	json_object_foreach(value, name, other)
+	{
+		struct place here = {.in = place, .key = name};
+
+		if (!find_key(keys, count, name))
+			problem_add(r, &here,
+				    xasprintf("unknown key%s", key_hint(name, keys, count)));
+	}
+	return true;
+}
+
+/* One volume has one vendor-data, and the user's name is there (cloudinit.c). */
+static void read_cloud(struct reader *r, const struct place *place, const struct key *key,
+		       json_t *value, void *to)
+{
+	const struct place user = {.in = place, .key = "user"};
+	struct vm *vm = to;
+
+	vm->cloud.there = read_group(r, place, key, cloud_keys, ARRAY_SIZE(cloud_keys), value, to);
+	if (json_object_get(value, "user") && json_object_get(value, "vendor-data"))
+		problem_add(r, &user,
+			    xstrdup("found beside \"vendor-data\", expected one of them: "
+				    "\"user: NAME\" may be in that file"));
+}
+
+static void read_watchdog(struct reader *r, const struct place *place, const struct key *key,
+			  json_t *value, void *to)
+{
+	if (read_group(r, place, key, watchdog_keys, ARRAY_SIZE(watchdog_keys), value, to) &&
+	    !json_object_get(value, "device"))
+		missing(r, place, value, watchdog_keys, ARRAY_SIZE(watchdog_keys), "device");
 }
 
 void keys_read(struct reader *r, json_t *object)

@@ -190,17 +190,16 @@ static enum action find_action(const char *text, char **rest)
 }
 
 /* Removes a TIME from the end of text, if its last word is one. */
-static bool take_time(char *text, int64_t *wait)
+static void take_time(char *text, int64_t *wait)
 {
-	char *space = strrchr(text, ' ');
-	char *tab = strrchr(text, '\t');
-	char *word = space && (!tab || space > tab) ? space : tab;
+	char *word = text;
 
-	if (!word || !timespan_parse(word + 1, wait))
-		return false;
-	*word = '\0';
+	for (char *blank; (blank = strpbrk(word, " \t"));)
+		word = blank + 1;
+	if (word == text || !timespan_parse(word, wait))
+		return;
+	word[-1] = '\0';
 	trim(text);
-	return true;
 }
 
 static char *unknown_action(const char *text)
@@ -388,6 +387,13 @@ int64_t ladder_total_from(const struct ladder *ladder, size_t rung)
 	for (; rung < ladder->count; rung++)
 		sum = timespan_add(sum, rung_wait(&ladder->rungs[rung]));
 	return sum;
+}
+
+size_t ladder_find_rung(const struct ladder *ladder, size_t from, enum action action)
+{
+	while (from < ladder->count && ladder->rungs[from].action != action)
+		from++;
+	return from;
 }
 
 int64_t ladder_total(const struct ladder *ladder)

@@ -111,6 +111,9 @@ int64_t rung_wait(const struct rung *rung);
 int64_t ladder_total(const struct ladder *ladder);
 int64_t ladder_total_from(const struct ladder *ladder, size_t rung);
 
+/* The first rung with that action, from that one on; or the ladder's count, or from if more. */
+size_t ladder_find_rung(const struct ladder *ladder, size_t from, enum action action);
+
 /* Added once, in ms, for QEMU to flush its disks after SHUTDOWN. */
 #define LADDER_FLUSH_MS 30000
 

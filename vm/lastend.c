@@ -2,18 +2,18 @@
 
 #include <fcntl.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/array.h"
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "lib/printable.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
+#include "vm/history.h"
 #include "vm/lockfile.h"
 #include "vm/outcome.h"
 #include "vm/paths.h"
@@ -44,30 +44,40 @@ static const char *words_of(int status)
 
 int64_t lastend_flush(int home)
 {
-	int fd = safefile_open(home, LAST_END, O_RDONLY);
-	json_t *end = safefile_read_json(fd);
+	struct stat st;
+	json_t *end = history_last_end(home, &st);
 	json_t *flush = json_object_get(end, "flush-ms");
 	int64_t ms = json_is_integer(flush) ? json_integer_value(flush) : -1;
 
-	fd_close(&fd);
 	json_decref(end);
 	return ms;
 }
 
-void lastend_write(int home, int status, const char *words, int64_t flush)
+/* Words of others may have been cut within a character. */
+static json_t *text(const char *words)
 {
-	json_t *said = json_string(*words ? words : words_of(status));
-	json_t *end = xcheck(json_pack("{s:i, s:i, s:o*, s:I}", "version", 1, "status", status,
-				       "words", said, "ended", (json_int_t)time(NULL)));
-	char *text;
+	char *safe = printable(xstrdup(words));
+	json_t *value = xcheck(json_string(safe));
 
-	if (flush >= 0)
-		json_object_set_new(end, "flush-ms", json_integer(flush));
-	text = xcheck(json_dumps(end, JSON_INDENT(2)));
-	if (!safefile_replace(home, LAST_END, LAST_END_NEW, text))
-		log_warn("cannot write " LAST_END " in the state directory");
-	json_decref(end);
-	free(text);
+	free(safe);
+	return value;
+}
+
+json_t *lastend_line(int status, const char *words)
+{
+	json_t *line = history_line(HISTORY_END, "ended");
+
+	json_object_set_new(line, "status", json_integer(status));
+	json_object_set_new(line, "words", text(*words ? words : words_of(status)));
+	return line;
+}
+
+void lastend_write(int home, int status, const char *words)
+{
+	json_t *line = lastend_line(status, words);
+
+	history_append(home, line, true);
+	json_decref(line);
 }
 
 static bool is_ours_alone(const char *path)
@@ -99,6 +109,6 @@ void lastend_write_failed(const char *name, int status, bool make)
 	int home = status != EX_TEMPFAIL ? open_home(name, make) : -1;
 
 	if (home >= 0 && lock_vm_is_free(home))
-		lastend_write(home, status, "", -1);
+		lastend_write(home, status, "");
 	fd_close(&home);
 }

@@ -1,19 +1,19 @@
-/* The record of how a VM last ended, written by its supervisor to the VM's state directory. */
+/* How a VM last ended, in its history, for those who write that or need no more of it. */
 #ifndef LASTEND_H
 #define LASTEND_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LAST_END     "last-end.json"
-#define LAST_END_NEW "last-end.json.new" /* while it is written */
-
 /*
- * Replaces the record in home, a VM's open state directory: the supervisor's exit status, words for
- * it ("": the last failure that was logged), and how many ms QEMU took to end after SHUTDOWN (-1:
- * not known). A failure to write is logged.
+ * A new line for the history (history.h): the exit status of its supervisor, and words for it ("":
+ * the last failure that was logged).
  */
-void lastend_write(int home, int status, const char *words, int64_t flush);
+json_t *lastend_line(int status, const char *words);
+
+/* Appends such a line in home, a VM's open state directory. A failure to write is logged. */
+void lastend_write(int home, int status, const char *words);
 
 /*
  * The same for a start that failed because the VM's directories cannot be opened or its definition
@@ -22,7 +22,7 @@ void lastend_write(int home, int status, const char *words, int64_t flush);
  */
 void lastend_write_failed(const char *name, int status, bool make);
 
-/* That time from the record, in ms; -1: not known. */
+/* How many ms QEMU took to end after SHUTDOWN when the VM last ended; -1: not known. */
 int64_t lastend_flush(int home);
 
 #endif

@@ -42,9 +42,9 @@ static const struct {
 	}
 
 static const struct vm_devices devices[] = {
-	PCI("q35*", "ide-cd", "VGA", .ide = 1),
-	PCI("pc-q35*", "ide-cd", "VGA", .ide = 1),
-	PCI("pc*", "ide-cd", "VGA", .ide = 2),
+	PCI("q35*", "scsi-cd", "VGA", .ide = 1, .panic = "pvpanic-pci"),
+	PCI("pc-q35*", "scsi-cd", "VGA", .ide = 1, .panic = "pvpanic-pci"),
+	PCI("pc*", "scsi-cd", "VGA", .ide = 2, .panic = "pvpanic"),
 	PCI("pseries*", "scsi-cd", "VGA"),
 	{.machines = "microvm*",
 	 .disk = "virtio-blk-device",
@@ -59,6 +59,7 @@ static const struct vm_devices devices[] = {
 	 .scsi = "virtio-scsi-ccw",
 	 .serial = "virtio-serial-ccw",
 	 .video = "virtio-gpu-ccw"},
+	PCI("virt*", "scsi-cd", "virtio-gpu-pci", .panic = "pvpanic-pci"),
 	PCI("*", "scsi-cd", "virtio-gpu-pci"),
 };
 

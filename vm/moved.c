@@ -79,8 +79,8 @@ static json_t *disk_of(const char *format, json_t *image, const char *home)
 				"bases", bases));
 }
 
-/* The id of the guest's device, malloc'd. QEMU may report the path of a part of it. */
-static char *id_of(json_t *backend)
+/* QEMU may report the path of a part of it. */
+char *moved_device_id(json_t *backend)
 {
 	static const char prefix[] = "/machine/peripheral/";
 	const char *qdev = json_string_value(json_object_get(backend, "qdev"));
@@ -110,7 +110,7 @@ json_t *moved_look(json_t *answer, const char *home)
 		    json_is_true(json_object_get(inserted, "ro")) ||
 		    json_is_true(json_object_get(backend, "removable")))
 			continue;
-		id = id_of(backend);
+		id = moved_device_id(backend);
 		json_object_set_new(disks, id, disk_of(format, image, home));
 		free(id);
 	}
@@ -188,14 +188,6 @@ static int open_home(const char *home)
 	return open(home, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-/* Anybody who can write there may have replaced the record: with what is no file, or a large one.
- */
-static bool is_no_record(int error)
-{
-	return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EINVAL ||
-	       error == EFBIG;
-}
-
 /* Returns an errno if there may be a record, and it cannot be read; else 0. */
 static int load(const char *home, json_t **value)
 {
@@ -206,14 +198,13 @@ static int load(const char *home, json_t **value)
 		fd = openat(dirfd, MOVED, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd >= 0)
 		*value = safefile_read_json(fd);
-	error = *value || is_no_record(errno) ? 0 : errno;
+	error = *value || safefile_is_none(errno) ? 0 : errno;
 	fd_close(&fd);
 	fd_close(&dirfd);
 	return error;
 }
 
-/* The set, and whether it is known; if not, the reason is logged. */
-static json_t *read_set(const char *home, bool *known)
+json_t *moved_read(const char *home, bool *known)
 {
 	json_t *value, *set;
 	int error = load(home, &value);
@@ -221,17 +212,11 @@ static json_t *read_set(const char *home, bool *known)
 	if (error)
 		log_error("cannot read %s/" MOVED ", which says whether its disks have moved: %s",
 			  home, strerror(error));
-	*known = !error;
+	if (known)
+		*known = !error;
 	set = with_paths(json_object_get(value, "disks"), home, absolute);
 	json_decref(value);
 	return set;
-}
-
-json_t *moved_read(const char *home)
-{
-	bool known;
-
-	return read_set(home, &known);
 }
 
 /* On the disk on return: the guest goes on with what the record says it has left. */
@@ -435,7 +420,7 @@ static char *way_on(const struct vm *vm, const struct moved_disk *disk)
 bool moved_refuses(const struct vm *vm)
 {
 	bool known;
-	json_t *record = read_set(vm->home, &known);
+	json_t *record = moved_read(vm->home, &known);
 	bool refused = !known;
 	struct moved_disk disk;
 	size_t next = 0;

@@ -25,6 +25,9 @@
  */
 json_t *moved_look(json_t *answer, const char *home);
 
+/* The id of the guest's device in an element of that answer, malloc'd. */
+char *moved_device_id(json_t *backend);
+
 /*
  * Adds disks of now that origins (paths by id) lacks: with "from" of the record; else with the disk
  * of vm (or NULL) that it is based on, since it may have moved before anybody looked; else where it
@@ -37,10 +40,11 @@ json_t *moved_since(json_t *origins, json_t *now, json_t *before);
 
 /*
  * Read and write the record of the VM with that state directory. If no disk has moved, there is no
- * file, and the set is empty; so it is if it cannot be read, which is logged. new: the temporary
- * name. A failure to write is logged.
+ * file, and the set is empty; so it is if it cannot be read, which is logged: then it is not known,
+ * and must not be replaced. known may be NULL. new: the temporary name. A failure to write is
+ * logged.
  */
-json_t *moved_read(const char *home);
+json_t *moved_read(const char *home, bool *known);
 bool moved_write(const char *home, const char *new, json_t *moved);
 
 /* A disk of a definition that the guest has left for another file. */

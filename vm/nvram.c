@@ -25,13 +25,14 @@ char *nvram_path(const char *home, const struct firmware *firmware)
 
 /* ---- the record ---- */
 
-/* NULL if there is none. */
-static json_t *read_record(const char *home)
+/* NULL if there is none; or if there may be one and it cannot be read: *error is an errno then. */
+static json_t *read_record(const char *home, int *error)
 {
 	char *path = xasprintf("%s/" NVRAM_RECORD, home);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	json_t *record = safefile_read_json(fd);
 
+	*error = record || safefile_is_none(errno) ? 0 : errno;
 	fd_close(&fd);
 	free(path);
 	return record;
@@ -60,7 +61,8 @@ static bool write_record(const char *home, json_t *record)
 
 static bool remember(const char *home, const struct firmware *firmware)
 {
-	json_t *was = read_record(home), *is = record_of(firmware);
+	int error;
+	json_t *was = read_record(home, &error), *is = record_of(firmware);
 	bool written = json_equal(was, is) || write_record(home, is);
 
 	json_decref(was);
@@ -97,7 +99,8 @@ static char *existing(const char *home, const char *format)
 
 struct nvram nvram_look(const char *home)
 {
-	json_t *record = read_record(home);
+	int error;
+	json_t *record = read_record(home, &error);
 	const char *format = json_string_value(json_object_get(record, "format"));
 	struct nvram nvram = {.code = string_of(record, "code"),
 			      .variables = string_of(record, "variables")};
@@ -109,6 +112,7 @@ struct nvram nvram_look(const char *home)
 	nvram.path = existing(home, format ? format : "raw");
 	if (!format && !nvram.path)
 		nvram.path = existing(home, "qcow2");
+	nvram.error = error;
 	json_decref(record);
 	return nvram;
 }

@@ -25,6 +25,7 @@ struct nvram {
 	 * state directory can change it, so it only selects among the host's firmware.
 	 */
 	char *code, *variables;
+	int error; /* an errno: there may be a record, and it cannot be read; else 0 */
 };
 
 struct nvram nvram_look(const char *home);

@@ -8,7 +8,7 @@
 #define INSTEAD(text) "; write " text " instead"
 
 #define NICS	INSTEAD("\"nics\": [{\"type\": \"user\"}]")
-#define FORWARD INSTEAD("\"nics\": [{\"type\": \"user\", \"hostfwd\": \"tcp:127.0.0.1:8080-:80\"}]")
+#define FORWARD INSTEAD("\"nics\": [{\"type\": \"user\"}], \"forwards\": [\"8080:80\"]")
 #define DISKS	INSTEAD("\"disks\": [{\"path\": \"root.qcow2\", \"format\": \"qcow2\"}]")
 #define SHARE                                                                                      \
 	INSTEAD("\"args\": [\"-virtfs\", "                                                         \
@@ -25,11 +25,9 @@
 		"\"usb-host,vendorid=0x1234,productid=0x5678\"]")
 #define HOSTDEV	  INSTEAD("\"args\": [\"-device\", \"vfio-pci,host=0000:01:00.0\"]")
 #define HUGEPAGES INSTEAD("\"args\": [\"-mem-path\", \"/dev/hugepages\", \"-mem-prealloc\"]")
-#define PANIC                                                                                      \
-	INSTEAD("\"on\": {\"GUEST_PANICKED\": \"reset\"}, \"args\": [\"-device\", \"pvpanic\"]")
-#define WATCHDOG INSTEAD("\"args\": [\"-device\", \"i6300esb\", \"-action\", \"watchdog=reset\"]")
-#define SNAPSHOT "; \"vmconf clone NAME NEW --linked\" makes a VM whose changes can be thrown away"
-#define RNG	 INSTEAD("\"args\": [\"-device\", \"virtio-rng-pci\"]")
+#define PANIC	  INSTEAD("\"pvpanic\": true, \"on\": {\"GUEST_PANICKED\": \"reset\"}")
+#define SNAPSHOT  "; \"vmconf clone NAME NEW --linked\" makes a VM whose changes can be thrown away"
+#define RNG	  INSTEAD("\"args\": [\"-device\", \"virtio-rng-pci\"]")
 #define SOUND                                                                                      \
 	INSTEAD("\"args\": [\"-audiodev\", \"pa,id=snd\", \"-device\", \"ich9-intel-hda\", "       \
 		"\"-device\", \"hda-duplex,audiodev=snd\"]")
@@ -64,13 +62,17 @@ static const struct {
 	{"bridge", INSTEAD("\"nics\": [{\"type\": \"bridge\", \"br\": \"br0\"}]")},
 	{"ports", FORWARD},
 	{"port", FORWARD},
-	{"forwards", FORWARD},
+	{"forward", FORWARD},
 	{"hostfwd", FORWARD},
 	{"ssh", FORWARD},
 	{"serial", INSTEAD("\"console\": \"socket\"")},
 	{"qmp", "; every VM has a QMP socket: \"vmconf qmp NAME COMMAND\""},
 	{"monitor", "; every VM has a QMP socket: \"vmconf qmp NAME COMMAND\""},
 	{"guest-agent", INSTEAD("\"agent\": true")},
+	{"hostname", INSTEAD("\"cloud-init\": {\"hostname\": \"web1\"}")},
+	{"ssh-keys", "; it is a key of \"cloud-init\""},
+	{"user-data", INSTEAD("\"cloud-init\": {\"user-data\": \"user-data\"}")},
+	{"cloudinit", INSTEAD("\"cloud-init\": {\"user-data\": \"user-data\"}")},
 	{"qemu-args", INSTEAD("\"args\": [\"-device\", \"virtio-rng-pci\"]")},
 	{"extra-args", INSTEAD("\"args\": [\"-device\", \"virtio-rng-pci\"]")},
 	{"shares", SHARE},
@@ -95,9 +97,7 @@ static const struct {
 	{"passthrough", HOSTDEV},
 	{"hugepages", HUGEPAGES},
 	{"panic", PANIC},
-	{"pvpanic", PANIC},
 	{"on-crash", PANIC},
-	{"watchdog", WATCHDOG},
 	{"snapshot", SNAPSHOT},
 	{"snapshots", SNAPSHOT},
 	{"rng", RNG},

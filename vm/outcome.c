@@ -38,7 +38,7 @@ void outcome_event(struct outcome *o, const char *event, json_t *data, bool stop
 		o->stopping = stopping;
 	} else if (strcmp(event, "RESET") == 0) {
 		o->ran = o->running;
-		o->panicked = o->early = false;
+		o->panicked = o->halted = o->early = false;
 		o->reason[0] = '\0';
 	} else if (strcmp(event, "STOP") == 0) {
 		o->running = false;
@@ -58,7 +58,7 @@ void outcome_run_state(struct outcome *o, const char *state)
 	static const char *const not_started[] = {"prelaunch", "inmigrate", "preconfig"};
 
 	o->running = strcmp(state, "running") == 0;
-	if (strcmp(state, "postmigrate") != 0 && strcmp(state, "finish-migrate") != 0)
+	if (strcmp(state, "finish-migrate") != 0)
 		o->migrated = false; /* it resumed here, unseen */
 	for (size_t i = 0; i < ARRAY_SIZE(not_started); i++)
 		if (strcmp(state, not_started[i]) == 0)
@@ -159,6 +159,10 @@ int outcome_status(const struct outcome *o, const int *wait_status, char *words,
 			 "the guest reset itself instead of powering off: a reboot, or "
 			 "a panic, that is not known");
 		return EXIT_RESET_WHILE_STOPPING;
+	}
+	if (cause->status == EXIT_NOT_SHUT_DOWN && o->halted) {
+		snprintf(words, size, "the guest halted and did not power itself off");
+		return EXIT_HALTED;
 	}
 	snprintf(words, size, "%s", cause->words);
 	return cause->status;

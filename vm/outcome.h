@@ -17,6 +17,7 @@ enum {
 	EXIT_DIED = 83,
 	EXIT_REBOOT_ASKED = 84,
 	EXIT_RESET_WHILE_STOPPING = 85,
+	EXIT_HALTED = 86,
 	EXIT_CANNOT_EXECUTE = 126,
 	EXIT_NO_PROGRAM = 127,
 };
@@ -27,6 +28,7 @@ struct outcome {
 	bool running;  /* the guest's CPUs run */
 	bool ran;      /* they have run since the guest was last (re)started */
 	bool panicked;
+	bool halted;		     /* all its CPUs, for good: it does not power itself off */
 	bool migrated;		     /* saved or migrated away, and not resumed here */
 	bool killed;		     /* we sent SIGKILL */
 	bool early;		     /* at SHUTDOWN the guest had not been asked for anything yet */

@@ -63,12 +63,34 @@ static char *place_text(const struct place *place)
 	return text;
 }
 
+/* Whether what is at a place of a definition comes from the defaults. */
+static bool is_default(json_t *own, json_t *defaults, const struct place *place)
+{
+	const struct place *row = NULL;
+
+	for (; place->in && place->in->in; place = place->in)
+		row = place;
+	if (!place->in || !place->key || !json_object_get(defaults, place->key))
+		return false;
+	own = json_object_get(own, place->key);
+	if (!own || strcmp(place->key, DEFAULTS_ROWS) != 0 || !row || !row->key)
+		return !own;
+	return !json_object_get(own, row->key) &&
+	       json_object_get(json_object_get(defaults, DEFAULTS_ROWS), row->key);
+}
+
 void problem_add(struct reader *r, const struct place *place, char *what)
 {
-	const char *of = r->problems->of ? r->problems->of : r->vm->file;
-	char *where = place_text(place);
+	const char *file = r->vm->file, *of = r->problems->of ? r->problems->of : file;
+	const char *slash = strrchr(file, '/');
+	char *where = place_text(place), *defaults = NULL;
 
-	problem_line(r->problems, xasprintf("%s: %s%s%s", of, where, where[0] ? ": " : "", what));
+	if (is_default(r->vm->json, r->vm->defaults, place))
+		defaults =
+			xasprintf("%.*s" DEFAULTS_FILE, slash ? (int)(slash - file) + 1 : 0, file);
+	problem_line(r->problems, xasprintf("%s: %s%s%s", defaults ? defaults : of, where,
+					    where[0] ? ": " : "", what));
+	free(defaults);
 	free(where);
 	free(what);
 }

@@ -137,12 +137,16 @@ struct names store_names(const struct store *store)
 bool store_names_are_good(const struct store *store)
 {
 	struct names bad = read_names(store, false);
-	bool good = bad.count == 0;
+	bool good = true;
 
-	for (size_t i = 0; i < bad.count; i++)
+	for (size_t i = 0; i < bad.count; i++) {
+		if (strcmp(bad.v[i], "defaults") == 0)
+			continue;
+		good = false;
 		log_error("%s/%s" SUFFIX " is not a definition: \"%s\" cannot be the name of a "
 			  "VM: %s",
 			  store->config, bad.v[i], bad.v[i], vm_name_wrong(bad.v[i]));
+	}
 	store_names_free(&bad);
 	return good;
 }

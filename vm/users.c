@@ -6,6 +6,7 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "vm/basedon.h"
+#include "vm/defaults.h"
 #include "vm/made.h"
 
 void names_add(struct names *names, const char *s)
@@ -25,14 +26,18 @@ bool names_have(const struct names *names, const char *s)
 /* ---- what they need ---- */
 
 /* The disks of a definition count even if it is broken otherwise. */
-static void read_definition(const struct store *store, struct user *user)
+static void read_definition(const struct store *store, struct user *user, json_t *defaults)
 {
 	char *file = xasprintf("%s.json", user->name), *home = store_path(store, user->name, "");
 	json_t *definition = store_read_json(store->config_fd, file);
+	json_t *all = definition && defaults ? defaults_merge(definition, defaults) : NULL;
 
 	user->readable = definition || !store_has(store, user->name);
 	if (definition)
-		files_add_definition(&user->files, definition, home);
+		files_add_definition(&user->files, all ? all : definition, home);
+	if (definition && !defaults)
+		files_doubt(&user->files, xstrdup(DEFAULTS_FILE " cannot be read"));
+	json_decref(all);
 	json_decref(definition);
 	free(home);
 	free(file);
@@ -71,6 +76,8 @@ struct users users_read(const struct store *store, const struct names *except)
 {
 	struct names all = store_names(store);
 	struct users users = {.v = xcalloc(all.count, sizeof(users.v[0]))};
+	struct vm_problems problems = {0};
+	json_t *defaults = vm_read_defaults(&problems);
 
 	for (size_t i = 0; i < all.count; i++) {
 		struct user *user = &users.v[users.count];
@@ -78,10 +85,12 @@ struct users users_read(const struct store *store, const struct names *except)
 		if (except && names_have(except, all.v[i]))
 			continue;
 		user->name = xstrdup(all.v[i]);
-		read_definition(store, user);
+		read_definition(store, user, defaults);
 		read_made(store, user);
 		users.count++;
 	}
+	vm_problems_free(&problems);
+	json_decref(defaults);
 	store_names_free(&all);
 	return users;
 }
@@ -218,7 +227,7 @@ bool users_let_start(const struct users *users, const struct vm *vm)
 	struct files files = {0};
 	bool good;
 
-	files_add_definition(&files, vm->json, vm->home);
+	files_add_definition(&files, vm->all, vm->home);
 	good = !is_base_of_others(users, vm->name, &files);
 	good = bases_are_as_recorded(vm, &files, "started") && good;
 	files_free(&files);

@@ -10,6 +10,7 @@
 #include "lib/xalloc.h"
 #include "vm/ladder.h"
 #include "vm/netdev.h"
+#include "vm/sshkey.h"
 
 void read_text(struct reader *r, const struct place *place, const struct key *key, json_t *value,
 	       void *to)
@@ -243,6 +244,42 @@ void read_accel(struct reader *r, const struct place *place, const struct key *k
 	json_decref(list);
 }
 
+const char *tag_wrong(const char *word)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789._-";
+	size_t len = strspn(word, letters);
+
+	return len > 0 && len <= TAG_SIZE_MAX && !word[len] && !strchr("._-", word[0])
+		       ? NULL
+		       : "up to 64 letters, digits, \".\", \"_\" and \"-\", the first a letter or "
+			 "a "
+			 "digit";
+}
+
+void read_tags(struct reader *r, const struct place *place, const struct key *key, json_t *value,
+	       void *to)
+{
+	const char **tags;
+	json_t *element;
+	size_t i;
+
+	if (!json_is_array(value) || json_array_size(value) > TAGS_MAX) {
+		problem_wrong(r, place, value, key->expected, "");
+		return;
+	}
+	tags = xcalloc(json_array_size(value) + 1, sizeof(tags[0]));
+	*(const char ***)to = tags;
+	json_array_foreach(value, i, element)
+	{
+		struct place here = {.in = place, .index = i};
+
+		tags[i] = json_is_string(element) ? json_string_value(element) : "";
+		if (tag_wrong(tags[i]))
+			problem_wrong(r, &here, element, tag_wrong(tags[i]), "");
+	}
+}
+
 void read_ladders(struct reader *r, const struct place *place, const struct key *key, json_t *value,
 		  void *to)
 {
@@ -271,4 +308,86 @@ void read_ladders(struct reader *r, const struct place *place, const struct key 
 		free(row);
 	}
 	policy_free(&policy);
+}
+
+#define LOWER	"abcdefghijklmnopqrstuvwxyz"
+#define LETTERS LOWER "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+/* Whether text has up to most characters of these, and neither begins nor ends with one of no_end.
+ */
+static bool is_made_of(const char *text, const char *these, const char *no_end, size_t most)
+{
+	size_t len = strlen(text);
+
+	return len > 0 && len <= most && strspn(text, these) == len && !strchr(no_end, text[0]) &&
+	       !strchr(no_end, text[len - 1]);
+}
+
+void read_hostname(struct reader *r, const struct place *place, const struct key *key,
+		   json_t *value, void *to)
+{
+	const char *text = json_string_value(value);
+
+	if (text && is_made_of(text, LETTERS "-.", "-.", 253))
+		*(const char **)to = text;
+	else
+		problem_wrong(r, place, value, key->expected, "");
+}
+
+void read_user(struct reader *r, const struct place *place, const struct key *key, json_t *value,
+	       void *to)
+{
+	const char *text = json_string_value(value);
+
+	if (text && is_made_of(text, LOWER "0123456789_-", "", 32) && strchr(LOWER "_", text[0]))
+		*(const char **)to = text;
+	else
+		problem_wrong(r, place, value, key->expected, "");
+}
+
+void read_ssh_keys(struct reader *r, const struct place *place, const struct key *key,
+		   json_t *value, void *to)
+{
+	size_t before = r->problems->count;
+	const char **keys;
+
+	read_strings(r, place, key, value, to);
+	if (r->problems->count != before)
+		return;
+	keys = *(const char ***)to;
+	for (size_t i = 0; keys[i]; i++) {
+		struct place here = {.in = place, .index = i};
+		const char *wrong = sshkey_wrong(keys[i]);
+
+		if (wrong)
+			problem_add(r, &here, xasprintf("found %s", wrong));
+	}
+}
+
+static bool is_credential(json_t *value)
+{
+	return json_is_string(value) || (json_object_size(value) == 1 &&
+					 json_string_length(json_object_get(value, "file")) > 0);
+}
+
+/* A name becomes a part of a file's, here and in the guest. */
+void read_credentials(struct reader *r, const struct place *place, const struct key *key,
+		      json_t *value, void *to)
+{
+	json_t *credential;
+	const char *name;
+
+	read_object(r, place, key, value, to);
+	json_object_foreach(value, name, credential)
+	{
+		struct place here = {.in = place, .key = name};
+
+		if (!is_made_of(name, LETTERS "._-", "", 200))
+			problem_add(r, &here,
+				    xstrdup("found such a name, expected up to 200 letters, "
+					    "digits, \".\", \"_\" and \"-\""));
+		else if (!is_credential(credential))
+			problem_wrong(r, &here, credential,
+				      "a string, or an object such as {\"file\": \"PATH\"}", "");
+	}
 }

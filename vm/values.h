@@ -21,7 +21,11 @@ struct key {
 
 read_fn read_text, read_string, read_bool, read_integer, read_memory, read_word, read_time,
 	read_path, read_firmware, read_uuid, read_mac, read_netdev_type, read_object, read_based_on,
-	read_strings, read_accel, read_ladders;
+	read_strings, read_accel, read_ladders, read_tags, read_hostname, read_user, read_ssh_keys,
+	read_credentials;
+
+/* Why word cannot be a tag; NULL: it can. */
+const char *tag_wrong(const char *word);
 
 /* A path of a definition, relative to the VM's state directory, made absolute. Malloc'd. */
 char *vm_absolute(const struct vm *vm, const char *path);

@@ -15,6 +15,9 @@
 #include "lib/timespan.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"
+#include "vm/credentials.h"
+#include "vm/defaults.h"
+#include "vm/forward.h"
 #include "vm/keys.h"
 #include "vm/machine.h"
 #include "vm/paths.h"
@@ -28,7 +31,7 @@ static void check_kernel(struct reader *r, const struct place *file)
 	const struct place initrd = {.in = file, .key = "initrd"};
 	const struct place append = {.in = file, .key = "append"};
 
-	if (json_object_get(r->vm->json, "kernel"))
+	if (json_object_get(r->vm->all, "kernel"))
 		return;
 	if (r->vm->initrd)
 		problem_add(r, &initrd,
@@ -62,6 +65,17 @@ static void check_args(struct reader *r, const struct place *file)
 					  "from its supervisor",
 					  arg));
 	}
+}
+
+static void check_credentials(struct reader *r, const struct place *file)
+{
+	const struct place here = {.in = file, .key = "credentials"};
+	const struct vm *vm = r->vm;
+
+	if (vm->machine && json_object_size(vm->credentials) > 0 && !credentials_fit(vm))
+		problem_add(r, &here,
+			    xasprintf("found some, expected none: machine %s of %s has no SMBIOS",
+				      vm->machine, vm->emulator));
 }
 
 /* ---- all of it ---- */
@@ -114,27 +128,40 @@ static struct vm *vm_new(const char *name, struct vm_problems *problems)
 	return NULL;
 }
 
-/* Takes ownership of vm and json. */
-static struct vm *finish(struct vm *vm, json_t *json, struct vm_problems *problems)
+/* All of it together, with what one key needs of another. */
+static void read_all(struct reader *r)
 {
 	static const struct place file;
+
+	if (!json_is_object(r->vm->json)) {
+		problem_wrong(r, &file, r->vm->json, "an object", "");
+		return;
+	}
+	r->vm->all = defaults_merge(r->vm->json, r->vm->defaults);
+	keys_read(r, r->vm->all);
+	machine_fill(r, &file);
+	machine_fill_devices(r->vm);
+	check_kernel(r, &file);
+	check_ready(r, &file);
+	check_args(r, &file);
+	check_credentials(r, &file);
+	forwards_check(r, &file);
+}
+
+/* Takes ownership of vm, json and defaults; without these, problems says why. */
+static struct vm *finish(struct vm *vm, json_t *json, json_t *defaults,
+			 struct vm_problems *problems)
+{
 	struct reader r = {.vm = vm, .problems = problems};
 	size_t before = problems->count;
 
 	vm->json = json;
-	if (json_is_object(json)) {
-		keys_read(&r, json);
-		machine_fill(&r, &file);
-		machine_fill_devices(vm);
-		check_kernel(&r, &file);
-		check_ready(&r, &file);
-		check_args(&r, &file);
-	} else {
-		problem_wrong(&r, &file, json, "an object", "");
-	}
+	vm->defaults = defaults;
+	if (defaults)
+		read_all(&r);
 	if (vm->press_interval == FOREVER)
 		vm->press_interval = 0; /* press only once */
-	if (problems->count == before)
+	if (defaults && problems->count == before)
 		return vm;
 	vm_free(vm);
 	return NULL;
@@ -142,32 +169,80 @@ static struct vm *finish(struct vm *vm, json_t *json, struct vm_problems *proble
 
 /* Takes vm. */
 static struct vm *from_text(struct vm *vm, const char *text, size_t len,
-			    struct vm_problems *problems)
+			    const struct vmfile_dir *dir, struct vm_problems *problems)
 {
 	json_error_t error;
 	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
 
 	if (json)
-		return finish(vm, json, problems);
+		return finish(vm, json, defaults_read(dir, problems), problems);
 	problem_line(problems, xasprintf("%s: line %d, column %d: %s", vm->file, error.line,
 					 error.column, error.text));
 	vm_free(vm);
 	return NULL;
 }
 
+json_t *vm_read_defaults(struct vm_problems *problems)
+{
+	char *path = paths_config_dir();
+	struct vmfile_dir dir;
+	json_t *defaults;
+
+	vmfile_open(&dir, path ? path : "");
+	defaults = defaults_read(&dir, problems);
+	vmfile_close(&dir);
+	free(path);
+	return defaults;
+}
+
+bool vm_check_defaults(struct vm_problems *problems)
+{
+	size_t before = problems->count;
+	struct vm *vm = vm_new("vm", problems);
+	struct reader r = {.vm = vm, .problems = problems};
+
+	if (vm) {
+		vm->json = xcheck(json_object());
+		vm->defaults = vm_read_defaults(problems);
+	}
+	if (vm && vm->defaults)
+		keys_read(&r, vm->defaults);
+	vm_free(vm);
+	return problems->count == before;
+}
+
 struct vm *vm_from_text(const char *name, const char *text, size_t len,
 			struct vm_problems *problems)
 {
 	struct vm *vm = vm_new(name, problems);
+	char *path = paths_config_dir();
+	struct vmfile_dir dir;
 
-	return vm ? from_text(vm, text, len, problems) : NULL;
+	vmfile_open(&dir, path ? path : "");
+	vm = vm ? from_text(vm, text, len, &dir, problems) : NULL;
+	vmfile_close(&dir);
+	free(path);
+	return vm;
 }
 
 struct vm *vm_from_json(const char *name, json_t *json, struct vm_problems *problems)
 {
 	struct vm *vm = vm_new(name, problems);
 
-	return vm ? finish(vm, xcheck(json_deep_copy(json)), problems) : NULL;
+	return vm ? finish(vm, xcheck(json_deep_copy(json)), vm_read_defaults(problems), problems)
+		  : NULL;
+}
+
+struct vm *vm_stand_in(const char *name)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = vm_new(name, &problems);
+
+	if (vm)
+		vm = finish(vm, xcheck(json_pack("{s:b}", "agent", true)), xcheck(json_object()),
+			    &problems);
+	vm_problems_free(&problems);
+	return vm;
 }
 
 /* Takes vm. */
@@ -192,7 +267,7 @@ struct vm *vm_load_in(const struct vmfile_dir *dir, const char *name, struct vm_
 		return NULL;
 	text = vmfile_read(dir, strrchr(vm->file, '/') + 1, &len, &vm->read, &why);
 	if (text) {
-		vm = from_text(vm, text, len, problems);
+		vm = from_text(vm, text, len, dir, problems);
 	} else if (errno == ENOENT) {
 		no_such_vm(vm, problems);
 		vm = NULL;
@@ -263,11 +338,19 @@ void vm_free(struct vm *vm)
 	free(vm->cdrom.path);
 	free(vm->disks);
 	free(vm->nics);
+	free(vm->forwards);
+	free(vm->cloud.ssh_keys);
+	free(vm->cloud.user_data);
+	free(vm->cloud.network_config);
+	free(vm->cloud.vendor_data);
 	free(vm->firmware_path);
 	free(vm->kernel);
 	free(vm->initrd);
 	free(vm->accel);
 	free(vm->args);
+	free(vm->tags);
+	json_decref(vm->all);
+	json_decref(vm->defaults);
 	json_decref(vm->json);
 	free(vm->home);
 	free(vm->file);

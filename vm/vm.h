@@ -23,6 +23,13 @@ struct vm *vm_from_text(const char *name, const char *text, size_t len,
 /* The same for a JSON value, which is copied. */
 struct vm *vm_from_json(const char *name, json_t *json, struct vm_problems *problems);
 
+/* For a running VM whose definition is refused: an empty one, without defaults. */
+struct vm *vm_stand_in(const char *name);
+
+/* defaults_read() in the config directory; and whether what is in it is good, or else problems. */
+json_t *vm_read_defaults(struct vm_problems *problems);
+bool vm_check_defaults(struct vm_problems *problems);
+
 /* Whether the file of a loaded definition has changed since. */
 enum vm_file_now { VM_FILE_SAME, VM_FILE_CHANGED, VM_FILE_GONE };
 enum vm_file_now vm_file_look(const struct vm *vm);
@@ -45,7 +52,8 @@ void vm_command_free(char **argv);
 
 /*
  * Makes what QEMU needs in the state directory, which must exist: variables for UEFI firmware,
- * unless it has them. The caller holds vm.lock. False: *why is a malloc'd sentence.
+ * unless it has them, and what cloud-init and systemd in
+ * the guest read. The caller holds vm.lock. False: *why is a malloc'd sentence.
  */
 bool vm_prepare(const struct vm *vm, char **why);
 

@@ -13,8 +13,11 @@
 #include "lib/array.h"
 #include "lib/fd.h"
 #include "lib/xalloc.h"
+#include "vm/cloudinit.h"
+#include "vm/credentials.h"
 #include "vm/emulator.h"
 #include "vm/firmware.h"
+#include "vm/forward.h"
 #include "vm/nvram.h"
 #include "vm/sandbox.h"
 #include "vm/vm.h"
@@ -109,7 +112,7 @@ char *vm_mac(const struct vm *vm, size_t nic)
 
 /* ---- the machine ---- */
 
-static json_t *flash(const char *node, const char *format, const char *path, bool read_only)
+static json_t *file_image(const char *node, const char *format, const char *path, bool read_only)
 {
 	return json_pack("{s:s, s:s, s:b, s:{s:s, s:s}}", "node-name", node, "driver", format,
 			 "read-only", read_only, "file", "driver", "file", "filename", path);
@@ -131,12 +134,12 @@ static const char *add_firmware(struct words *w, const struct vm *vm, const stru
 		add_option(w, "-bios", f->code ? f->code : vm->firmware_path);
 	if (!f->flash)
 		return "";
-	add_json(w, "-blockdev", flash("firmware", f->code_format, f->code, true));
+	add_json(w, "-blockdev", file_image("firmware", f->code_format, f->code, true));
 	if (!f->variables)
 		return ",pflash0=firmware";
 	variables = nvram_path(vm->home, f);
 	add_json(w, "-blockdev",
-		 flash("firmware-variables", f->variables_format, variables, false));
+		 file_image("firmware-variables", f->variables_format, variables, false));
 	free(variables);
 	return ",pflash0=firmware,pflash1=firmware-variables";
 }
@@ -217,16 +220,29 @@ static bool has_disk_on(const struct vm *vm, const char *prefix)
 	for (size_t i = 0; i < vm->disk_count; i++)
 		if (begins_with(vm->disks[i].device, prefix))
 			return true;
-	return vm->cdrom.path && begins_with(vm->cdrom.device, prefix);
+	return false;
+}
+
+/*
+ * Whether the cdrom comes after all other devices. Machines with IDE had it there once, where many
+ * cloud kernels have no driver for it; its new bus must not move others, or nics get new names.
+ */
+static bool is_last(const struct vm_disk *cdrom, const struct vm_devices *devices)
+{
+	return cdrom->path && devices->ide;
+}
+
+static void add_scsi(struct words *w, const struct vm *vm)
+{
+	add_json(w, "-device", json_pack("{s:s, s:s}", "driver", vm->devices->scsi, "id", "scsi"));
 }
 
 static void add_buses(struct words *w, const struct vm *vm)
 {
 	bool shown = strcmp(vm->display, "none") != 0;
 
-	if (has_disk_on(vm, "scsi-"))
-		add_json(w, "-device",
-			 json_pack("{s:s, s:s}", "driver", vm->devices->scsi, "id", "scsi"));
+	if (has_disk_on(vm, "scsi-") || (vm->cdrom.path && !is_last(&vm->cdrom, vm->devices)))
+		add_scsi(w, vm);
 	if (vm->devices->usb && (shown || has_disk_on(vm, "usb-")))
 		add_json(w, "-device",
 			 json_pack("{s:s, s:s}", "driver", vm->devices->usb, "id", "usb"));
@@ -264,6 +280,8 @@ static json_t *disk_device(const struct vm *vm, const struct vm_disk *disk, cons
 
 	if (vm->devices->ide && begins_with(disk->device, "ide-"))
 		set_ide_place(device, vm, (*ide)++);
+	if (disk == &vm->cdrom && begins_with(disk->device, "scsi-")) /* not a usb-storage's bus */
+		json_object_set_new(device, "bus", xcheck(json_string("scsi.0")));
 	if (strcmp(disk->device, "nvme") == 0) /* required */
 		json_object_set_new(device, "serial", json_string(id));
 	return device;
@@ -296,8 +314,19 @@ static void add_disks(struct words *w, const struct vm *vm)
 		snprintf(id, sizeof(id), "disk%zu", i);
 		add_disk(w, vm, &vm->disks[i], id, &ide);
 	}
-	if (vm->cdrom.path)
+	if (vm->cdrom.path && !is_last(&vm->cdrom, vm->devices))
 		add_disk(w, vm, &vm->cdrom, "cdrom", &ide);
+}
+
+static void add_last_cdrom(struct words *w, const struct vm *vm)
+{
+	unsigned ide = 0;
+
+	if (!is_last(&vm->cdrom, vm->devices))
+		return;
+	if (!has_disk_on(vm, "scsi-"))
+		add_scsi(w, vm);
+	add_disk(w, vm, &vm->cdrom, "cdrom", &ide);
 }
 
 static void add_nic(struct words *w, const struct vm *vm, size_t i)
@@ -310,6 +339,8 @@ static void add_nic(struct words *w, const struct vm *vm, size_t i)
 	snprintf(net, sizeof(net), "net%zu", i);
 	netdev = xcheck(json_pack("{s:s, s:s}", "type", nic->type, "id", net));
 	json_object_update(netdev, nic->passed_on);
+	if (vm->forward_count > 0 && i == forwards_nic(vm))
+		forwards_add(vm, netdev);
 	net_id = json_incref(json_object_get(netdev, "id"));
 	add_json(w, "-netdev", netdev);
 	add_device(w,
@@ -359,6 +390,61 @@ static void add_display(struct words *w, const struct vm *vm)
 		add_json(w, "-device", json_pack("{s:s}", "driver", input[i]));
 }
 
+/* After all other devices: whoever adds these moves none of them on its bus. */
+static void add_guards(struct words *w, const struct vm *vm)
+{
+	if (vm->pvpanic && vm->devices->panic)
+		add_json(w, "-device",
+			 json_pack("{s:s, s:s}", "driver", vm->devices->panic, "id", "pvpanic"));
+	if (!vm->watchdog)
+		return;
+	add_json(w, "-device", json_pack("{s:s, s:s}", "driver", vm->watchdog, "id", "watchdog"));
+	add_made(w, "-action", xasprintf("watchdog=%s", watchdog_actions[vm->watchdog_action]));
+}
+
+/* The same. */
+static void add_cloud(struct words *w, const struct vm *vm)
+{
+	char *path = vm->cloud.there ? cloudinit_path(vm) : NULL;
+
+	if (!path)
+		return;
+	add_json(w, "-blockdev", file_image("cloud-init", "raw", path, true));
+	add_json(w, "-device",
+		 json_pack("{s:s, s:s, s:s}", "driver", vm->devices->disk, "id", "cloud-init",
+			   "drive", "cloud-init"));
+	free(path);
+}
+
+/* A comma is doubled where QEMU's parser of options reads it. Malloc'd. */
+static char *doubled(const char *text)
+{
+	char *result = xcalloc(2 * strlen(text) + 1, 1), *to = result;
+
+	for (; *text; text++) {
+		*to++ = *text;
+		if (*text == ',')
+			*to++ = ',';
+	}
+	return result;
+}
+
+static void add_credentials(struct words *w, const struct vm *vm)
+{
+	json_t *all = credentials_of(vm), *value;
+	const char *name;
+
+	json_object_foreach(all, name, value)
+	{
+		char *path = credentials_path(vm, name), *word = doubled(path);
+
+		add_made(w, "-smbios", xasprintf("type=11,path=%s", word));
+		free(word);
+		free(path);
+	}
+	json_decref(all);
+}
+
 /* ---- all of it ---- */
 
 static bool find_firmware(const struct vm *vm, struct firmware *firmware, char **why)
@@ -397,6 +483,10 @@ char **vm_command(const struct vm *vm, char **why)
 	add_agent(&w, vm);
 	add_console(&w, vm);
 	add_display(&w, vm);
+	add_guards(&w, vm);
+	add_last_cdrom(&w, vm);
+	add_cloud(&w, vm);
+	add_credentials(&w, vm);
 	for (const char **arg = vm->args; *arg; arg++)
 		add_option(&w, *arg, NULL);
 	firmware_free(&firmware);
@@ -418,5 +508,5 @@ bool vm_prepare(const struct vm *vm, char **why)
 	if (prepared && firmware.variables)
 		prepared = nvram_make(vm->home, &firmware, why);
 	firmware_free(&firmware);
-	return prepared;
+	return prepared && cloudinit_make(vm, why) && credentials_make(vm, why);
 }

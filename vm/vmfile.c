@@ -144,6 +144,8 @@ void vmfile_open(struct vmfile_dir *dir, const char *path)
 void vmfile_close(struct vmfile_dir *dir)
 {
 	fd_close(&dir->fd);
+	json_decref(dir->defaults);
+	dir->defaults = NULL;
 }
 
 char *vmfile_read(const struct vmfile_dir *dir, const char *name, size_t *len, struct stat *st,

@@ -2,6 +2,7 @@
 #ifndef VMFILE_H
 #define VMFILE_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include <sys/stat.h>
 
@@ -14,6 +15,7 @@ struct vmfile_dir {
 	int fd;		  /* -1: it cannot be opened, with errno in error */
 	int error;
 	struct stat st;
+	json_t *defaults; /* what all definitions in it have, if that was read; else NULL */
 };
 
 void vmfile_open(struct vmfile_dir *dir, const char *path);

@@ -129,6 +129,8 @@ void choices_begin(const struct setting *setting)
 	world->ghost.watched_until = world->now + 10000;
 	begin_again();
 	choices_settle();
+	if (setting->before && !choices_do_all(setting->before))
+		abort();
 }
 
 /* ---- time ---- */
@@ -191,6 +193,7 @@ void choices_fair(bool obeys)
 	struct qemu *q = &world->qemu;
 
 	q->stalled = false;
+	world->ghost.unanswered = false;
 	q->boots = true;
 	q->obeys = obeys;
 	rules_fair_begin(obeys);
@@ -247,11 +250,13 @@ static bool stalls(void)
 
 static bool answers_one(void)
 {
+	world->ghost.unanswered = false;
 	return world->qemu.stalled && qemu_answer_one(false);
 }
 
 static bool refuses_one(void)
 {
+	world->ghost.unanswered = false;
 	return world->qemu.stalled && world->qemu.count > 0 && qemu_answer_one(true);
 }
 
@@ -260,6 +265,7 @@ static bool goes_on(void)
 	bool stalled = world->qemu.stalled;
 
 	world->qemu.stalled = false;
+	world->ghost.unanswered = false;
 	qemu_flushed();
 	return stalled;
 }
@@ -304,10 +310,26 @@ static bool runs(void)
 	return strcmp(world->qemu.state, "running") == 0 && !world->qemu.flushing;
 }
 
+/* And has not halted. */
+static bool works(void)
+{
+	return runs() && !world->qemu.halted;
+}
+
 static bool listens_or_not(void)
 {
 	world->qemu.listens = !world->qemu.listens;
-	return runs();
+	return works();
+}
+
+/* What it was asked for last: the service behind the button was not there yet. */
+static bool misses_press(void)
+{
+	bool pressed = world->qemu.pressed;
+
+	world->ghost.missed |= pressed;
+	world->qemu.pressed = false;
+	return pressed;
 }
 
 static bool agent_refuses(void)
@@ -316,11 +338,14 @@ static bool agent_refuses(void)
 	return world->setting->agent;
 }
 
+/* If QEMU stays then, that is a reboot's doing, which starts the guest again; or that of others. */
 static bool powers_off(void)
 {
-	if (!runs())
+	bool by_reboot = strcmp(world->setting->shutdown, "pause") != 0 && !world->ghost.other_set;
+
+	if (!works())
 		return false;
-	world->ghost.others |= strcmp(world->qemu.shutdown, "pause") == 0;
+	world->ghost.others |= strcmp(world->qemu.shutdown, "pause") == 0 && !by_reboot;
 	qemu_goes_down("guest-shutdown");
 	return true;
 }
@@ -328,7 +353,7 @@ static bool powers_off(void)
 /* The connection is lost before the supervisor knows that QEMU stays. */
 static bool powers_off_unseen(void)
 {
-	if (!runs() || !choices_connected() || strcmp(world->qemu.shutdown, "pause") != 0)
+	if (!works() || !choices_connected() || strcmp(world->qemu.shutdown, "pause") != 0)
 		return false;
 	qemu_event("SHUTDOWN", "reason", "guest-shutdown");
 	qemu_hang_up();
@@ -337,7 +362,7 @@ static bool powers_off_unseen(void)
 
 static bool resets_itself(void)
 {
-	if (!runs())
+	if (!works())
 		return false;
 	qemu_resets("guest-reset");
 	return true;
@@ -345,7 +370,7 @@ static bool resets_itself(void)
 
 static bool panics(void)
 {
-	if (!runs())
+	if (!works())
 		return false;
 	world->qemu.panicked = true;
 	world->ghost.others = true;
@@ -356,12 +381,22 @@ static bool panics(void)
 
 static bool panics_and_stays(void)
 {
-	if (!runs())
+	if (!works())
 		return false;
 	world->qemu.panicked = true;
 	world->ghost.others = true;
 	qemu_event("GUEST_PANICKED", "action", "pause");
 	qemu_sets_state("guest-panicked", "STOP");
+	return true;
+}
+
+/* For good, with interrupts off. It stays, and what it listened to is as it was. */
+static bool halts(void)
+{
+	if (!works())
+		return false;
+	world->qemu.halted = true;
+	world->ghost.others = true;
 	return true;
 }
 
@@ -405,7 +440,7 @@ static bool other_resets(void)
 
 static bool sleeps(void)
 {
-	if (!runs())
+	if (!works())
 		return false;
 	world->ghost.others = true;
 	world->qemu.listens = false;
@@ -423,7 +458,7 @@ static bool wakes(void)
 
 static bool disk_fails(void)
 {
-	if (!runs())
+	if (!works())
 		return false;
 	world->ghost.others = true;
 	qemu_event("BLOCK_IO_ERROR", "action", "stop");
@@ -493,10 +528,12 @@ static const struct {
 	{"answers-lost", loses_answers, false},
 	{"crash", crashes, false},
 	{"listen", listens_or_not, false},
+	{"miss", misses_press, true},
 	{"agent-refuses", agent_refuses, true},
 	{"power-off", powers_off, false},
 	{"half-off", powers_off_unseen, false},
 	{"guest-reset", resets_itself, false},
+	{"halt", halts, false},
 	{"panic", panics, false},
 	{"panic-stays", panics_and_stays, false},
 	{"other-stop", other_stops, false},
@@ -536,13 +573,33 @@ static bool is_chosen(const char *name)
 	return !world->setting->choices;
 }
 
-bool choices_do(size_t choice)
+static bool do_one(size_t choice)
 {
-	if (world->over || !world->qemu.alive || !is_chosen(choices[choice].name))
-		return false;
 	if (!choices[choice].does())
 		return false;
 	if (!choices[choice].quiet)
 		choices_settle();
+	return true;
+}
+
+bool choices_do(size_t choice)
+{
+	if (world->over || !world->qemu.alive || !is_chosen(choices[choice].name))
+		return false;
+	return do_one(choice);
+}
+
+bool choices_do_all(const char *names)
+{
+	for (size_t len; *names; names += len + (names[len] == ' ')) {
+		size_t i = 0;
+
+		len = strcspn(names, " ");
+		while (i < choices_count() && (strlen(choices_name(i)) != len ||
+					       strncmp(choices_name(i), names, len) != 0))
+			i++;
+		if (i == choices_count() || !do_one(i))
+			return false;
+	}
 	return true;
 }

@@ -7,7 +7,7 @@
  *	host.c     system calls, and the functions that use files and processes (--wrap)
  *	qemu.c     QEMU, and the guest in it
  *	choices.c  what may happen: signals, QEMU, guest, other clients, time, death
- *	rules.c    what must hold, from the design; status.c: of the exit status
+ *	rules.c    what must hold, from the design; status.c: of the exit status; fair.c: in the end
  *	walk.c     main(): the walk, and what it prints
  *
  * Not modelled: files and locks (claim.c, rundir.c, vmlock.c), run: programs, helpers, definitions,
@@ -87,7 +87,7 @@ struct qemu {
 	bool listens, pressed, obeys; /* the guest */
 	bool boots;		      /* it listens a second after its start */
 	int64_t started;
-	bool ran, panicked, resumes; /* since its last start */
+	bool ran, panicked, halted, resumes; /* since its last start */
 };
 
 /* What a supervisor knows of a stop, and its successor from state.json. */
@@ -100,6 +100,8 @@ struct stop {
 	int64_t rung_at;
 	unsigned presses; /* by the rung that presses, taken by QEMU */
 };
+
+#define HALTED_MS 1000 /* between the two looks at a guest that has halted */
 
 /* What the rules remember. */
 struct ghost {
@@ -116,23 +118,32 @@ struct ghost {
 	bool other_set;			   /* what QEMU does at a shutdown */
 	bool reset_unseen;		   /* and the supervisor has not connected since */
 	bool refused;			   /* a set-action */
+	bool reset_refused, press_refused, state_refused; /* the last: query-status, just now */
+	bool halted; /* the supervisor has read that the guest stands still */
 	bool forgot; /* a supervisor was cut off before it had written what it knew */
 	bool killed, stop_at_shutdown;
 	bool rung_may_fail, by_hand;
 	const void *presser;
 	unsigned presser_serial;
 	int64_t extended_until, watched_until;
+	bool unanswered; /* QEMU has answered nothing since the rung began */
 	bool stopping_told, ready_told;
 	int64_t down_by; /* the guest is to be pressed, and obeys; NEVER */
+	bool continued;	 /* the guest, by a supervisor */
+	bool missed;	 /* the guest has done nothing about a press: it is to be pressed again */
+	bool is_to_reboot, went_down; /* the same in a reboot; and it did */
+	int64_t quit_by;	      /* the guest has halted; NEVER */
 };
 
 /* How the VM is started: a row of walk.c's table. */
 struct setting {
 	const char *name;
-	const char *options[12]; /* of qemu-supervise */
+	const char *options[16]; /* of qemu-supervise */
 	const char *qemu[4];	 /* of QEMU, after its name */
 	const char *reboot, *shutdown;
-	bool agent, unreadable, refuses_quit;
+	bool agent, unreadable;
+	const char *refuses; /* QEMU never does these commands; NULL: it does all */
+	const char *before;  /* what has happened first; NULL: nothing */
 	const char *choices; /* what may happen; NULL: everything */
 	int depth;
 };
@@ -214,6 +225,7 @@ bool qemu_after(void); /* what the guest does by itself; false: nothing */
 size_t choices_count(void);
 const char *choices_name(size_t choice);
 bool choices_do(size_t choice);			   /* false: not possible now; nothing was done */
+bool choices_do_all(const char *names);		   /* words; false: not all were possible */
 void choices_begin(const struct setting *setting); /* the VM is started */
 bool choices_connected(void);			   /* QEMU's events arrive */
 void choices_settle(void);			   /* all that happens by itself now */
@@ -226,6 +238,7 @@ void rules_violated(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void rules_begin(void);
 void rules_signal(int signo, int value);
 void rules_command(enum rundir_socket which, const struct command *c);
+void rules_connected(void);
 void rules_taken(const struct command *c, bool refused);
 void rules_shutdown(bool first, bool ends);
 void rules_event(const char *name);
@@ -239,10 +252,16 @@ void rules_ends(enum ended how);
 void rules_idle(void);
 void rules_exit(int status);
 void rules_new_supervisor(bool cut);
-void rules_fair_begin(bool obeys);
-void rules_fair_end(bool obeys);
+bool rules_stop_asked(void);
+int64_t rules_since(int64_t at);			   /* -1: NEVER */
+const struct rung *rules_rung(const struct supervisor *s); /* of the stop; NULL */
 size_t rules_count(void);
 void rules_print(void);
+
+/* ---- fair.c ---- */
+
+void rules_fair_begin(bool obeys);
+void rules_fair_end(bool obeys);
 
 /* ---- walk.c ---- */
 

@@ -454,7 +454,7 @@ WRAPPED(int, runfiles_connect, const char *path, enum rundir_socket which)
 		return -1;
 	}
 	memset(c, 0, sizeof(*c));
-	world->ghost.quit_written = false;
+	rules_connected();
 	c->open = true;
 	return FD_CONNECTION + (int)which;
 }

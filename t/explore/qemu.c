@@ -136,7 +136,7 @@ void qemu_resets(const char *reason)
 		qemu_goes_down(reason);
 		return;
 	}
-	q->listens = q->pressed = q->panicked = false;
+	q->listens = q->pressed = q->panicked = q->halted = false;
 	q->ran = is("running");
 	q->first = LIVES_ON;
 	q->started = world->now;
@@ -158,11 +158,14 @@ void qemu_sets_state(const char *state, const char *event)
 
 static void hmp(const char *line, char *value, size_t size)
 {
-	bool sts = strstr(line, "0x600") != NULL;
+	bool sts = strstr(line, "0x600") != NULL, halted = world->qemu.halted;
 	unsigned bits = sts ? 0 : world->qemu.listens ? 0x120 : 0x20;
 
 	if (strstr(line, "info mtree"))
 		snprintf(value, size, "\"%s\"", world->setting->unreadable ? "" : mtree);
+	else if (strstr(line, "info registers"))
+		snprintf(value, size, "\"CPU#0\\r\\nRIP=0 RFL=%s SMM=0 HLT=1\\r\\n\"",
+			 halted ? "00000092" : "00000246");
 	else
 		snprintf(value, size, "\"portw[0x%s] = 0x%04x\\r\\n\"", sts ? "0600" : "0602",
 			 bits);
@@ -290,7 +293,7 @@ static void execute(const struct command *c, bool refuse)
 		then = deeds[i].then;
 		refuse |= deeds[i].refused && deeds[i].refused() == deeds[i].refused_if;
 	}
-	refuse |= world->setting->refuses_quit && strcmp(c->name, "quit") == 0;
+	refuse |= world->setting->refuses && strstr(world->setting->refuses, c->name);
 	if (strcmp(c->name, "qmp_capabilities") == 0) {
 		world->connections[monitor()].negotiated = true;
 		world->ghost.reset_unseen = false;
@@ -409,7 +412,7 @@ static void take_agent(const char *text)
 {
 	char answer_text[60], number[24];
 
-	if (strstr(text, "guest-sync") && world->qemu.listens) {
+	if (strstr(text, "guest-sync") && world->qemu.listens && !world->qemu.halted) {
 		copy_after(number, sizeof(number), text, "\"id\":", "},");
 		snprintf(answer_text, sizeof(answer_text), "\xff{\"return\": %s}\n", number);
 		put(SOCKET_AGENT, answer_text);
@@ -437,7 +440,7 @@ int64_t qemu_next(void)
 {
 	const struct qemu *q = &world->qemu;
 
-	return q->alive && q->boots && is("running") && !q->listens
+	return q->alive && q->boots && is("running") && !q->listens && !q->halted
 		       ? MAX(q->started + BOOT_MS, world->now)
 		       : NEVER;
 }
@@ -446,7 +449,7 @@ bool qemu_after(void)
 {
 	struct qemu *q = &world->qemu;
 
-	if (is_ending() || !is("running"))
+	if (is_ending() || !is("running") || q->halted)
 		return false;
 	if (q->boots && !q->listens && world->now >= q->started + BOOT_MS) {
 		q->listens = true;

@@ -13,7 +13,7 @@
 #define BOOT_TIMEOUT_MS 2000  /* as host.c starts it */
 #define FLUSH_MS	30000 /* the one extension, while QEMU flushes */
 #define ALLOWED_MS	(2 * BOOT_TIMEOUT_MS + 2 * FLUSH_MS + 5000)
-#define SOON_MS		2500  /* for a press, once QEMU answers */
+#define STUCK_MS	1500  /* QEMU answers nothing: TIME runs all the same */
 #define LATE_MS		60000 /* after a reboot: a guest that goes down late is not its doing */
 #define RESERVE_MS	5000  /* before a deadline, for quit and kill */
 
@@ -23,12 +23,14 @@ static const char *const rules[] = {
 	"rung: a rung waits its TIME, kill is never early and never withheld",
 	"press: a press counted is a press sent, and a guest that listens is pressed",
 	"kept: a stop once asked for is never forgotten, whoever dies",
+	"halted: a guest that has halted for good is waited for no longer",
 	"status: the exit status says no more than is known",
 	"back: what was set in QEMU is put back, and is known meanwhile",
 	"one: at most one QEMU, never without a supervisor",
 	"silence: no command to a QEMU that is ending",
 	"init: the init system knows of a stop, and is told to wait",
 	"written: state.json is what the supervisor knows",
+	"known: what is known of QEMU is so, once it has answered",
 	"runs: a guest that nobody stopped runs in the end",
 	"idle: an idle supervisor has no timer",
 };
@@ -69,16 +71,17 @@ void rules_begin(void)
 				  .reboot_pressed = NEVER,
 				  .shutdown_at = NEVER,
 				  .down_by = NEVER,
+				  .quit_by = NEVER,
 				  .restarted = world->now};
 	world->verdict[0] = '\0';
 }
 
-static bool stop_asked(void)
+bool rules_stop_asked(void)
 {
 	return ghost()->stop.at != NEVER;
 }
 
-static int64_t since(int64_t at)
+int64_t rules_since(int64_t at)
 {
 	return at == NEVER ? -1 : world->now - at;
 }
@@ -96,8 +99,10 @@ void rules_ends(enum ended how)
 {
 	bool reboots = strcmp(world->setting->reboot, "reset") == 0;
 	bool stays = strcmp(world->setting->shutdown, "pause") == 0;
-	bool decided = stop_asked() || ghost()->forgot || ghost()->refused;
+	bool decided = rules_stop_asked() || ghost()->forgot || ghost()->refused;
 
+	if (world->now > ghost()->quit_by)
+		rules_violated("halted: a guest that has halted was told to quit late");
 	if (how == RESET_BY_US)
 		rule_decision(decided, "our reset ended QEMU");
 	if (how == RESET_ITSELF && reboots)
@@ -105,7 +110,7 @@ void rules_ends(enum ended how)
 	if ((how == POWERED_OFF || how == PANICKED) && stays)
 		rule_decision(decided, "QEMU ended though it was to stay");
 	if (how == POWERED_OFF && ghost()->reboot_pressed != NEVER &&
-	    since(ghost()->reboot_pressed) < LATE_MS)
+	    rules_since(ghost()->reboot_pressed) < LATE_MS)
 		rule_decision(decided, "a reboot ended the VM");
 }
 
@@ -116,7 +121,7 @@ static void rule_bound(void)
 	const struct ghost *g = ghost();
 	int64_t later = g->restarted > g->stop.at ? g->restarted - g->stop.at : 0;
 
-	if (!stop_asked() || !world->qemu.alive)
+	if (!rules_stop_asked() || !world->qemu.alive)
 		return;
 	if (g->stop.end_by != NEVER && world->now > g->stop.end_by + later + ALLOWED_MS)
 		rules_violated("bound: the VM should have ended by now");
@@ -127,7 +132,7 @@ static void rule_bound(void)
 /* ---- "A rung does its action, then waits at most TIME for the VM to end, then the next" (3) ----
  */
 
-static const struct rung *current_rung(const struct supervisor *s)
+const struct rung *rules_rung(const struct supervisor *s)
 {
 	const struct policy_row *row = policy_find(&s->options.policy, ghost()->stop.trigger);
 	size_t rung = ghost()->stop.rung;
@@ -139,11 +144,13 @@ static const struct rung *current_rung(const struct supervisor *s)
 static void see_what_may_fail(void)
 {
 	const char *state = world->qemu.state;
-	bool deaf = !world->qemu.listens && since(ghost()->stop.rung_at) >= BOOT_TIMEOUT_MS;
+	bool deaf = !world->qemu.listens && rules_since(ghost()->stop.rung_at) >= BOOT_TIMEOUT_MS;
 
 	if (deaf || strcmp(state, "shutdown") == 0 || strcmp(state, "guest-panicked") == 0 ||
 	    strcmp(state, "prelaunch") == 0 ||
-	    (strcmp(ghost()->stop.action, "agent-shutdown") == 0 && !world->qemu.listens) ||
+	    (world->qemu.halted && rules_since(ghost()->stop.rung_at) >= HALTED_MS) ||
+	    (strcmp(ghost()->stop.action, "agent-shutdown") == 0 &&
+	     (!world->qemu.listens || world->qemu.halted)) ||
 	    (strcmp(ghost()->stop.action, "agent-shutdown") == 0 &&
 	     (!world->setting->agent || world->agent_refuses)))
 		ghost()->rung_may_fail = true;
@@ -161,7 +168,7 @@ static bool deadline_presses(void)
 static void rule_left_rung(const struct supervisor *s, const char *trigger)
 {
 	const struct ghost *g = ghost();
-	const struct rung *rung = current_rung(s);
+	const struct rung *rung = rules_rung(s);
 
 	if (!g->stop.action[0] || !rung || strcmp(g->stop.trigger, trigger) != 0 ||
 	    !world->qemu.alive)
@@ -169,7 +176,7 @@ static void rule_left_rung(const struct supervisor *s, const char *trigger)
 	see_what_may_fail();
 	if (g->rung_may_fail || g->by_hand || deadline_presses())
 		return;
-	if (rung->wait == FOREVER || since(g->stop.rung_at) < rung->wait)
+	if (rung->wait == FOREVER || rules_since(g->stop.rung_at) < rung->wait)
 		rules_violated("rung: %s was left before its TIME", g->stop.action);
 }
 
@@ -178,13 +185,13 @@ void rules_kill(void)
 {
 	const struct ghost *g = ghost();
 
-	rule_decision(stop_asked(), "SIGKILL");
+	rule_decision(rules_stop_asked(), "SIGKILL");
 	if (strcmp(g->stop.action, "kill") != 0)
 		rules_violated("rung: SIGKILL, and the rung is \"%s\"", g->stop.action);
-	if (g->shutdown_read && since(g->shutdown_at) < FLUSH_MS && g->stop.deadline == NEVER &&
-	    !g->by_hand && world->qemu.flushing)
+	if (g->shutdown_read && rules_since(g->shutdown_at) < FLUSH_MS &&
+	    g->stop.deadline == NEVER && !g->by_hand && world->qemu.flushing)
 		rules_violated("rung: SIGKILL while QEMU flushes, %lld ms after SHUTDOWN",
-			       (long long)since(g->shutdown_at));
+			       (long long)rules_since(g->shutdown_at));
 	ghost()->killed = true;
 }
 
@@ -192,10 +199,10 @@ void rules_kill(void)
 static void rule_stays_on_rung(const struct supervisor *s)
 {
 	const struct ghost *g = ghost();
-	const struct rung *rung = g->stop.action[0] ? current_rung(s) : NULL;
+	const struct rung *rung = g->stop.action[0] ? rules_rung(s) : NULL;
 	int64_t from = g->stop.rung_at, more = g->shutdown_at != NEVER ? FLUSH_MS : 0;
 
-	if (!rung || !world->qemu.alive || !stop_asked())
+	if (!rung || !world->qemu.alive || !rules_stop_asked())
 		return;
 	if (rung->action == ACTION_KILL) {
 		if (!g->killed)
@@ -204,7 +211,7 @@ static void rule_stays_on_rung(const struct supervisor *s)
 	}
 	if (rung->action == ACTION_POWERDOWN) {
 		from = MAX(from, g->restarted);
-		more += 2 * BOOT_TIMEOUT_MS + 1000;
+		more += g->unanswered ? STUCK_MS : 2 * BOOT_TIMEOUT_MS + 1000;
 	}
 	if (rung->wait != FOREVER && world->now > from + rung->wait + more)
 		rules_violated("rung: %s takes longer than its TIME", g->stop.action);
@@ -225,6 +232,7 @@ static void new_rung(const struct supervisor *s, const char *trigger, const char
 	g->stop.rung_at = world->now;
 	g->by_hand = false;
 	g->rung_may_fail = false;
+	g->unanswered = world->qemu.stalled;
 	if (strcmp(action, "kill") != 0)
 		g->quit_written = false; /* QEMU has not obeyed in time */
 	g->stop.presses = 0;
@@ -260,7 +268,7 @@ static void rule_kept(const struct supervisor *s)
 {
 	const struct climb *ending = s->climber.ending;
 
-	if (!stop_asked() || !world->qemu.alive || s->process.gone)
+	if (!rules_stop_asked() || !world->qemu.alive || s->process.gone)
 		return;
 	if (!ending || !ending->active)
 		rules_violated("kept: a stop was asked for, and no ladder is climbed");
@@ -284,17 +292,6 @@ static void rule_remembered(const struct supervisor *s)
 			       s->set.actions.shutdown);
 }
 
-static void rule_put_back(void)
-{
-	const struct qemu *q = &world->qemu;
-
-	if (ghost()->refused || ghost()->others)
-		return;
-	if (strcmp(q->reboot, world->setting->reboot) != 0 ||
-	    strcmp(q->shutdown, world->setting->shutdown) != 0)
-		rules_violated("back: reboot=%s shutdown=%s stays set", q->reboot, q->shutdown);
-}
-
 /* "the guest must not go round: ... set before the first press (afterwards is too late)" (3) */
 static void rule_not_round(const struct command *c)
 {
@@ -305,6 +302,22 @@ static void rule_not_round(const struct command *c)
 	if (strcmp(q->reboot, "shutdown") != 0 || strcmp(q->shutdown, "poweroff") != 0)
 		rules_violated("back: a guest is pressed that may go round: reboot=%s shutdown=%s",
 			       q->reboot, q->shutdown);
+}
+
+/* "shutdown=pause is set before the first press": else the guest that obeys ends QEMU (3) */
+static void rule_reboot_stays(const struct command *c)
+{
+	if (!c->stops && strcmp(world->qemu.shutdown, "pause") != 0)
+		rules_violated("back: a reboot presses, and QEMU would end: shutdown=%s",
+			       world->qemu.shutdown);
+}
+
+/* "paused: cont first" (4): not on what was known before it stood still. */
+static void rule_runs_when_pressed(void)
+{
+	if (ghost()->halted)
+		rules_violated("press: a guest that is known to stand still (%s)",
+			       world->qemu.state);
 }
 
 /* ---- "It never starts a second QEMU on the same VM." (8) ---- */
@@ -335,6 +348,19 @@ void rules_command(enum rundir_socket which, const struct command *c)
 		rules_violated("silence: %s after quit", c->name);
 	if (strcmp(c->name, "quit") == 0)
 		ghost()->quit_written = true;
+	ghost()->continued |= strcmp(c->name, "cont") == 0;
+	if (strcmp(c->name, "cont") == 0 || strcmp(c->name, "system_wakeup") == 0)
+		ghost()->halted = false;
+	if (strcmp(c->name, "system_powerdown") != 0)
+		return;
+	rule_reboot_stays(c);
+	rule_runs_when_pressed();
+}
+
+/* What came meanwhile was not read. */
+void rules_connected(void)
+{
+	ghost()->quit_written = ghost()->halted = false;
 }
 
 /* ---- "STOPPING=1 together with EXTEND_TIMEOUT_USEC= ... until the end"; WATCHDOG=1 (6) ---- */
@@ -345,7 +371,7 @@ static void rule_init(void)
 
 	if (world->now > g->watched_until)
 		rules_violated("init: no WATCHDOG=1 in time");
-	if (!stop_asked() || !world->qemu.alive)
+	if (!rules_stop_asked() || !world->qemu.alive)
 		return;
 	if (!g->stopping_told)
 		rules_violated("init: no STOPPING=1");
@@ -395,25 +421,16 @@ static void rule_written(struct supervisor *s)
 	}
 }
 
-/* ---- "system_reset + cont once the guest is down", "reset: system_reset, hard" (3) ---- */
-
-static void rule_runs(void)
+static void rule_known(const struct supervisor *s)
 {
-	if (!ghost()->others && strcmp(world->qemu.state, "running") != 0)
-		rules_violated("runs: the guest is left in %s", world->qemu.state);
-	if (ghost()->reset_owed)
-		rules_violated("runs: HUP has not reset the guest");
-	if (!ghost()->ready_told)
-		rules_violated("init: no READY=1");
-}
+	const struct qemu *q = &world->qemu;
 
-/* ---- "An idle VM is never polled"; "the only timer of an idle VM is systemd's watchdog" (1, 4)
- * ---- */
-
-static void rule_idle(void)
-{
-	if (loop_pending() > 0)
-		rules_violated("idle: %u timers", loop_pending());
+	if (!qmp_is_ready(s->link.qmp) || q->count > 0 || !q->alive || q->flushing ||
+	    !s->link.started_told || ghost()->state_refused)
+		return;
+	if (strcmp(s->state.run_state, q->state) != 0)
+		rules_violated("known: the run state is %s, the supervisor thinks %s", q->state,
+			       s->state.run_state);
 }
 
 /* ---- what happens ---- */
@@ -423,9 +440,9 @@ static void asks_for_stop(const struct policy_row *row)
 	struct ghost *g = ghost();
 	int64_t end = timespan_add(world->now, ladder_total(&row->ladder));
 
-	if (stop_asked() && strcmp(row->trigger.s, "INT") == 0)
+	if (rules_stop_asked() && strcmp(row->trigger.s, "INT") == 0)
 		g->by_hand = true;
-	if (!stop_asked())
+	if (!rules_stop_asked())
 		g->stop.at = world->now;
 	if (end != FOREVER)
 		g->stop.end_by = MIN(g->stop.end_by, end);
@@ -437,7 +454,7 @@ static void asks_for_deadline(int value)
 	struct ghost *g = ghost();
 
 	g->stop.deadline = MIN(g->stop.deadline, world->now + (int64_t)value * 1000);
-	if (!stop_asked())
+	if (!rules_stop_asked())
 		g->stop.at = world->now;
 	g->reboot_pressed = NEVER;
 }
@@ -458,7 +475,7 @@ void rules_signal(int signo, int value)
 		return;
 	if (ladder_ends_vm(&row->ladder))
 		asks_for_stop(row);
-	else if (row->ladder.rungs[0].action == ACTION_RESET && !stop_asked() &&
+	else if (row->ladder.rungs[0].action == ACTION_RESET && !rules_stop_asked() &&
 		 !s->climber.climbs[row - s->options.policy.rows].active &&
 		 qmp_is_ready(s->link.qmp))
 		ghost()->reset_owed = true;
@@ -470,29 +487,35 @@ void rules_taken(const struct command *c, bool refused)
 	struct ghost *g = ghost();
 
 	g->answered = true;
-	if (refused)
+	if (refused && c->sent >= g->stop.rung_at)
 		g->rung_may_fail = true;
 	if (refused && strcmp(c->name, "set-action") == 0)
 		g->refused = true;
-	if (refused && strcmp(c->name, "system_reset") == 0)
+	if (refused && strcmp(c->name, "system_reset") == 0) {
+		g->reset_refused = true;
 		g->reset_owed = false;
+	}
+	if (strcmp(c->name, "query-status") == 0)
+		g->state_refused = refused;
+	if (refused && strcmp(c->name, "system_powerdown") == 0)
+		g->press_refused = true;
 	if (refused && strcmp(c->name, "quit") == 0)
 		g->quit_written = false;
 	if (strcmp(c->name, "quit") == 0)
-		rule_decision(stop_asked() || g->forgot, "quit");
+		rule_decision(rules_stop_asked() || g->forgot, "quit");
 	if (strcmp(c->name, "system_powerdown") != 0 || refused)
 		return;
 	if (s)
 		see_presser(s);
 	rule_not_round(c);
 	g->stop.presses++;
-	if (!stop_asked())
+	if (!rules_stop_asked())
 		g->reboot_pressed = world->now;
 }
 
 void rules_agent_asked(void)
 {
-	rule_decision(stop_asked(), "guest-shutdown to the agent");
+	rule_decision(rules_stop_asked(), "guest-shutdown to the agent");
 }
 
 /* The guest is down; ends: QEMU ends, too. */
@@ -502,11 +525,12 @@ void rules_shutdown(bool first, bool ends)
 
 	if (ends)
 		g->shutdown_at = world->now;
+	g->went_down = true;
 	if (world->now > g->down_by)
 		rules_violated("press: a guest that listens and obeys was pressed late");
 	if (!first)
 		return;
-	g->stop_at_shutdown = stop_asked();
+	g->stop_at_shutdown = rules_stop_asked();
 	g->first_lost = !choices_connected();
 }
 
@@ -523,6 +547,10 @@ void rules_event(const char *name)
 	} else if (strcmp(name, "GUEST_PANICKED") == 0) {
 		g->panic_read = g->panic_once = true;
 	}
+	if (strcmp(name, "STOP") == 0 || strcmp(name, "SUSPEND") == 0)
+		g->halted = true;
+	else if (strcmp(name, "RESUME") == 0 || strcmp(name, "WAKEUP") == 0)
+		g->halted = false;
 }
 
 void rules_reset(const char *reason)
@@ -544,7 +572,7 @@ void rules_new_supervisor(bool cut)
 	struct ghost *g = ghost();
 
 	g->restarted = world->now;
-	g->stopping_told = g->ready_told = g->quit_written = false;
+	g->stopping_told = g->ready_told = g->quit_written = g->halted = false;
 	g->extended_until = 0;
 	g->watched_until = world->now + 10000;
 	g->presser = NULL;
@@ -567,43 +595,7 @@ void rules_idle(void)
 	rule_press(s);
 	rule_kept(s);
 	rule_remembered(s);
+	rule_known(s);
 	rule_init();
 	rule_written(s);
-}
-
-/* "Listening: press" (4): a guest that listens and obeys, and has the time, goes down. */
-void rules_fair_begin(bool obeys)
-{
-	struct ghost *g = ghost();
-	const struct qemu *q = &world->qemu;
-	const struct supervisor *s = loop_supervisor();
-	const struct rung *rung = g->stop.action[0] && s ? current_rung(s) : NULL;
-
-	bool should = obeys && stop_asked() && rung && rung->action == ACTION_POWERDOWN &&
-		      q->listens && strcmp(q->state, "running") == 0 && g->stop.deadline == NEVER &&
-		      !g->refused && q->ended == LIVES_ON &&
-		      since(g->stop.rung_at) + SOON_MS < rung->wait && !world->cut;
-
-	g->down_by = should ? world->now + SOON_MS : NEVER;
-}
-
-/* All was well for a long time. */
-void rules_fair_end(bool obeys)
-{
-	const struct qemu *q = &world->qemu;
-
-	if (ghost()->down_by != NEVER && q->ended != POWERED_OFF && q->ended != RESET_ITSELF &&
-	    q->first != POWERED_OFF)
-		rules_violated("press: a guest that listens and obeys was not let go down");
-	if (world->over || world->verdict[0])
-		return;
-	if (stop_asked()) {
-		if (ghost()->stop.end_by != NEVER || ghost()->stop.deadline != NEVER ||
-		    (obeys && !ghost()->others))
-			rules_violated("bound: a stop was asked for, and the VM is still there");
-		return;
-	}
-	rule_put_back();
-	rule_runs();
-	rule_idle();
 }

@@ -45,6 +45,8 @@ static void allow_for(struct allowed *a, enum ended how)
 	case QUIT:
 	case RESET_BY_US:
 		allow(a, EXIT_NOT_SHUT_DOWN);
+		if (q->halted)
+			allow(a, EXIT_HALTED);
 		if (!q->ran)
 			allow(a, 0); /* "no guest ever ran" */
 		break;
@@ -78,9 +80,19 @@ static struct allowed statuses(void)
 	return a;
 }
 
+/* What QEMU wrote before it ended. */
+static bool is_unread(void)
+{
+	return world->connections[SOCKET_CONTROL].length > 0 ||
+	       world->connections[SOCKET_QMP].length > 0;
+}
+
 void rules_exit(int status)
 {
 	struct allowed a = statuses();
+
+	if (is_unread())
+		rules_violated("status: %d, and what QEMU said last was not read", status);
 
 	if (world->qemu.alive)
 		rules_violated("one: the supervisor has ended with status %d, and QEMU lives",

@@ -1,4 +1,4 @@
-#include "supervise/notify.h"
+#include "lib/notify.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
