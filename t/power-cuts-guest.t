@@ -27,6 +27,7 @@ my $program = $ENV{T_VMCONF} || "$top/vmconf";
 $ENV{QEMU_SUPERVISE_CONFIG_DIR} = "$disk/config";
 $ENV{QEMU_SUPERVISE_STATE_DIR} = "$disk/state";
 $ENV{QEMU_SUPERVISE_INIT} = "$top/init/none";
+$ENV{QEMU_SUPERVISE_PATIENCE} = '10m';	# a guest on a busy machine is slow
 $ENV{TMPDIR} = $work;
 delete $ENV{VISUAL};
 $ENV{EDITOR} = q(sed -i 's/"description": "[^"]*"/"description": "edited"/');
