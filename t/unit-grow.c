@@ -6,10 +6,8 @@
 #include <sys/statvfs.h>
 #include <sysexits.h>
 
+#include "command.h"
 #include "commands/ask.h"
-#include "commands/call.h"
-#include "lib/log.h"
-#include "vm/lockfile.h"
 
 #define MIB (1 << 20)
 
@@ -122,47 +120,24 @@ static void define(const char *disks)
 	put("config/web.json", text);
 }
 
-static void make_disk(const char *name, off_t size)
-{
-	put(name, "");
-	assert_int_equal(truncate(in_base(name), size), 0);
-}
-
-static off_t size_of(const char *name)
-{
-	struct stat st;
-
-	assert_int_equal(stat(in_base(name), &st), 0);
-	return st.st_size;
-}
-
 static int begin_vm(void **state)
 {
 	begin_test(state);
 	memset(&qemu, 0, sizeof(qemu));
 	blocks_left = 1000000;
-	for (const char *const *dir =
-		     (const char *const[]){"config", "state", "run", "state/web", NULL};
-	     *dir; dir++)
-		assert_int_equal(mkdir(in_base(*dir), 0700), 0);
-	setenv("QEMU_SUPERVISE_CONFIG_DIR", in_base("config"), 1);
-	setenv("QEMU_SUPERVISE_STATE_DIR", in_base("state"), 1);
-	setenv("QEMU_SUPERVISE_RUNTIME_DIR", in_base("run"), 1);
+	make_store();
+	assert_int_equal(mkdir(in_base("state/web"), 0700), 0);
 	define("{\"path\": \"a\", \"format\": \"raw\"}");
-	make_disk("state/web/a", MIB);
+	make_file("state/web/a", MIB);
 	return 0;
 }
 
 /* It runs, with disk a. */
 static void run_vm(void)
 {
-	struct holder us = holder_of(0);
 	static char file[PATH_MAX];
-	int home = open(in_base("state/web"), O_RDONLY | O_CLOEXEC);
 
-	vm_lock = lock_take(home, "vm.lock", HOLDER_BYTE);
-	assert_true(lock_write(vm_lock, HOLDER_BYTE, &us));
-	close(home);
+	vm_lock = hold_as_qemu("state/web");
 	snprintf(file, sizeof(file), "%s", in_base("state/web/a"));
 	qemu.file = file;
 	qemu.format = "raw";
@@ -179,34 +154,9 @@ static int end_vm(void **state)
 	return end_test(state);
 }
 
-static int run(char **argv, int argc)
-{
-	static const struct command command = {"grow", cmd_grow, "NAME SIZE", ""};
-	struct call call = {.command = &command, .argc = argc, .argv = argv};
-	int status;
-
-	optind = 0;
-	store_open(&call.store);
-	status = cmd_grow(&call);
-	store_close(&call.store);
-	return status;
-}
-
-/* What it prints is in "out". */
 static int grow_with(const char *size, const char *option, const char *value)
 {
-	char *argv[] = {"grow", "web", (char *)size, (char *)option, (char *)value, NULL};
-	int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 50), status;
-	int file = open(in_base("out"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	fflush(stdout);
-	dup2(file, STDOUT_FILENO);
-	close(file);
-	status = run(argv, !option ? 3 : !value ? 4 : 5);
-	fflush(stdout);
-	dup2(out, STDOUT_FILENO);
-	close(out);
-	return status;
+	return run_command(cmd_grow, "grow", "web", size, option, option ? value : NULL, NULL);
 }
 
 static int grow(const char *size)
@@ -214,26 +164,12 @@ static int grow(const char *size)
 	return grow_with(size, NULL, NULL);
 }
 
-/* A line that comes again is only counted, if it was one of the last few. */
-static void forget_lines(void)
-{
-	static int serial;
-
-	for (int i = 0; i < 20; i++)
-		log_error("line %d", serial++);
-	said();
-}
-
 /* It is not grown, for that reason. */
 static void refused(const char *size, const char *why)
 {
-	const char *words;
-
 	forget_lines();
 	assert_int_equal(grow(size), EXIT_FAILURE);
-	words = said();
-	if (!strstr(words, why))
-		fail_msg("\"%s\" is not in \"%s\"", why, words);
+	has_said(why);
 	assert_string_equal(got("out"), "");
 	assert_string_equal(qemu.resized, "");
 	assert_int_equal(size_of("state/web/a"), MIB);
@@ -302,7 +238,7 @@ static void the_base_of_another_disk(void **state)
 	refused("2M", "another disk of this VM is based on it");
 	define("{\"path\": \"b\", \"format\": \"qcow2\"}, {\"path\": \"a\", \"format\": \"raw\"}");
 	assert_int_equal(grow_with("2M", "--disk", "1"), EXIT_FAILURE);
-	assert_non_null(strstr(said(), "disks[1] cannot be grown: another disk of this VM is"));
+	has_said("disks[1] cannot be grown: another disk of this VM is");
 	define("{\"path\": \"a\", \"format\": \"raw\"}");
 	grown("2M", "web: disks[0] grown from 1M to 2M\n");
 }
@@ -324,7 +260,7 @@ static void an_empty_one(void **state)
 	(void)state;
 	assert_int_equal(truncate(in_base("state/web/a"), 0), 0);
 	assert_int_equal(grow("2M"), EXIT_FAILURE);
-	assert_non_null(strstr(said(), "its size cannot be read"));
+	has_said("its size cannot be read");
 	assert_int_equal(size_of("state/web/a"), 0);
 }
 
@@ -346,7 +282,7 @@ static void a_vm_without_a_directory(void **state)
 	(void)state;
 	snprintf(disk, sizeof(disk), "{\"path\": \"%s\", \"format\": \"raw\"}", in_base("b"));
 	define(disk);
-	make_disk("b", MIB);
+	make_file("b", MIB);
 	unlink(in_base("state/web/a"));
 	assert_int_equal(rmdir(in_base("state/web")), 0);
 	grown("2M", "web: disks[0] grown from 1M to 2M\n");
@@ -379,7 +315,7 @@ static void less_than_it_has(void **state)
 {
 	(void)state;
 	assert_int_equal(grow("1020K"), EXIT_FAILURE);
-	assert_non_null(strstr(said(), "has 1M, and 1020K is less: a disk is never made smaller"));
+	has_said("has 1M, and 1020K is less: a disk is never made smaller");
 	assert_int_equal(size_of("state/web/a"), MIB);
 }
 
@@ -468,13 +404,13 @@ static void it_has_not_resized(void **state)
 	run_vm();
 	qemu.lies = true;
 	assert_int_equal(grow("2M"), EXIT_FAILURE);
-	assert_non_null(strstr(said(), "web: disks[0] has 1M, not 2M: "));
+	has_said("web: disks[0] has 1M, not 2M: ");
 	assert_string_equal(got("out"), "");
 	qemu.lies = false;
 	qemu.ask.asked = 0;
 	qemu.again = QMP_TIMEOUT;
 	assert_int_equal(grow("2M"), EXIT_FAILURE);
-	assert_non_null(strstr(said(), "query-block: no answer in time"));
+	has_said("query-block: no answer in time");
 	assert_string_equal(got("out"), "");
 }
 
@@ -514,16 +450,15 @@ static void another_file(void **state)
 	snprintf(file, sizeof(file), "%s", in_base("state/web/other"));
 	qemu.file = file;
 	refused("2M", "the running VM has another disk there than its definition");
-	make_disk("state/web/other", MIB);
+	make_file("state/web/other", MIB);
 	qemu.ask.asked = 0;
 	refused("2M", "the running VM has another disk there than its definition");
 	unlink(in_base("state/web/a"));
 	qemu.ask.asked = 0;
 	forget_lines();
 	assert_int_equal(grow("2M"), EXIT_FAILURE);
-	assert_non_null(
-		strstr(said(), "the running VM has another disk there than its definition"));
-	make_disk("state/web/a", MIB);
+	has_said("the running VM has another disk there than its definition");
+	make_file("state/web/a", MIB);
 
 	/* A snapshot: the definition's is what it is based on. */
 	snprintf(base_file, sizeof(base_file), "%s", was);
@@ -549,7 +484,7 @@ static void its_file_system(void **state)
 	(void)state;
 	run_vm();
 	assert_int_equal(grow_with("2M", "--file-system", NULL), EXIT_FAILURE);
-	assert_non_null(strstr(said(), "what is mounted from disks[0] was not grown: "));
+	has_said("what is mounted from disks[0] was not grown: ");
 	assert_string_equal(got("out"),
 			    "web: disks[0] grown from 1M to 2M, and the guest has been told\n");
 }

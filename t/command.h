@@ -1,0 +1,129 @@
+/*
+ * For unit tests of vmconf's commands: directories of the test's own, a command that runs in them,
+ * and what it printed. Include it after calls.h, in one file of a program.
+ */
+#ifndef COMMAND_H
+#define COMMAND_H
+
+#include "commands/call.h"
+#include "lib/log.h"
+#include "vm/lockfile.h"
+
+/* ---- directories ---- */
+
+/* An init adapter that writes down what it is asked, in "init.said", and ends with "init.status".
+ */
+static inline void make_adapter(void)
+{
+	char script[2 * PATH_MAX];
+
+	snprintf(script, sizeof(script),
+		 "#!/bin/sh\necho \"$*\" >>%s/init.said\nread -r s 2>/dev/null <%s/init.status\n"
+		 "[ \"$1\" != is-enabled ] || exit \"${s:-0}\"\n",
+		 base, base);
+	put("init", script);
+	assert_int_equal(chmod(in_base("init"), 0755), 0);
+	setenv("QEMU_SUPERVISE_INIT", in_base("init"), 1);
+}
+
+/* config/, state/ with images/, and run/. */
+static inline void make_store(void)
+{
+	static const char *const dirs[] = {"config", "state", "state/images", "run"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		assert_int_equal(mkdir(in_base(dirs[i]), 0700), 0);
+	setenv("QEMU_SUPERVISE_CONFIG_DIR", in_base("config"), 1);
+	setenv("QEMU_SUPERVISE_STATE_DIR", in_base("state"), 1);
+	setenv("QEMU_SUPERVISE_RUNTIME_DIR", in_base("run"), 1);
+	make_adapter();
+}
+
+static inline void make_file(const char *name, off_t size)
+{
+	put(name, "");
+	assert_int_equal(truncate(in_base(name), size), 0);
+}
+
+/* -1: it is not there. */
+static inline off_t size_of(const char *name)
+{
+	struct stat st;
+
+	return stat(in_base(name), &st) == 0 ? st.st_size : -1;
+}
+
+/* ---- a VM that runs ---- */
+
+/* Its state directory exists. Returns the lock that QEMU would hold, which close() releases. */
+static inline int hold_as_qemu(const char *home)
+{
+	struct holder us = holder_of(0);
+	int dir = open(in_base(home), O_RDONLY | O_CLOEXEC), lock;
+
+	lock = lock_take(dir, "vm.lock", HOLDER_BYTE);
+	assert_true(lock_write(lock, HOLDER_BYTE, &us));
+	close(dir);
+	return lock;
+}
+
+/* ---- running a command ---- */
+
+typedef int command_fn(struct call *call);
+
+static inline int call_it(command_fn *fn, char **argv, int argc)
+{
+	const struct command command = {argv[0], fn, "", ""};
+	struct call call = {.command = &command, .argc = argc, .argv = argv};
+	int status;
+
+	optind = 0;
+	store_open(&call.store);
+	status = fn(&call);
+	store_close(&call.store);
+	return status;
+}
+
+/* The words end with NULL. What it prints is in "out" afterwards. */
+static inline int run_command(command_fn *fn, ...)
+{
+	char *argv[16] = {NULL};
+	int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 60), argc = 0, status;
+	int file = open(in_base("out"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	va_list words;
+
+	va_start(words, fn);
+	while ((argv[argc] = va_arg(words, char *)))
+		argc++;
+	va_end(words);
+	fflush(stdout);
+	dup2(file, STDOUT_FILENO);
+	close(file);
+	status = call_it(fn, argv, argc);
+	fflush(stdout);
+	dup2(out, STDOUT_FILENO);
+	close(out);
+	return status;
+}
+
+/* A line that comes again is only counted, if it was one of the last few. */
+static inline void forget_lines(void)
+{
+	static int serial;
+
+	for (int i = 0; i < 20; i++)
+		log_error("line %d", serial++);
+	said();
+}
+
+/* What was logged has these words. */
+static inline void has_said(const char *words)
+{
+	const char *text = said();
+
+	if (!strstr(text, words))
+		fail_msg("\"%s\" is not in \"%s\"", words, text);
+	forget_lines();
+}
+
+#endif
