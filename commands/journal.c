@@ -435,11 +435,13 @@ bool journal_put_aside(struct store *store, const char *name, const char *source
 {
 	json_t *json = store_read_json(store->state_fd, JOURNAL);
 	char *file = xasprintf(UNFINISHED, name);
+	bool told = false;
 	int fd = -1;
 
 	if (json && atwork_sign(json)) {
 		json_object_set_new(json, "source", xcheck(json_string(source)));
-		if (store_write_json(store->state_fd, JOURNAL, json))
+		told = !store_write_json(store->state_fd, JOURNAL, json);
+		if (!told)
 			fd = safefile_open(store->state_fd, JOURNAL, O_RDWR);
 	}
 	if (fd >= 0 && atwork_take(fd) &&
@@ -448,7 +450,8 @@ bool journal_put_aside(struct store *store, const char *name, const char *source
 		store->aside = fd;
 		store->aside_file = file;
 	} else {
-		log_warn("cannot put %s/" JOURNAL " aside", store->state);
+		if (!told)
+			log_warn("cannot put %s/" JOURNAL " aside", store->state);
 		fd_close(&fd);
 		free(file);
 	}

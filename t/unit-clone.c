@@ -1,0 +1,545 @@
+/* vmconf clone: what the clone gets of its own, what both share, and when nothing is made. */
+#include "unit.h"
+#include "calls.h"
+
+#include <jansson.h>
+#include <sysexits.h>
+
+#include "command.h"
+#include "commands/clonefiles.h"
+
+static json_t *clone; /* its definition */
+
+static int begin_vm(void **state)
+{
+	begin_test(state);
+	make_store();
+	put("init.status", "3"); /* not enabled */
+	assert_int_equal(mkdir(in_base("state/web"), 0700), 0);
+	put("state/web/disk", "disk");
+	return 0;
+}
+
+static int end_vm(void **state)
+{
+	json_decref(clone);
+	clone = NULL;
+	return end_test(state);
+}
+
+/* %s is the state directory of the VM, as often as it comes. */
+static void define(const char *name, const char *text)
+{
+	char whole[8192] = "", file[64];
+	const char *at;
+
+	while ((at = strstr(text, "%s"))) {
+		size_t len = strlen(whole);
+
+		snprintf(whole + len, sizeof(whole) - len, "%.*s%s", (int)(at - text), text,
+			 in_base("state/web"));
+		text = at + 2;
+	}
+	snprintf(whole + strlen(whole), sizeof(whole) - strlen(whole), "%s", text);
+	snprintf(file, sizeof(file), "config/%s.json", name);
+	put(file, whole);
+}
+
+static int do_clone(const char *option)
+{
+	int status = run_command(cmd_clone, "clone", "web", "copy", option, NULL);
+
+	json_decref(clone);
+	clone = json_load_file(in_base("config/copy.json"), 0, NULL);
+	return status;
+}
+
+/* The clone of a VM with this definition. */
+static void cloned(const char *definition)
+{
+	define("web", definition);
+	if (do_clone(NULL) != 0)
+		fail_msg("%s", said());
+	assert_string_equal(said(), "");
+	assert_string_equal(got("out"), "");
+	assert_false(is_there("state/web/vm.lock"));
+	assert_non_null(clone);
+}
+
+/* Nothing is made, for that reason. */
+static void refused(const char *option, const char *why)
+{
+	forget_lines();
+	assert_int_equal(do_clone(option), EXIT_FAILURE);
+	has_said(why);
+	assert_null(clone);
+	assert_false(is_there("state/copy"));
+	assert_false(is_there("state/.copy.made.json"));
+	assert_false(is_there("state/web/vm.lock"));
+}
+
+static const char *text_at(json_t *value, ...)
+{
+	const char *key;
+	va_list keys;
+
+	va_start(keys, value);
+	while ((key = va_arg(keys, const char *)))
+		value = key[0] >= '0' && key[0] <= '9' ? json_array_get(value, (size_t)atoi(key))
+						       : json_object_get(value, key);
+	va_end(keys);
+	return json_string_value(value);
+}
+
+#define AT(...) text_at(clone, __VA_ARGS__, NULL)
+
+/* Whether a list of what was made for it ("files", "disks") is that. */
+static void made(const char *list, const char *names)
+{
+	json_t *all = json_load_file(in_base("state/.copy.made.json"), 0, NULL);
+	char *text = json_dumps(json_object_get(all, list), 0);
+
+	assert_string_equal(text, names);
+	free(text);
+	json_decref(all);
+}
+
+/* The path of a file below the clone's state directory. */
+static const char *in_copy(const char *file)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "state/copy/%s", file);
+	return in_base(name);
+}
+
+/* ---- what is its own ---- */
+
+static void its_disk(void **state)
+{
+	(void)state;
+	cloned("{\"uuid\": \"25f2a5dd-8e6c-4b2e-9d84-0d4ec3d1a001\", \"description\": \"x\", "
+	       "\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	assert_string_equal(got("state/copy/disk"), "disk");
+	assert_string_equal(AT("disks", "0", "path"), "disk");
+	assert_string_equal(AT("description"), "x");
+	assert_string_not_equal(AT("uuid"), "25f2a5dd-8e6c-4b2e-9d84-0d4ec3d1a001");
+	assert_int_equal(strlen(AT("uuid")), 36);
+	made("files", "[\"disk\"]");
+	made("disks", "[\"disk\"]");
+	assert_null(got("init.said"));
+}
+
+static void files_that_are_no_disks(void **state)
+{
+	static const char *const keys[] = {"kernel", "initrd", "cdrom"};
+
+	(void)state;
+	assert_int_equal(mkdir(in_base("state/web/boot"), 0700), 0);
+	put("state/web/boot/kernel", "kernel");
+	put("state/web/initrd", "initrd");
+	put("state/web/cdrom", "cdrom");
+	put("state/web/uefi-vars.json", "{}");
+	put("state/web/uefi-vars.fd", "fd");
+	cloned("{\"kernel\": \"boot/kernel\", \"initrd\": \"%s/initrd\", \"cdrom\": \"cdrom\", "
+	       "\"disks\": [{\"path\": \"%s/disk\", \"format\": \"raw\"}]}");
+	assert_string_equal(AT("kernel"), "boot/kernel");
+	assert_string_equal(AT("initrd"), "initrd");
+	assert_string_equal(AT("cdrom"), "cdrom");
+	assert_string_equal(AT("disks", "0", "path"), "disk");
+	assert_string_equal(got("state/copy/boot/kernel"), "kernel");
+	for (size_t i = 1; i < ARRAY_SIZE(keys); i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "state/copy/%s", keys[i]);
+		assert_string_equal(got(name), keys[i]);
+	}
+	made("disks", "[\"disk\"]");
+}
+
+static void files_from_elsewhere_are_shared(void **state)
+{
+	char text[PATH_MAX * 4];
+
+	(void)state;
+	put("kernel", "kernel");
+	put("only-read", "only");
+	snprintf(text, sizeof(text),
+		 "{\"kernel\": \"%s\", \"disks\": [{\"path\": \"%s\", \"format\": \"raw\", "
+		 "\"read-only\": true}]}",
+		 in_base("kernel"), in_base("only-read"));
+	cloned(text);
+	assert_string_equal(AT("kernel"), in_base("kernel"));
+	assert_string_equal(AT("disks", "0", "path"), in_base("only-read"));
+	assert_false(is_there("state/copy/kernel"));
+	assert_false(is_there("state/copy/only-read"));
+	made("files", "[]");
+}
+
+/* They are written to, so that each has its own; names that are taken get a number. */
+static void disks_from_elsewhere(void **state)
+{
+	char text[PATH_MAX * 4];
+
+	(void)state;
+	assert_int_equal(mkdir(in_base("a"), 0700), 0);
+	assert_int_equal(mkdir(in_base("b"), 0700), 0);
+	put("a/disk", "a");
+	put("b/disk", "b");
+	snprintf(text, sizeof(text),
+		 "{\"disks\": [{\"path\": \"%s\", \"format\": \"raw\"}, {\"path\": \"%s\", "
+		 "\"format\": \"raw\"}, {\"path\": \"disk\", \"format\": \"raw\"}]}",
+		 in_base("a/disk"), in_base("b/disk"));
+	cloned(text);
+	assert_string_equal(AT("disks", "0", "path"), "2-disk");
+	assert_string_equal(AT("disks", "1", "path"), "3-disk");
+	assert_string_equal(AT("disks", "2", "path"), "disk");
+	assert_string_equal(got("state/copy/2-disk"), "a");
+	assert_string_equal(got("state/copy/3-disk"), "b");
+	assert_string_equal(got("state/copy/disk"), "disk");
+}
+
+/* Its own, though nobody writes to it. */
+static void a_disk_that_is_only_read(void **state)
+{
+	(void)state;
+	cloned("{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\", \"read-only\": true}, "
+	       "{\"path\": \"%s/disk\", \"format\": \"raw\", \"read-only\": true}]}");
+	assert_string_equal(AT("disks", "0", "path"), "disk");
+	assert_string_equal(AT("disks", "1", "path"), "disk");
+	assert_string_equal(got("state/copy/disk"), "disk");
+	assert_false(is_there("state/copy/2-disk"));
+}
+
+static void a_file_within_a_node(void **state)
+{
+	(void)state;
+	cloned("{\"disks\": [{\"format\": \"raw\", \"file\": {\"driver\": \"host_device\", "
+	       "\"filename\": \"disk\"}}]}");
+	assert_string_equal(AT("disks", "0", "file", "filename"), "disk");
+	assert_string_equal(AT("disks", "0", "file", "driver"), "file");
+	assert_null(AT("disks", "0", "path"));
+	assert_string_equal(got("state/copy/disk"), "disk");
+}
+
+/* A directory of a virtual disk, with all that is in it; links in it lead elsewhere. */
+static void directories(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir(in_base("state/web/seed"), 0700), 0);
+	assert_int_equal(mkdir(in_base("state/web/seed/deep"), 0700), 0);
+	put("state/web/seed/one", "one");
+	put("state/web/seed/deep/two", "two");
+	assert_int_equal(symlink("/etc", in_base("state/web/seed/link")), 0);
+	cloned("{\"args\": [\"-fsdev\", \"local,id=x,path=%s/seed,security_model=none\"]}");
+	assert_string_equal(got("state/copy/seed/one"), "one");
+	assert_string_equal(got("state/copy/seed/deep/two"), "two");
+	assert_false(is_there("state/copy/seed/link"));
+	assert_non_null(strstr(AT("args", "1"), "copy/seed,security_model=none"));
+}
+
+static void a_directory_that_cannot_be_read(void **state)
+{
+	pid_t pid;
+	int status;
+
+	(void)state;
+	assert_int_equal(mkdir(in_base("state/web/seed"), 0700), 0);
+	put("state/web/seed/one", "one");
+	define("web", "{\"args\": [\"-fsdev\", \"local,id=x,path=%s/seed\"]}");
+	pid = fork();
+	if (pid == 0) {
+		fails("readdir", 1, EIO);
+		_exit(do_clone(NULL) == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 0);
+	assert_false(is_there("config/copy.json"));
+	said();
+}
+
+/* ---- words ---- */
+
+struct found {
+	char names[256];
+};
+
+static void add_found(void *arg, const char *file)
+{
+	struct found *found = arg;
+	size_t len = strlen(found->names);
+
+	snprintf(found->names + len, sizeof(found->names) - len, "%s%s", len ? " " : "", file);
+}
+
+/* How a text changes from a VM in state/web to one in /new, and the files that go with it. */
+static void changes(const char *text, const char *to, const char *files)
+{
+	struct found found = {""};
+	json_t *value = json_pack("{s:[s]}", "x", text);
+
+	clone_files(value, in_base("state/web"), "/new", add_found, &found);
+	assert_string_equal(text_at(value, "x", "0", NULL), to);
+	assert_string_equal(found.names, files);
+	json_decref(value);
+}
+
+static const char *with_home(const char *before, const char *after)
+{
+	static char texts[2][PATH_MAX + 128];
+	static unsigned next;
+	char *text = texts[next++ % 2];
+
+	snprintf(text, PATH_MAX + 128, "%s%s%s", before, in_base("state/web"), after);
+	return text;
+}
+
+static void words(void **state)
+{
+	(void)state;
+	put("state/web/a b", "");
+	put("state/web/x=y,z", "");
+	put("state/web/.hidden", "");
+	changes("disk", "disk", "disk");
+	changes(with_home("", "/disk"), "/new/disk", "disk");
+	changes(with_home("file=", "/disk,format=raw"), "file=/new/disk,format=raw", "disk");
+	changes(with_home("run:", "/disk 5s, quit"), "run:/new/disk 5s, quit", "disk");
+	changes(with_home("", "/a b"), "/new/a b", "a b");
+	changes(with_home("file=", "/a b,x"), "file=/new/a b,x", "a b");
+	changes(with_home("", "/x=y,z"), "/new/x=y,z", "x=y,z");
+	changes(with_home("", "/none"), "/new/none", "");
+	changes(with_home("", "x/disk"), with_home("", "x/disk"), "");
+	changes(with_home("", "/../web/disk"), with_home("", "/../web/disk"), "");
+	changes(with_home("", "/a/../disk"), with_home("", "/a/../disk"), "");
+	changes("../web/disk", "../web/disk", "");
+	changes(".hidden", ".hidden", ".hidden");
+	changes(".", ".", "");
+	changes("..", "..", "");
+	changes("./", "./", "");
+	changes("", "", "");
+	changes(",,a=,", ",,a=,", "");
+	changes("\"disk\"", "\"disk\"", "disk");
+	changes("/etc/hostname", "/etc/hostname", "");
+}
+
+/* Whatever is in the directory of each VM is not meant by such a word. */
+static void words_that_are_our_own_files(void **state)
+{
+	static const char *const ours[] = {
+		"made.json", "last-end.json", "moved.json",  "log",	    "log.old",
+		"vm.lock",   "history.jsonl", "console.log", "known_hosts", "cloud-init.img"};
+	char name[64];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
+		snprintf(name, sizeof(name), "state/web/%s", ours[i]);
+		put(name, "");
+		changes(ours[i], ours[i], "");
+	}
+}
+
+/* ---- keys of a new VM ---- */
+
+static void a_new_instance(void **state)
+{
+	(void)state;
+	put("state/web/user-data", "#cloud-config\n");
+	put("state/web/secret", "secret");
+	cloned("{\"cloud-init\": {\"user\": \"u\", \"hostname\": \"h\", \"instance-id\": \"i\", "
+	       "\"user-data\": \"%s/user-data\"}, "
+	       "\"credentials\": {\"a\": {\"file\": \"%s/secret\"}, \"b\": \"text\"}}");
+	assert_null(AT("cloud-init", "hostname"));
+	assert_null(AT("cloud-init", "instance-id"));
+	assert_string_equal(AT("cloud-init", "user"), "u");
+	assert_string_equal(AT("cloud-init", "user-data"), in_copy("user-data"));
+	assert_string_equal(AT("credentials", "a", "file"), in_copy("secret"));
+	assert_string_equal(AT("credentials", "b"), "text");
+	assert_string_equal(got("state/copy/user-data"), "#cloud-config\n");
+	assert_string_equal(got("state/copy/secret"), "secret");
+}
+
+static void addresses(void **state)
+{
+	(void)state;
+	cloned("{\"nics\": [{\"type\": \"user\", \"mac\": \"52:54:00:00:00:01\"}]}");
+	assert_string_not_equal(AT("nics", "0", "mac"), "52:54:00:00:00:01");
+	assert_int_equal(strncmp(AT("nics", "0", "mac"), "52:54:00:", 9), 0);
+}
+
+/* ---- when nothing is made ---- */
+
+static void both_would_write(void **state)
+{
+	char text[PATH_MAX * 2];
+
+	(void)state;
+	put("elsewhere", "x");
+	snprintf(text, sizeof(text),
+		 "{\"args\": [\"-drive\", \"file=%s,format=raw,if=none,id=x\"]}",
+		 in_base("elsewhere"));
+	define("web", text);
+	refused(NULL, "web cannot be cloned: both would write to ");
+	has_said("");
+}
+
+static void what_is_not_understood(void **state)
+{
+	(void)state;
+	put("x.qcow2", "QFI\373");
+	define("web", "{\"disks\": [{\"path\": \"%s/../../x.qcow2\", \"format\": \"qcow2\"}]}");
+	refused(NULL, "web was not cloned");
+}
+
+static void one_that_is_written_to(void **state)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
+	int fd = open(in_base("state/web/disk"), O_RDWR | O_CLOEXEC);
+
+	(void)state;
+	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	for (int access = 1; access <= 3; access += 2) {
+		lock.l_start = 100 + access; /* write, resize */
+		lock.l_type = F_RDLCK;
+		assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+		refused(NULL, "disk is in use: another process writes to it");
+		lock.l_type = F_UNLCK;
+		assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	}
+	lock.l_start = 100; /* it only reads */
+	lock.l_type = F_RDLCK;
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	assert_int_equal(do_clone(NULL), 0);
+	close(fd);
+}
+
+/* Somebody else has the VM's lock, or a change of it is not finished. */
+static void one_that_runs(void **state)
+{
+	int lock = hold_as_qemu("state/web");
+
+	(void)state;
+	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	assert_int_equal(do_clone(NULL), EXIT_FAILURE);
+	has_said("it cannot be cloned now; stop it first");
+	assert_null(clone);
+	close(lock);
+}
+
+static void names(void **state)
+{
+	(void)state;
+	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	define("copy", "{\"description\": \"mine\"}");
+	assert_int_equal(do_clone(NULL), EXIT_FAILURE);
+	has_said("copy");
+	assert_string_equal(AT("description"), "mine");
+	assert_false(is_there("state/copy"));
+	assert_true(run_command(cmd_clone, "clone", "none", "other", NULL) != 0);
+	has_said("there is no VM none");
+	assert_int_equal(run_command(cmd_clone, "clone", "web", "a/b", NULL), EX_USAGE);
+	assert_int_equal(run_command(cmd_clone, "clone", "a/b", "other", NULL), EX_USAGE);
+	define("web", "{");
+	assert_int_equal(run_command(cmd_clone, "clone", "web", "other", NULL), EX_CONFIG);
+	said();
+}
+
+static void a_copy_that_fails(void **state)
+{
+	(void)state;
+	define("web", "{\"disks\": [{\"path\": \"none\", \"format\": \"raw\"}]}");
+	refused(NULL, "web was not cloned");
+}
+
+/* Of the journal before and after it is signed, the disk, its directory, and the definition. */
+static void a_sync_that_fails(void **state)
+{
+	static const struct {
+		int before;
+		const char *why;
+	} syncs[] = {{0, "cannot write .journal.json: Input/output error"},
+		     {2,
+		      "cannot write .journal.json: Input/output error\nqemu-supervise: web was not "
+		      "cloned\n"},
+		     {5, "disk"},
+		     {6, "copy"},
+		     {8, "copy.json"}};
+
+	(void)state;
+	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	for (size_t i = 0; i < ARRAY_SIZE(syncs); i++) {
+		fails("fsync", syncs[i].before, EIO);
+		refused(NULL, syncs[i].why);
+	}
+}
+
+/* ---- linked ---- */
+
+static void linked(void **state)
+{
+	(void)state;
+	define("web",
+	       "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}], \"kernel\": \"k\"}");
+	put("state/web/k", "kernel");
+	assert_int_equal(truncate(in_base("state/web/disk"), 65536), 0);
+	assert_int_equal(do_clone("--linked"), 0);
+	has_said("the disks of web are now what those of copy are based on: web is not started any "
+		 "more while there is copy\n");
+	assert_string_equal(AT("disks", "0", "format"), "qcow2");
+	assert_non_null(
+		json_object_get(json_array_get(json_object_get(clone, "disks"), 0), "based-on"));
+	assert_int_equal(strncmp(got("state/copy/disk"), "QFI", 3), 0);
+	assert_string_equal(got("state/copy/k"), "kernel");
+	assert_string_equal(got("init.said"), "is-enabled web\n");
+}
+
+static void linked_of_one_that_the_host_starts(void **state)
+{
+	(void)state;
+	put("init.status", "0");
+	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	assert_int_equal(truncate(in_base("state/web/disk"), 65536), 0);
+	assert_int_equal(do_clone("--linked"), 0);
+	has_said("while there is copy; the host still tries to, at its boot (vmconf disable)");
+}
+
+/* There is nothing to link. */
+static void linked_without_a_disk(void **state)
+{
+	(void)state;
+	define("web", "{}");
+	assert_int_equal(do_clone("--linked"), 0);
+	assert_string_equal(said(), "");
+	assert_null(got("init.said"));
+}
+
+#define WITH_VM(name) cmocka_unit_test_setup_teardown(name, begin_vm, end_vm)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_VM(its_disk),
+		WITH_VM(files_that_are_no_disks),
+		WITH_VM(files_from_elsewhere_are_shared),
+		WITH_VM(disks_from_elsewhere),
+		WITH_VM(a_disk_that_is_only_read),
+		WITH_VM(a_file_within_a_node),
+		WITH_VM(directories),
+		WITH_VM(a_directory_that_cannot_be_read),
+		WITH_VM(words),
+		WITH_VM(words_that_are_our_own_files),
+		WITH_VM(a_new_instance),
+		WITH_VM(addresses),
+		WITH_VM(both_would_write),
+		WITH_VM(what_is_not_understood),
+		WITH_VM(one_that_is_written_to),
+		WITH_VM(one_that_runs),
+		WITH_VM(names),
+		WITH_VM(a_copy_that_fails),
+		WITH_VM(a_sync_that_fails),
+		WITH_VM(linked),
+		WITH_VM(linked_of_one_that_the_host_starts),
+		WITH_VM(linked_without_a_disk),
+	};
+
+	return RUN(tests);
+}
