@@ -106,6 +106,18 @@ static inline int run_command(command_fn *fn, ...)
 	return status;
 }
 
+/* The same in a child: of a command that may exit. */
+#define RUN_APART(...)                                                                             \
+	__extension__({                                                                            \
+		pid_t apart = fork();                                                              \
+		int ended = 0;                                                                     \
+		if (apart == 0)                                                                    \
+			_exit(run_command(__VA_ARGS__));                                           \
+		assert_int_equal(waitpid(apart, &ended, 0), apart);                                \
+		assert_true(WIFEXITED(ended));                                                     \
+		WEXITSTATUS(ended);                                                                \
+	})
+
 /* A line that comes again is only counted, if it was one of the last few. */
 static inline void forget_lines(void)
 {
