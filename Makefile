@@ -1,11 +1,17 @@
-VERSION = 0.1.0
+# The only place of it: programs, pages, and all of packaging/ by `make dist`.
+VERSION = 0.2.0
 PREFIX ?= /usr/local
+override PREFIX := $(patsubst ~/%,$(HOME)/%,$(PREFIX))
+# Of one person: without what only a host has. systemd looks for the units of a person elsewhere there.
+AT_HOME = $(filter $(HOME)/%,$(PREFIX))
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/qemu-supervise
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 LIBEXECDIR ?= $(PREFIX)/libexec
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
+USERUNITDIR ?= $(if $(AT_HOME),$(PREFIX)/share/systemd,$(SYSTEMDDIR))/user
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 DOCDIR ?= $(PREFIX)/share/doc/qemu-supervise
 SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 OCFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/usr/lib/ocf,$(PREFIX)/lib/ocf)
@@ -258,21 +264,18 @@ SERVICEDIR = $(LIBEXECDIR)/qemu-supervise/examples
 # systemd 254 and later can let the pause between two starts grow; earlier ones would complain at each reload.
 RESTART_PAUSE ?= $(shell version=$$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p'); \
 	[ "$${version:-0}" -lt 254 ] || echo yes)
-RESTART_PAUSES = 644 examples/systemd/restart-pause.conf "$(SYSTEMDDIR)/system/qemu-supervise@.service.d" \
-	644 examples/systemd/restart-pause.conf "$(SYSTEMDDIR)/user/qemu-supervise@.service.d"
+RESTART_PAUSES = 644 examples/systemd/restart-pause.conf $(1)/qemu-supervise@.service.d
 
-# Each row: mode, file, and the directory where it goes.
-INSTALLED = 755 qemu-supervise $(BINDIR) \
+# All that is installed, in parts, which are those of the packages. Each row: mode, file, and the directory where it goes.
+PART ?= main $(if $(AT_HOME),,host) amqp $(if $(AT_HOME),,pacemaker)
+INSTALLED = $(foreach part,$(PART),$(INSTALLED.$(part)))
+
+INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	755 vmconf $(BINDIR) \
-	$(if $(HAVE_AMQP),755 vmconf-amqp $(BINDIR)) \
 	755 init/none $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/systemd $(LIBEXECDIR)/qemu-supervise/init \
-	644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/system \
-	644 examples/systemd/qemu-supervise-guests.service $(SYSTEMDDIR)/system \
-	644 examples/systemd/qemu-supervise-boot.service $(SYSTEMDDIR)/system \
-	644 examples/systemd/user/qemu-supervise@.service $(SYSTEMDDIR)/user \
-	644 examples/systemd/user/qemu-supervise-guests.service $(SYSTEMDDIR)/user \
-	644 examples/needrestart/qemu-supervise.conf $(SYSCONFDIR)/needrestart/conf.d \
+	644 examples/systemd/user/qemu-supervise@.service $(USERUNITDIR) \
+	644 examples/systemd/user/qemu-supervise-guests.service $(USERUNITDIR) \
 	644 examples/systemd/needs-db.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
@@ -306,7 +309,6 @@ INSTALLED = 755 qemu-supervise $(BINDIR) \
 	755 examples/ups/apcupsd.offbattery $(DOCDIR)/examples/ups \
 	755 examples/ups/apcupsd.onbattery $(DOCDIR)/examples/ups \
 	644 examples/ups/rehearse.conf $(DOCDIR)/examples/ups \
-	755 examples/pacemaker/qemu-supervise $(OCFDIR)/resource.d/qemu-supervise \
 	755 examples/daemontools/run $(DOCDIR)/examples/daemontools \
 	755 examples/daemontools/log/run $(DOCDIR)/examples/daemontools/log \
 	755 examples/rpc/on-hosts $(DOCDIR)/examples/rpc \
@@ -319,52 +321,88 @@ INSTALLED = 755 qemu-supervise $(BINDIR) \
 	755 examples/runit/rc.shutdown $(DOCDIR)/examples/runit \
 	644 examples/supervisord/vm-web.conf $(DOCDIR)/examples/supervisord \
 	755 examples/sysvinit/qemu-supervise $(DOCDIR)/examples/sysvinit \
-	644 examples/amqp/vmconf-amqp.service $(DOCDIR)/examples/amqp \
 	644 vm.schema.json $(DATADIR) \
 	644 rpc.schema.json $(DATADIR) \
 	644 completion/qemu-supervise $(COMPLETIONDIR) \
 	644 completion/vmconf $(COMPLETIONDIR) \
 	644 man/qemu-supervise.8 $(MANDIR)/man8 \
 	644 man/vmconf.8 $(MANDIR)/man8 \
-	644 man/vmconf-amqp.8 $(MANDIR)/man8 \
 	644 man/vmconf.5 $(MANDIR)/man5 \
 	644 man/qemu-supervise-init.7 $(MANDIR)/man7 \
 	644 man/qemu-supervise.7 $(MANDIR)/man7 \
 	644 man/vmconf-rpc.7 $(MANDIR)/man7 \
-	$(if $(RESTART_PAUSE),$(RESTART_PAUSES))
-OURS = $(addsuffix /qemu-supervise@.service.d,$(SYSTEMDDIR)/system $(SYSTEMDDIR)/user) \
-	$(addprefix $(SERVICEDIR)/,openrc runit/control runit/log runit s6/log s6 s6-rc) $(SERVICEDIR) $(LIBEXECDIR)/qemu-supervise/init \
-	$(LIBEXECDIR)/qemu-supervise $(DATADIR) \
-	$(addprefix $(DOCDIR)/examples/,amqp container daemontools/log daemontools monit nomad prometheus rpc runit supervisord systemd sysvinit ups) \
-	$(OCFDIR)/resource.d/qemu-supervise $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/needrestart/conf.d $(SYSCONFDIR)/needrestart
+	$(if $(RESTART_PAUSE),$(call RESTART_PAUSES,$(USERUNITDIR)))
+
+INSTALLED.host = 644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/system \
+	644 examples/systemd/qemu-supervise-guests.service $(SYSTEMDDIR)/system \
+	644 examples/systemd/qemu-supervise-boot.service $(SYSTEMDDIR)/system \
+	644 examples/needrestart/qemu-supervise.conf $(SYSCONFDIR)/needrestart/conf.d \
+	644 examples/systemd/tmpfiles.d/qemu-supervise.conf $(TMPFILESDIR) \
+	$(if $(RESTART_PAUSE),$(call RESTART_PAUSES,$(SYSTEMDDIR)/system))
+
+INSTALLED.amqp = $(if $(HAVE_AMQP),755 vmconf-amqp $(BINDIR)) \
+	644 examples/amqp/vmconf-amqp.service $(DOCDIR)/examples/amqp \
+	644 man/vmconf-amqp.8 $(MANDIR)/man8
+
+INSTALLED.pacemaker = 755 examples/pacemaker/qemu-supervise $(OCFDIR)/resource.d/qemu-supervise
 
 # Version 0.1.0 had its programs in sbin, where units and supervisors that run look for them, and systemd looks first.
 OLD_PLACE = for program in qemu-supervise vmconf; do old="$(DESTDIR)$(PREFIX)/sbin/$$program"; \
 	[ ! -e "$$old" ] && [ ! -L "$$old" ] || [ "$(DESTDIR)$(PREFIX)/sbin" -ef "$(DESTDIR)$(BINDIR)" ]
 
-install: all
-	@set -e; set -- $(INSTALLED); while [ $$# -gt 0 ]; do \
-		echo "$(DESTDIR)$$3/$${2##*/}"; \
-		install -D -m "$$1" "$$2" "$(DESTDIR)$$3/$${2##*/}"; shift 3; done
-	@$(OLD_PLACE) || ln -sf "$(BINDIR)/$$program" "$$old"; done
+# Pages name the version and our documents. systemd finds programs by their name in /usr/bin and /usr/local/bin alone.
+PAGE = s|^\.Os$$|.Os "qemu-supervise $(VERSION)"|; s|/usr/local/share/doc/qemu-supervise|$(DOCDIR)|
+UNIT = $(if $(filter /usr/bin /usr/local/bin,$(BINDIR)),,s,^\(Exec[A-Za-z]*=\)\(qemu-supervise\|vmconf\),\1$(BINDIR)/\2,)
+ROWS = set -- $(INSTALLED); while [ $$\# -gt 0 ]; do mode=$$1 file=$$2 dir=$$3; to="$(DESTDIR)$$dir/$${file\#\#*/}"; shift 3
 
+# Each file is there at any time, the old one or the new one: units start supervisors meanwhile.
+install: all
+	@set -e; $(ROWS); \
+		echo "$$to"; \
+		install -D -m "$$mode" "$$file" "$$to.new"; \
+		case $$file in \
+		man/*) sed '$(PAGE)' "$$file" >"$$to.new" ;; \
+		*.service) sed '$(UNIT)' "$$file" >"$$to.new" ;; \
+		esac; \
+		mv -f "$$to.new" "$$to"; done
+	@$(OLD_PLACE) || ln -sf "$(BINDIR)/$$program" "$$old"; done
+	@[ -n "$(DESTDIR)" ] || echo 'Next: "make upgrade$(if $(AT_HOME), PREFIX=$(PREFIX))" has systemd read the units again, and the supervisors of VMs that run execute the new program.'
+
+# The VMs of whoever calls this. No guest notices.
+upgrade:
+	@[ ! -d /run/systemd/system ] || systemctl $$([ "$$(id -u)" = 0 ] || echo --user) daemon-reload
+	@"$(BINDIR)/vmconf" upgrade
+
+# Directories that are named after us, or that only we made, go with the last file in them.
 uninstall:
 	@$(OLD_PLACE) || rm -f "$$old"; done
-	@set -- $(INSTALLED); while [ $$# -gt 0 ]; do rm -f "$(DESTDIR)$$3/$${2##*/}"; shift 3; done
-	@for dir in $(OURS); do rmdir "$(DESTDIR)$$dir" 2>/dev/null || :; done
+	@$(ROWS); \
+		rm -f "$$to"; \
+		while case $$dir in *qemu-supervise* | */needrestart*) rmdir "$(DESTDIR)$$dir" ;; *) false ;; esac 2>/dev/null; do dir=$${dir%/*}; done; \
+	done
+
+# Where each file of PART goes, for packages.
+installed:
+	@$(ROWS); echo "$$to"; done
 
 dist:
-	git archive --prefix=qemu-supervise-$(VERSION)/ HEAD | gzip -9n >qemu-supervise-$(VERSION).tar.gz
+	packaging/dist $(VERSION) .
+
+# Debian's packages, in $(O)/deb, and what lintian says of them: nothing.
+deb:
+	t/setup deb
+	packaging/deb $(VERSION) $(O)/deb
+	lintian --pedantic --fail-on error,warning,info,pedantic $(O)/deb/*.changes
 
 # build/guest, build/inits and build/systemd stay: what they are made of was downloaded.
 clean:
 	rm -f qemu-supervise vmconf vmconf-amqp bench/empty $(REPLAYS) $(UNITS) bench/*.d fuzz/*.d t/*.d t/*.gc?? $(O)/*.[aod] $(O)/*.gc?? $(O)/flags \
-		qemu-supervise-*.tar.gz
+		qemu-supervise-*.tar.gz*
 	rm -f $(O)/explorer
 	rm -rf $(addprefix $(O)/,lib vm supervise commands amqp t) build/fuzz
 
 FORCE:
 
-.PHONY: FORCE all without-amqp check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench bench-peers fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: FORCE all deb without-amqp check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench bench-peers fuzz fuzz-merge lint install installed upgrade uninstall dist clean
 
 -include $(wildcard $(O)/*.d $(O)/*/*.d $(O)/t/explore/*.d bench/*.d fuzz/*.d t/*.d)
