@@ -337,7 +337,7 @@ INSTALLED.host = 644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/syst
 	644 examples/systemd/qemu-supervise-guests.service $(SYSTEMDDIR)/system \
 	644 examples/systemd/qemu-supervise-boot.service $(SYSTEMDDIR)/system \
 	644 examples/needrestart/qemu-supervise.conf $(SYSCONFDIR)/needrestart/conf.d \
-	644 examples/systemd/tmpfiles.d/qemu-supervise.conf $(TMPFILESDIR) \
+	644 examples/tmpfiles/qemu-supervise.conf $(TMPFILESDIR) \
 	$(if $(RESTART_PAUSE),$(call RESTART_PAUSES,$(SYSTEMDDIR)/system))
 
 INSTALLED.amqp = $(if $(HAVE_AMQP),755 vmconf-amqp $(BINDIR)) \
