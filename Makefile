@@ -325,6 +325,9 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 rpc.schema.json $(DATADIR) \
 	644 completion/qemu-supervise $(COMPLETIONDIR) \
 	644 completion/vmconf $(COMPLETIONDIR) \
+	644 README.md $(DOCDIR) \
+	644 NEWS.md $(DOCDIR) \
+	644 doc/first-vm.md $(DOCDIR) \
 	644 man/qemu-supervise.8 $(MANDIR)/man8 \
 	644 man/vmconf.8 $(MANDIR)/man8 \
 	644 man/vmconf.5 $(MANDIR)/man5 \

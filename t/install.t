@@ -58,6 +58,9 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	libexec/qemu-supervise/init/systemd
 	share/bash-completion/completions/qemu-supervise
 	share/bash-completion/completions/vmconf
+	share/doc/qemu-supervise/NEWS.md
+	share/doc/qemu-supervise/README.md
+	share/doc/qemu-supervise/first-vm.md
 	share/doc/qemu-supervise/examples/amqp/vmconf-amqp.service
 	share/doc/qemu-supervise/examples/container/Containerfile
 	share/doc/qemu-supervise/examples/container/compose.yaml
