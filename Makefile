@@ -242,7 +242,7 @@ fuzz-merge: build/fuzz/$(FUZZ)
 	build/fuzz/$(FUZZ) -merge=1 fuzz/corpus-$(FUZZ) build/fuzz/$(FUZZ)-corpus
 
 TIDY_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION=\"\" -DLIBEXECDIR=\"\" -I. $$($(PKG_CONFIG) --cflags $(LIBS))
-SCRIPTS = $(shell for f in .ci/* bench/* examples/*/* examples/*/*/* init/* t/*; do \
+SCRIPTS = $(shell for f in .ci/* bench/* examples/*/* examples/*/*/* init/* packaging/* packaging/*/*/* t/*; do \
 	[ -f $$f ] && head -n 1 $$f | grep -qE '^\#!/bin/(ba)?sh' && echo $$f; done) init/services
 PERL = $(shell grep -lE '^\#!/usr/bin/(env )?perl' bench/* t/* 2>/dev/null) $(wildcard t/*.pm)
 
@@ -256,6 +256,7 @@ lint:
 	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
 	@shellcheck -s bash completion/*
+	@shellcheck packaging/alpine/* packaging/arch/* packaging/debian/*.p*
 	@for f in $(PERL); do perl -It -wc $$f 2>&1 | sed '/ syntax OK$$/d'; done
 
 # Of which the adapters make the services of VMs: ../examples as they see it, here and where they are installed.
@@ -341,6 +342,7 @@ INSTALLED.host = 644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/syst
 	644 examples/systemd/qemu-supervise-boot.service $(SYSTEMDDIR)/system \
 	644 examples/needrestart/qemu-supervise.conf $(SYSCONFDIR)/needrestart/conf.d \
 	644 examples/tmpfiles/qemu-supervise.conf $(TMPFILESDIR) \
+	755 packaging/keep-vms $(LIBEXECDIR)/qemu-supervise \
 	$(if $(RESTART_PAUSE),$(call RESTART_PAUSES,$(SYSTEMDDIR)/system))
 
 INSTALLED.amqp = $(if $(HAVE_AMQP),755 vmconf-amqp $(BINDIR)) \

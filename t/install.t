@@ -56,6 +56,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	libexec/qemu-supervise/init/s6
 	libexec/qemu-supervise/init/services
 	libexec/qemu-supervise/init/systemd
+	libexec/qemu-supervise/keep-vms
 	share/bash-completion/completions/qemu-supervise
 	share/bash-completion/completions/vmconf
 	share/doc/qemu-supervise/NEWS.md
