@@ -48,7 +48,7 @@ UNITS = $(basename $(wildcard t/unit-*.c))
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
 SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-order.t systemd-verify.t)
-HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t debian.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
+HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t deb.t debian.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
 	sysvinit.t)
 # Those that take longest begin first.
 LONG = $(addprefix t/,machines.t boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t vmconf-hangs.t vmconf-journal.t \
@@ -257,6 +257,7 @@ lint:
 	@shellcheck $(SCRIPTS)
 	@shellcheck -s bash completion/*
 	@shellcheck packaging/alpine/* packaging/arch/* packaging/debian/*.p*
+	@nix-instantiate --parse packaging/nix/default.nix >/dev/null
 	@for f in $(PERL); do perl -It -wc $$f 2>&1 | sed '/ syntax OK$$/d'; done
 
 # Of which the adapters make the services of VMs: ../examples as they see it, here and where they are installed.
@@ -393,6 +394,16 @@ installed:
 dist:
 	packaging/dist $(VERSION) .
 
+# Whether a release can be made of this tree; TAGGED=1: whether this commit is one (CONTRIBUTING.md).
+release-check:
+	t/release $(if $(TAGGED),--tagged)
+
+# RPM packages, in $(O)/rpm, of the tarball without git, and what rpmlint says of them: nothing.
+rpm:
+	t/setup rpm
+	packaging/rpm $(VERSION) $(O)/rpm
+	rpmlint -c packaging/rpmlint.toml $(O)/rpm/*.rpm $(O)/rpm/qemu-supervise.spec
+
 # Debian's packages, in $(O)/deb, and what lintian says of them: nothing.
 deb:
 	t/setup deb
@@ -408,6 +419,6 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all deb without-amqp check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench bench-peers fuzz fuzz-merge lint install installed upgrade uninstall dist clean
+.PHONY: FORCE all deb rpm release-check without-amqp check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench bench-peers fuzz fuzz-merge lint install installed upgrade uninstall dist clean
 
 -include $(wildcard $(O)/*.d $(O)/*/*.d $(O)/t/explore/*.d bench/*.d fuzz/*.d t/*.d)
