@@ -3,7 +3,7 @@ VERSION = 0.2.0
 PREFIX ?= /usr/local
 override PREFIX := $(patsubst ~/%,$(HOME)/%,$(PREFIX))
 # Of one person: without what only a host has. systemd looks for the units of a person elsewhere there.
-AT_HOME = $(filter $(HOME)/%,$(PREFIX))
+AT_HOME = $(and $(HOME),$(filter $(HOME)/%,$(PREFIX)))
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/qemu-supervise
@@ -402,7 +402,7 @@ release-check:
 rpm:
 	t/setup rpm
 	packaging/rpm $(VERSION) $(O)/rpm
-	rpmlint -c packaging/rpmlint.toml $(O)/rpm/*.rpm $(O)/rpm/qemu-supervise.spec
+	rpmlint --strict -c packaging/rpmlint.toml $(O)/rpm/*.rpm $(O)/rpm/qemu-supervise.spec
 
 # Debian's packages, in $(O)/deb, and what lintian says of them: nothing.
 deb:

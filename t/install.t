@@ -162,6 +162,8 @@ is_deeply([grep { $in{$_} > 1 } keys %in], [], 'and no file is in two of them');
 is_deeply([sort keys %in], [sort split /\n/, (run_command(@anywhere, 'installed', 'PREFIX=/usr'))[1]], 'all parts are all');
 is_deeply([grep { !m{^/(usr|etc/needrestart)/} } keys %in], [], 'PREFIX=/usr: in /usr, but for a configuration file');
 
+is_deeply([sort split /\n/, (run_command('env', '-u', 'HOME', @anywhere, 'installed', 'PREFIX=/usr'))[1]], [sort keys %in], 'also by nobody at home');
+
 mkdir($ENV{HOME} = "$work/home");
 my @home = (@anywhere, 'PREFIX=~/.local');
 ($status, $said) = run_command(@home, 'install');
