@@ -37,10 +37,10 @@ sub host {
 	return $h;
 }
 
-# One with a /usr of its own, where these packages are installed, and others can be.
+# One with a /usr of its own, where these packages are installed, and others can be. binds: as below.
 sub with_packages {
-	my ($class, $root, @more) = @_;
-	return $class->host($root, [], [], '--own-usr', $root, @packages, @more);
+	my ($class, $root, $binds, @more) = @_;
+	return $class->host($root, [], $binds, '--own-usr', $root, @packages, @more);
 }
 
 # Installs what make has built. binds: more files of this machine.
