@@ -1,11 +1,17 @@
-VERSION = 0.1.0
+# The only place of it: programs, pages, and all of packaging/ by `make dist`.
+VERSION = 0.2.0
 PREFIX ?= /usr/local
+override PREFIX := $(patsubst ~/%,$(HOME)/%,$(PREFIX))
+# Of one person: without what only a host has. systemd looks for the units of a person elsewhere there.
+AT_HOME = $(and $(HOME),$(filter $(HOME)/%,$(PREFIX)))
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/qemu-supervise
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 LIBEXECDIR ?= $(PREFIX)/libexec
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
+USERUNITDIR ?= $(if $(AT_HOME),$(PREFIX)/share/systemd,$(SYSTEMDDIR))/user
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 DOCDIR ?= $(PREFIX)/share/doc/qemu-supervise
 SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 OCFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/usr/lib/ocf,$(PREFIX)/lib/ocf)
@@ -42,7 +48,7 @@ UNITS = $(basename $(wildcard t/unit-*.c))
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
 SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-order.t systemd-verify.t)
-HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t debian.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
+HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t deb.t debian.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
 	sysvinit.t)
 # Those that take longest begin first.
 LONG = $(addprefix t/,machines.t boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t vmconf-hangs.t vmconf-journal.t \
@@ -236,7 +242,7 @@ fuzz-merge: build/fuzz/$(FUZZ)
 	build/fuzz/$(FUZZ) -merge=1 fuzz/corpus-$(FUZZ) build/fuzz/$(FUZZ)-corpus
 
 TIDY_CFLAGS = -std=c11 -D_GNU_SOURCE -DVERSION=\"\" -DLIBEXECDIR=\"\" -I. $$($(PKG_CONFIG) --cflags $(LIBS))
-SCRIPTS = $(shell for f in .ci/* bench/* examples/*/* examples/*/*/* init/* t/*; do \
+SCRIPTS = $(shell for f in .ci/* bench/* examples/*/* examples/*/*/* init/* packaging/* packaging/*/*/* t/*; do \
 	[ -f $$f ] && head -n 1 $$f | grep -qE '^\#!/bin/(ba)?sh' && echo $$f; done) init/services
 PERL = $(shell grep -lE '^\#!/usr/bin/(env )?perl' bench/* t/* 2>/dev/null) $(wildcard t/*.pm)
 
@@ -250,6 +256,8 @@ lint:
 	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
 	@shellcheck -s bash completion/*
+	@shellcheck packaging/alpine/* packaging/arch/* packaging/debian/*.p*
+	@nix-instantiate --parse packaging/nix/default.nix >/dev/null
 	@for f in $(PERL); do perl -It -wc $$f 2>&1 | sed '/ syntax OK$$/d'; done
 
 # Of which the adapters make the services of VMs: ../examples as they see it, here and where they are installed.
@@ -258,21 +266,18 @@ SERVICEDIR = $(LIBEXECDIR)/qemu-supervise/examples
 # systemd 254 and later can let the pause between two starts grow; earlier ones would complain at each reload.
 RESTART_PAUSE ?= $(shell version=$$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p'); \
 	[ "$${version:-0}" -lt 254 ] || echo yes)
-RESTART_PAUSES = 644 examples/systemd/restart-pause.conf "$(SYSTEMDDIR)/system/qemu-supervise@.service.d" \
-	644 examples/systemd/restart-pause.conf "$(SYSTEMDDIR)/user/qemu-supervise@.service.d"
+RESTART_PAUSES = 644 examples/systemd/restart-pause.conf $(1)/qemu-supervise@.service.d
 
-# Each row: mode, file, and the directory where it goes.
-INSTALLED = 755 qemu-supervise $(BINDIR) \
+# All that is installed, in parts, which are those of the packages. Each row: mode, file, and the directory where it goes.
+PART ?= main $(if $(AT_HOME),,host) amqp $(if $(AT_HOME),,pacemaker)
+INSTALLED = $(foreach part,$(PART),$(INSTALLED.$(part)))
+
+INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	755 vmconf $(BINDIR) \
-	$(if $(HAVE_AMQP),755 vmconf-amqp $(BINDIR)) \
 	755 init/none $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/systemd $(LIBEXECDIR)/qemu-supervise/init \
-	644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/system \
-	644 examples/systemd/qemu-supervise-guests.service $(SYSTEMDDIR)/system \
-	644 examples/systemd/qemu-supervise-boot.service $(SYSTEMDDIR)/system \
-	644 examples/systemd/user/qemu-supervise@.service $(SYSTEMDDIR)/user \
-	644 examples/systemd/user/qemu-supervise-guests.service $(SYSTEMDDIR)/user \
-	644 examples/needrestart/qemu-supervise.conf $(SYSCONFDIR)/needrestart/conf.d \
+	644 examples/systemd/user/qemu-supervise@.service $(USERUNITDIR) \
+	644 examples/systemd/user/qemu-supervise-guests.service $(USERUNITDIR) \
 	644 examples/systemd/needs-db.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
@@ -306,7 +311,6 @@ INSTALLED = 755 qemu-supervise $(BINDIR) \
 	755 examples/ups/apcupsd.offbattery $(DOCDIR)/examples/ups \
 	755 examples/ups/apcupsd.onbattery $(DOCDIR)/examples/ups \
 	644 examples/ups/rehearse.conf $(DOCDIR)/examples/ups \
-	755 examples/pacemaker/qemu-supervise $(OCFDIR)/resource.d/qemu-supervise \
 	755 examples/daemontools/run $(DOCDIR)/examples/daemontools \
 	755 examples/daemontools/log/run $(DOCDIR)/examples/daemontools/log \
 	755 examples/rpc/on-hosts $(DOCDIR)/examples/rpc \
@@ -319,52 +323,102 @@ INSTALLED = 755 qemu-supervise $(BINDIR) \
 	755 examples/runit/rc.shutdown $(DOCDIR)/examples/runit \
 	644 examples/supervisord/vm-web.conf $(DOCDIR)/examples/supervisord \
 	755 examples/sysvinit/qemu-supervise $(DOCDIR)/examples/sysvinit \
-	644 examples/amqp/vmconf-amqp.service $(DOCDIR)/examples/amqp \
 	644 vm.schema.json $(DATADIR) \
 	644 rpc.schema.json $(DATADIR) \
 	644 completion/qemu-supervise $(COMPLETIONDIR) \
 	644 completion/vmconf $(COMPLETIONDIR) \
+	644 README.md $(DOCDIR) \
+	644 NEWS.md $(DOCDIR) \
+	644 doc/first-vm.md $(DOCDIR) \
 	644 man/qemu-supervise.8 $(MANDIR)/man8 \
 	644 man/vmconf.8 $(MANDIR)/man8 \
-	644 man/vmconf-amqp.8 $(MANDIR)/man8 \
 	644 man/vmconf.5 $(MANDIR)/man5 \
 	644 man/qemu-supervise-init.7 $(MANDIR)/man7 \
 	644 man/qemu-supervise.7 $(MANDIR)/man7 \
 	644 man/vmconf-rpc.7 $(MANDIR)/man7 \
-	$(if $(RESTART_PAUSE),$(RESTART_PAUSES))
-OURS = $(addsuffix /qemu-supervise@.service.d,$(SYSTEMDDIR)/system $(SYSTEMDDIR)/user) \
-	$(addprefix $(SERVICEDIR)/,openrc runit/control runit/log runit s6/log s6 s6-rc) $(SERVICEDIR) $(LIBEXECDIR)/qemu-supervise/init \
-	$(LIBEXECDIR)/qemu-supervise $(DATADIR) \
-	$(addprefix $(DOCDIR)/examples/,amqp container daemontools/log daemontools monit nomad prometheus rpc runit supervisord systemd sysvinit ups) \
-	$(OCFDIR)/resource.d/qemu-supervise $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/needrestart/conf.d $(SYSCONFDIR)/needrestart
+	$(if $(RESTART_PAUSE),$(call RESTART_PAUSES,$(USERUNITDIR)))
+
+INSTALLED.host = 644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/system \
+	644 examples/systemd/qemu-supervise-guests.service $(SYSTEMDDIR)/system \
+	644 examples/systemd/qemu-supervise-boot.service $(SYSTEMDDIR)/system \
+	644 examples/needrestart/qemu-supervise.conf $(SYSCONFDIR)/needrestart/conf.d \
+	644 examples/tmpfiles/qemu-supervise.conf $(TMPFILESDIR) \
+	755 packaging/keep-vms $(LIBEXECDIR)/qemu-supervise \
+	$(if $(RESTART_PAUSE),$(call RESTART_PAUSES,$(SYSTEMDDIR)/system))
+
+INSTALLED.amqp = $(if $(HAVE_AMQP),755 vmconf-amqp $(BINDIR)) \
+	644 examples/amqp/vmconf-amqp.service $(DOCDIR)/examples/amqp \
+	644 man/vmconf-amqp.8 $(MANDIR)/man8
+
+INSTALLED.pacemaker = 755 examples/pacemaker/qemu-supervise $(OCFDIR)/resource.d/qemu-supervise
 
 # Version 0.1.0 had its programs in sbin, where units and supervisors that run look for them, and systemd looks first.
 OLD_PLACE = for program in qemu-supervise vmconf; do old="$(DESTDIR)$(PREFIX)/sbin/$$program"; \
 	[ ! -e "$$old" ] && [ ! -L "$$old" ] || [ "$(DESTDIR)$(PREFIX)/sbin" -ef "$(DESTDIR)$(BINDIR)" ]
 
-install: all
-	@set -e; set -- $(INSTALLED); while [ $$# -gt 0 ]; do \
-		echo "$(DESTDIR)$$3/$${2##*/}"; \
-		install -D -m "$$1" "$$2" "$(DESTDIR)$$3/$${2##*/}"; shift 3; done
-	@$(OLD_PLACE) || ln -sf "$(BINDIR)/$$program" "$$old"; done
+# Pages name the version and our documents. systemd finds programs by their name in /usr/bin and /usr/local/bin alone.
+PAGE = s|^\.Os$$|.Os "qemu-supervise $(VERSION)"|; s|/usr/local/share/doc/qemu-supervise|$(DOCDIR)|
+UNIT = $(if $(filter /usr/bin /usr/local/bin,$(BINDIR)),,s,^\(Exec[A-Za-z]*=\)\(qemu-supervise\|vmconf\),\1$(BINDIR)/\2,)
+ROWS = set -- $(INSTALLED); while [ $$\# -gt 0 ]; do mode=$$1 file=$$2 dir=$$3; to="$(DESTDIR)$$dir/$${file\#\#*/}"; shift 3
 
+# Each file is there at any time, the old one or the new one: units start supervisors meanwhile.
+install: all
+	@set -e; $(ROWS); \
+		echo "$$to"; \
+		install -D -m "$$mode" "$$file" "$$to.new"; \
+		case $$file in \
+		man/*) sed '$(PAGE)' "$$file" >"$$to.new" ;; \
+		*.service) sed '$(UNIT)' "$$file" >"$$to.new" ;; \
+		esac; \
+		mv -f "$$to.new" "$$to"; done
+	@$(OLD_PLACE) || ln -sf "$(BINDIR)/$$program" "$$old"; done
+	@[ -n "$(DESTDIR)" ] || echo 'Next: "make upgrade$(if $(AT_HOME), PREFIX=$(PREFIX))" has systemd read the units again, and the supervisors of VMs that run execute the new program.'
+
+# The VMs of whoever calls this. No guest notices.
+upgrade:
+	@[ ! -d /run/systemd/system ] || systemctl $$([ "$$(id -u)" = 0 ] || echo --user) daemon-reload
+	@"$(BINDIR)/vmconf" upgrade
+
+# Directories that are named after us, or that only we made, go with the last file in them.
 uninstall:
 	@$(OLD_PLACE) || rm -f "$$old"; done
-	@set -- $(INSTALLED); while [ $$# -gt 0 ]; do rm -f "$(DESTDIR)$$3/$${2##*/}"; shift 3; done
-	@for dir in $(OURS); do rmdir "$(DESTDIR)$$dir" 2>/dev/null || :; done
+	@$(ROWS); \
+		rm -f "$$to"; \
+		while case $$dir in *qemu-supervise* | */needrestart*) rmdir "$(DESTDIR)$$dir" ;; *) false ;; esac 2>/dev/null; do dir=$${dir%/*}; done; \
+	done
+
+# Where each file of PART goes, for packages.
+installed:
+	@$(ROWS); echo "$$to"; done
 
 dist:
-	git archive --prefix=qemu-supervise-$(VERSION)/ HEAD | gzip -9n >qemu-supervise-$(VERSION).tar.gz
+	packaging/dist $(VERSION) .
+
+# Whether a release can be made of this tree; TAGGED=1: whether this commit is one (CONTRIBUTING.md).
+release-check:
+	t/release $(if $(TAGGED),--tagged)
+
+# RPM packages, in $(O)/rpm, of the tarball without git, and what rpmlint says of them: nothing.
+rpm:
+	t/setup rpm
+	packaging/rpm $(VERSION) $(O)/rpm
+	rpmlint --strict -c packaging/rpmlint.toml $(O)/rpm/*.rpm $(O)/rpm/qemu-supervise.spec
+
+# Debian's packages, in $(O)/deb, and what lintian says of them: nothing.
+deb:
+	t/setup deb
+	packaging/deb $(VERSION) $(O)/deb
+	lintian --pedantic --fail-on error,warning,info,pedantic $(O)/deb/*.changes
 
 # build/guest, build/inits and build/systemd stay: what they are made of was downloaded.
 clean:
 	rm -f qemu-supervise vmconf vmconf-amqp bench/empty $(REPLAYS) $(UNITS) bench/*.d fuzz/*.d t/*.d t/*.gc?? $(O)/*.[aod] $(O)/*.gc?? $(O)/flags \
-		qemu-supervise-*.tar.gz
+		qemu-supervise-*.tar.gz*
 	rm -f $(O)/explorer
 	rm -rf $(addprefix $(O)/,lib vm supervise commands amqp t) build/fuzz
 
 FORCE:
 
-.PHONY: FORCE all without-amqp check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench bench-peers fuzz fuzz-merge lint install uninstall dist clean
+.PHONY: FORCE all deb rpm release-check without-amqp check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench bench-peers fuzz fuzz-merge lint install installed upgrade uninstall dist clean
 
 -include $(wildcard $(O)/*.d $(O)/*/*.d $(O)/t/explore/*.d bench/*.d fuzz/*.d t/*.d)

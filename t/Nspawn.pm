@@ -1,5 +1,5 @@
 # A host with systemd as its process 1, in a container: t/host-root has its root, and this machine its /usr. What is
-# installed on it is ours, by make install. Its directories of definitions, states, units and its journal are those of
+# installed on it is ours, by make install; or it has a /usr of its own, with our packages. Its directories of definitions, states, units and its journal are those of
 # the test, which can look into them when the host is down.
 package Nspawn;
 
@@ -27,13 +27,27 @@ sub need_host {
 	need_that('the programs are built', sub { -x "$top/qemu-supervise" && -x "$top/vmconf" });
 }
 
-# Installs what make has built, and makes the directories. The host is down. binds: more files of this machine.
+# A host that is down, and its directories. usr: how nspawn is told of its /usr.
+sub host {
+	my ($class, $root, $usr, $binds, @host_root) = @_;
+	my $h = bless { root => $root, name => "qs-$$", guest => guest_files(), boots => 0, usr => $usr, binds => $binds }, $class;
+	push @hosts, $h;
+	system("$top/t/host-root", @host_root) == 0 or die "t/host-root failed\n";
+	make_path(map { "$work/$_" } values %place);
+	return $h;
+}
+
+# One with a /usr of its own, where these packages are installed, and others can be. binds: as below.
+sub with_packages {
+	my ($class, $root, $binds, @more) = @_;
+	return $class->host($root, [], $binds, '--own-usr', $root, @packages, @more);
+}
+
+# Installs what make has built. binds: more files of this machine.
 sub new {
 	my ($class, @binds) = @_;
-	my $h = bless { root => "$top/build/systemd", name => "qs-$$", guest => guest_files(), boots => 0, binds => \@binds }, $class;
-	push @hosts, $h;
-	system("$top/t/host-root", $h->{root}, @packages) == 0 or die "t/host-root failed\n";
-	make_path(map { "$work/$_" } values %place);
+	my $root = "$top/build/systemd";
+	my $h = $class->host($root, ['--bind-ro=/usr', "--bind-ro=$work/installed/usr/local:/usr/local"], \@binds, $root, @packages);
 	delete local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
 	my ($status, $out, $err) = run_command('make', '-C', $top, '-o', 'all', 'install', "DESTDIR=$work/installed");
 	die "make install: $err" if $status != 0;
@@ -62,8 +76,8 @@ sub boot {
 	my @binds = map { "--bind=$work/$place{$_}:$_" } sort keys %place;
 	my @command = (
 		'systemd-nspawn', '--quiet', "--directory=$h->{root}/root", '--volatile=overlay', "--machine=$h->{name}",
-		'--boot', '--register=no', '--keep-unit', '--private-network', '--console=pipe', '--bind-ro=/usr',
-		"--bind-ro=$work/installed/usr/local:/usr/local", @binds, "--bind-ro=$h->{guest}:/guest", map { "--bind=$_" } @{ $h->{binds} }
+		'--boot', '--register=no', '--keep-unit', '--private-network', '--console=pipe',
+		@{ $h->{usr} }, @binds, "--bind-ro=$h->{guest}:/guest", map { "--bind=$_" } @{ $h->{binds} }
 	);
 	make_path($h->{cgroup} = own_cgroup() . "/" . basename($work));
 	$h->{pid} = fork // die "fork: $!";

@@ -19,9 +19,12 @@ sub files {
 
 # What this make has from the one that runs the tests is not for it.
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
-my @make = ('make', '-C', $top, '-o', 'all', '--no-print-directory', "DESTDIR=$work/root", 'PREFIX=/opt/qs', 'RESTART_PAUSE=');
-my ($status, undef, $errors) = run_command(@make, 'install');
+my @anywhere = ('make', '-C', $top, '-o', 'all', '--no-print-directory', 'RESTART_PAUSE=');
+my @make = (@anywhere, "DESTDIR=$work/root", 'PREFIX=/opt/qs');
+my ($status, $said, $errors) = run_command(@make, 'install');
 is($status, 0, 'make install') or diag($errors);
+unlike($said, qr/Next/, 'nothing is to be done next where it is for another host');
+is_deeply([sort split /\n/, $said], [sort split /\n/, (run_command(@make, 'installed'))[1]], 'make installed tells where files are');
 my @amqp = -x "$top/vmconf-amqp" ? 'bin/vmconf-amqp' : ();	# where librabbitmq is
 is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	bin/qemu-supervise
@@ -33,6 +36,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	lib/systemd/system/qemu-supervise@.service
 	lib/systemd/user/qemu-supervise-guests.service
 	lib/systemd/user/qemu-supervise@.service
+	lib/tmpfiles.d/qemu-supervise.conf
 	libexec/qemu-supervise/examples/openrc/qemu-supervise
 	libexec/qemu-supervise/examples/runit/control/k
 	libexec/qemu-supervise/examples/runit/control/t
@@ -52,8 +56,12 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	libexec/qemu-supervise/init/s6
 	libexec/qemu-supervise/init/services
 	libexec/qemu-supervise/init/systemd
+	libexec/qemu-supervise/keep-vms
 	share/bash-completion/completions/qemu-supervise
 	share/bash-completion/completions/vmconf
+	share/doc/qemu-supervise/NEWS.md
+	share/doc/qemu-supervise/README.md
+	share/doc/qemu-supervise/first-vm.md
 	share/doc/qemu-supervise/examples/amqp/vmconf-amqp.service
 	share/doc/qemu-supervise/examples/container/Containerfile
 	share/doc/qemu-supervise/examples/container/compose.yaml
@@ -96,6 +104,9 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 for my $program (qw(bin/qemu-supervise bin/vmconf libexec/qemu-supervise/init/none libexec/qemu-supervise/init/systemd)) {
 	ok(-x "$work/root/opt/qs/$program", "$program can be executed");
 }
+is((run_command('sh', '-c', 'grep -rlE "^Exec[A-Za-z]*=(qemu-supervise|vmconf)" "$1"', 'sh', "$work/root/opt/qs/lib"))[1], '',
+	'units name programs where systemd does not look by their paths');
+like(slurp("$work/root/opt/qs/lib/systemd/system/qemu-supervise\@.service"), qr{^ExecStart=/opt/qs/bin/qemu-supervise %i$}m, 'so does this one');
 my ($ran, $version) = run_command("$work/root/opt/qs/bin/vmconf", '--version');
 {
 	local $ENV{QEMU_SUPERVISE_INIT} = 'none';
@@ -108,6 +119,13 @@ is_deeply([files("$work/s6-rc")], [map { "/vm-web/$_" } qw(finish notification-f
 is(slurp("$work/s6-rc/vm-web/type"), "longrun\n", 'which it says');
 is((run_command($define, 'web', "$work/s6-rc"))[0], 1, 'one that is there is left alone');
 like($version, qr/^vmconf \d/, 'what was installed runs');
+my ($number) = slurp("$top/Makefile") =~ /^VERSION = (.*)$/m;
+is($version, "vmconf $number\n", 'with the version of the Makefile');
+for my $page (glob "$work/root/opt/qs/share/man/man*/*") {
+	my $text = slurp($page);
+	like($text, qr/^\.Os "qemu-supervise \Q$number\E"$/m, "$page has it, too");
+	unlike($text, qr{/usr/local/share/doc}, 'and names documents where they are');
+}
 spew("$work/root/opt/qs/bin/theirs", '');
 is((run_command(@make, 'uninstall'))[0], 0, 'make uninstall');
 is_deeply([files("$work/root")], ['/opt/qs/bin/theirs'], 'takes away what is ours');
@@ -134,5 +152,31 @@ run_command(@make, 'install', 'RESTART_PAUSE=yes');
 ok(-e "$work/root$pause", 'where systemd lets the pause between two starts grow, it does');
 run_command(@make, 'uninstall', 'RESTART_PAUSE=yes');
 is_deeply([files("$work/root")], ['/opt/qs/bin/theirs'], 'and that is ours, too');
+
+# ---- of a host, and of one person ----
+my @parts = map { [split /\n/, (run_command(@anywhere, 'installed', 'PREFIX=/usr', "PART=$_"))[1]] } qw(main host amqp pacemaker);
+is(scalar(grep { @$_ == 0 } @parts), 0, 'no part is empty');
+my %in;
+$in{$_}++ for map { @$_ } @parts;
+is_deeply([grep { $in{$_} > 1 } keys %in], [], 'and no file is in two of them');
+is_deeply([sort keys %in], [sort split /\n/, (run_command(@anywhere, 'installed', 'PREFIX=/usr'))[1]], 'all parts are all');
+is_deeply([grep { !m{^/(usr|etc/needrestart)/} } keys %in], [], 'PREFIX=/usr: in /usr, but for a configuration file');
+
+is_deeply([sort split /\n/, (run_command('env', '-u', 'HOME', @anywhere, 'installed', 'PREFIX=/usr'))[1]], [sort keys %in], 'also by nobody at home');
+
+mkdir($ENV{HOME} = "$work/home");
+my @home = (@anywhere, 'PREFIX=~/.local');
+($status, $said) = run_command(@home, 'install');
+is($status, 0, "a person's own prefix");
+like($said, qr{^Next: "make upgrade PREFIX=\Q$work\E/home/\.local" }m, 'who is told what is next');
+my @theirs = files("$work/home/.local");
+is_deeply([grep { m{/systemd/system/|needrestart|/ocf/|tmpfiles} } @theirs], [], 'without what is for a host');
+ok((grep { $_ eq '/share/systemd/user/qemu-supervise@.service' } @theirs), 'with the unit where systemd looks for it')
+	or diag(join "\n", @theirs);
+like(slurp("$work/home/.local/share/systemd/user/qemu-supervise\@.service"), qr{^ExecStart=\Q$work\E/home/\.local/bin/qemu-supervise %i$}m,
+	'which names the program by its path');
+is((run_command(@home, 'upgrade'))[0], 0, 'make upgrade');
+is((run_command(@home, 'uninstall'))[0], 0, 'make uninstall');
+is_deeply([files("$work/home/.local")], [], 'leaves nothing there');
 
 done_testing;
