@@ -320,6 +320,16 @@ INSTALLED = 755 qemu-supervise $(BINDIR) \
 	644 examples/supervisord/vm-web.conf $(DOCDIR)/examples/supervisord \
 	755 examples/sysvinit/qemu-supervise $(DOCDIR)/examples/sysvinit \
 	644 examples/amqp/vmconf-amqp.service $(DOCDIR)/examples/amqp \
+	644 examples/vm/aarch64.json $(DOCDIR)/examples/vm \
+	644 examples/vm/bridge.json $(DOCDIR)/examples/vm \
+	644 examples/vm/bsd.json $(DOCDIR)/examples/vm \
+	644 examples/vm/kernel.json $(DOCDIR)/examples/vm \
+	644 examples/vm/private-a.json $(DOCDIR)/examples/vm \
+	644 examples/vm/private-b.json $(DOCDIR)/examples/vm \
+	644 examples/vm/two-disks.json $(DOCDIR)/examples/vm \
+	644 examples/vm/uefi.json $(DOCDIR)/examples/vm \
+	644 examples/vm/vde.json $(DOCDIR)/examples/vm \
+	644 examples/vm/windows.json $(DOCDIR)/examples/vm \
 	644 vm.schema.json $(DATADIR) \
 	644 rpc.schema.json $(DATADIR) \
 	644 completion/qemu-supervise $(COMPLETIONDIR) \
@@ -335,7 +345,7 @@ INSTALLED = 755 qemu-supervise $(BINDIR) \
 OURS = $(addsuffix /qemu-supervise@.service.d,$(SYSTEMDDIR)/system $(SYSTEMDDIR)/user) \
 	$(addprefix $(SERVICEDIR)/,openrc runit/control runit/log runit s6/log s6 s6-rc) $(SERVICEDIR) $(LIBEXECDIR)/qemu-supervise/init \
 	$(LIBEXECDIR)/qemu-supervise $(DATADIR) \
-	$(addprefix $(DOCDIR)/examples/,amqp container daemontools/log daemontools monit nomad prometheus rpc runit supervisord systemd sysvinit ups) \
+	$(addprefix $(DOCDIR)/examples/,amqp container daemontools/log daemontools monit nomad prometheus rpc runit supervisord systemd sysvinit ups vm) \
 	$(OCFDIR)/resource.d/qemu-supervise $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/needrestart/conf.d $(SYSCONFDIR)/needrestart
 
 # Version 0.1.0 had its programs in sbin, where units and supervisors that run look for them, and systemd looks first.

@@ -26,6 +26,7 @@ struct command {
 	int (*run)(struct call *call);
 	const char *operands; /* for the usage line */
 	const char *help;
+	const char *examples[2];
 };
 
 int cmd_check(struct call *call);
@@ -64,6 +65,12 @@ int cmd_watch(struct call *call);
  * are the operands. An invalid option exits with EX_USAGE, --help with 0.
  */
 int call_option(struct call *call, const struct option *options);
+
+/* "create [NAME] [OPTION]..."; valid until the next call. */
+const char *call_usage(const struct command *command);
+
+/* Prints a command's usage, help and examples, and exits. */
+_Noreturn void call_help(const struct command *command);
 
 /* Exits with EX_USAGE unless there are least to most operands (most < 0: no limit). */
 void call_operands(const struct call *call, int least, int most);

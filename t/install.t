@@ -83,6 +83,16 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/doc/qemu-supervise/examples/ups/ups-vms
 	share/doc/qemu-supervise/examples/ups/upsmon.conf
 	share/doc/qemu-supervise/examples/ups/upssched.conf
+	share/doc/qemu-supervise/examples/vm/aarch64.json
+	share/doc/qemu-supervise/examples/vm/bridge.json
+	share/doc/qemu-supervise/examples/vm/bsd.json
+	share/doc/qemu-supervise/examples/vm/kernel.json
+	share/doc/qemu-supervise/examples/vm/private-a.json
+	share/doc/qemu-supervise/examples/vm/private-b.json
+	share/doc/qemu-supervise/examples/vm/two-disks.json
+	share/doc/qemu-supervise/examples/vm/uefi.json
+	share/doc/qemu-supervise/examples/vm/vde.json
+	share/doc/qemu-supervise/examples/vm/windows.json
 	share/man/man5/vmconf.5
 	share/man/man7/qemu-supervise-init.7
 	share/man/man7/qemu-supervise.7

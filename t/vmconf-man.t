@@ -23,7 +23,7 @@ is(join(' ', sort grep { $_ } keys %text), join(' ', sort @commands), 'commands'
 for my $name (@commands) {
 	my $from = $name =~ /^(start|stop)$/ ? $text{$name} . $text{restart} : $text{$name};
 	my %in_page = map { $_ => 1 } $from =~ /\bFl -([a-z][-a-z]*)/g;
-	my %in_help = map { $_ => 1 } grep { $_ ne 'help' } vmconf_does($name, '--help') =~ /--([a-z][-a-z]*)/g;
+	my %in_help = map { $_ => 1 } vmconf_does($name, '--help') =~ s/\n\nExamples:\n.*//sr =~ /--([a-z][-a-z]*)/g;
 	%in_help = (%in_help, map { $_ => 1 } qw(all tag from-order parallel within kill force)) if $name eq 'restart';
 	$in_help{delay} = 1 if $name =~ /^(stop|restart)$/;	# nor this for them
 	$in_help{kill} = 1 if $name eq 'start';	# the page says that it is not for start
