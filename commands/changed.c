@@ -1,12 +1,13 @@
 #include "commands/changed.h"
 
 #include <stdlib.h>
+#include <sys/param.h>
+#include <sys/stat.h>
 
 #include "commands/judge.h"
-#include "commands/vmstate.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
-#include "vm/vm.h"
+#include "vm/defaults.h"
 
 /* A VM that is down is checked at its start, which at boot nobody may see: so warn now. */
 static void tell_refused(const char *name)
@@ -20,6 +21,19 @@ static void tell_refused(const char *name)
 	judge_close(&judge);
 	vm_problems_free(&problems);
 	vm_free(vm);
+}
+
+bool changed_since_start(const struct store *store, const struct vm *vm,
+			 const struct vm_status *status)
+{
+	struct stat defaults;
+	time_t written = vm->read.st_mtim.tv_sec;
+
+	if (!vm_state_is_here(status->state) || !status->pid || !status->started)
+		return false;
+	if (fstatat(store->config_fd, DEFAULTS_FILE, &defaults, 0) == 0)
+		written = MAX(written, defaults.st_mtim.tv_sec);
+	return written > status->started;
 }
 
 void changed_tell_when(const struct store *store, const char *name)
