@@ -76,6 +76,13 @@ static const struct command commands[] = {
 	 "[NAME]...",
 	 "Checks definitions, their files and how the VMs are run; all by default.\n",
 	 {"vmconf check", "vmconf check web1 web2"}},
+	{"doctor",
+	 cmd_doctor,
+	 "[--json]",
+	 "Tells what this host has and lacks for VMs, and what to do: for a bug report, too, "
+	 "since\n"
+	 "it names no VM, user or host. 78: something is wrong.\n",
+	 {"vmconf doctor", "vmconf doctor --json | jq '.rows[] | select(.verdict != \"ok\")'"}},
 	{"command",
 	 cmd_command,
 	 "NAME",

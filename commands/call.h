@@ -36,6 +36,7 @@ int cmd_console(struct call *call);
 int cmd_create(struct call *call);
 int cmd_delete(struct call *call);
 int cmd_disable(struct call *call);
+int cmd_doctor(struct call *call);
 int cmd_edit(struct call *call);
 int cmd_enable(struct call *call);
 int cmd_grow(struct call *call);
