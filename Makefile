@@ -4,6 +4,10 @@ BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/qemu-supervise
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+# Debian's own zsh packages have share/zsh/vendor-completions.
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+# fish looks in that of /usr/local only where XDG_DATA_DIRS says so.
+FISHDIR ?= $(if $(filter /usr/local,$(PREFIX)),/etc/fish/completions,$(PREFIX)/share/fish/vendor_completions.d)
 LIBEXECDIR ?= $(PREFIX)/libexec
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
 DOCDIR ?= $(PREFIX)/share/doc/qemu-supervise
@@ -249,7 +253,9 @@ lint:
 	@t/explore-faults -n
 	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
-	@shellcheck -s bash completion/*
+	@shellcheck -s bash completion/vmconf completion/qemu-supervise
+	@zsh -n completion/zsh/_vmconf
+	@fish -n completion/fish/*.fish
 	@for f in $(PERL); do perl -It -wc $$f 2>&1 | sed '/ syntax OK$$/d'; done
 
 # Of which the adapters make the services of VMs: ../examples as they see it, here and where they are installed.
@@ -334,6 +340,9 @@ INSTALLED = 755 qemu-supervise $(BINDIR) \
 	644 rpc.schema.json $(DATADIR) \
 	644 completion/qemu-supervise $(COMPLETIONDIR) \
 	644 completion/vmconf $(COMPLETIONDIR) \
+	644 completion/zsh/_vmconf $(ZSHDIR) \
+	644 completion/fish/qemu-supervise.fish $(FISHDIR) \
+	644 completion/fish/vmconf.fish $(FISHDIR) \
 	644 man/qemu-supervise.8 $(MANDIR)/man8 \
 	644 man/vmconf.8 $(MANDIR)/man8 \
 	644 man/vmconf-amqp.8 $(MANDIR)/man8 \

@@ -7,8 +7,10 @@
 
 #include "commands/adapter.h"
 #include "commands/call.h"
+#include "commands/complete.h"
 #include "commands/enable.h"
 #include "lib/array.h"
+#include "lib/complete.h"
 #include "lib/log.h"
 #include "lib/sigmask.h"
 #include "lib/words.h"
@@ -330,7 +332,10 @@ static int cmd_help(struct call *call)
 
 int main(int argc, char **argv)
 {
-	struct call call = {.argc = argc - 1, .argv = argv + 1};
+	struct call call = {.argc = argc - 1,
+			    .argv = argv + 1,
+			    .table = commands,
+			    .table_count = COMMAND_COUNT};
 	int status;
 
 	sigmask_see_children();
@@ -342,6 +347,12 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
 		puts("vmconf " VERSION);
 		return 0;
+	}
+	if (strcmp(argv[1], COMPLETE_OPTION) == 0 && argc > 2) {
+		call.argc--;
+		call.argv++;
+		store_open(&call.store);
+		complete_call(&call);
 	}
 	call.command = find_command(argv[1]);
 	adapter_patience(); /* reports an invalid one before anything is done */

@@ -72,6 +72,8 @@ int call_option(struct call *call, const struct option *options)
 	char letters[16];
 	int option;
 
+	if (call->on_options)
+		call->on_options(call, options);
 	with_help(options, all);
 	opterr = 0;
 	snprintf(letters, sizeof(letters), ":h%s", call->letters ? call->letters : "");

@@ -18,6 +18,11 @@ struct call {
 	int argc;
 	char **argv;
 	const char *letters; /* options of a letter, as for getopt(3); or NULL */
+	const struct command *table;
+	size_t table_count;
+	/* Instead of parsing, call_option() tells what it would parse, and does not return; or NULL
+	 */
+	void (*on_options)(struct call *call, const struct option *options);
 };
 
 /* A command; returns the exit status. */

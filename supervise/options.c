@@ -11,12 +11,14 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/complete.h"
 #include "lib/logfile.h"
 #include "lib/printable.h"
 #include "lib/quote.h"
 #include "lib/timespan.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"
+#include "supervise/complete.h"
 #include "supervise/vmlock.h"
 #include "vm/forward.h"
 #include "vm/keysection.h"
@@ -27,6 +29,8 @@
 #define READCONFIG "/dev/fd/N" /* the number is known when QEMU is started */
 
 enum { OPT_NOTIFY_FD = 256, OPT_PRESS_INTERVAL, OPT_BOOT_TIMEOUT, OPT_SIGNAL, OPT_LOG, OPT_JSON };
+
+#define LETTERS "n:o:t:r:pvqVh"
 
 static const struct option long_options[] = {
 	{"name", required_argument, NULL, 'n'},
@@ -505,8 +509,10 @@ void options_parse(struct options *o, int argc, char **argv)
 	policy_init(&o->policy);
 	o->only_adopt = getenv(ONLY_ADOPT) != NULL;
 	unsetenv(ONLY_ADOPT);
+	if (argc > 2 && strcmp(argv[1], COMPLETE_OPTION) == 0)
+		complete_line(argv + 2, (size_t)argc - 2, long_options, LETTERS, usage);
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "+:n:o:t:r:pvqVh", long_options, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, "+:" LETTERS, long_options, NULL)) != -1)
 		parse_option(o, option, argv, &given);
 	if (o->json && !o->print)
 		fatalx(EX_USAGE, "--json goes with --print; see qemu-supervise --help");
