@@ -8,6 +8,10 @@ BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/qemu-supervise
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+# Debian's own zsh packages have share/zsh/vendor-completions.
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+# fish looks in that of /usr/local only where XDG_DATA_DIRS says so.
+FISHDIR ?= $(if $(filter /usr/local,$(PREFIX)),/etc/fish/completions,$(PREFIX)/share/fish/vendor_completions.d)
 LIBEXECDIR ?= $(PREFIX)/libexec
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
 USERUNITDIR ?= $(if $(AT_HOME),$(PREFIX)/share/systemd,$(SYSTEMDDIR))/user
@@ -255,7 +259,9 @@ lint:
 	@t/explore-faults -n
 	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
-	@shellcheck -s bash completion/*
+	@shellcheck -s bash completion/vmconf completion/qemu-supervise
+	@zsh -n completion/zsh/_vmconf
+	@fish -n completion/fish/*.fish
 	@shellcheck packaging/alpine/* packaging/arch/* packaging/debian/*.p*
 	@nix-instantiate --parse packaging/nix/default.nix >/dev/null
 	@for f in $(PERL); do perl -It -wc $$f 2>&1 | sed '/ syntax OK$$/d'; done
@@ -323,10 +329,23 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	755 examples/runit/rc.shutdown $(DOCDIR)/examples/runit \
 	644 examples/supervisord/vm-web.conf $(DOCDIR)/examples/supervisord \
 	755 examples/sysvinit/qemu-supervise $(DOCDIR)/examples/sysvinit \
+	644 examples/vm/aarch64.json $(DOCDIR)/examples/vm \
+	644 examples/vm/bridge.json $(DOCDIR)/examples/vm \
+	644 examples/vm/bsd.json $(DOCDIR)/examples/vm \
+	644 examples/vm/kernel.json $(DOCDIR)/examples/vm \
+	644 examples/vm/private-a.json $(DOCDIR)/examples/vm \
+	644 examples/vm/private-b.json $(DOCDIR)/examples/vm \
+	644 examples/vm/two-disks.json $(DOCDIR)/examples/vm \
+	644 examples/vm/uefi.json $(DOCDIR)/examples/vm \
+	644 examples/vm/vde.json $(DOCDIR)/examples/vm \
+	644 examples/vm/windows.json $(DOCDIR)/examples/vm \
 	644 vm.schema.json $(DATADIR) \
 	644 rpc.schema.json $(DATADIR) \
 	644 completion/qemu-supervise $(COMPLETIONDIR) \
 	644 completion/vmconf $(COMPLETIONDIR) \
+	644 completion/zsh/_vmconf $(ZSHDIR) \
+	644 completion/fish/qemu-supervise.fish $(FISHDIR) \
+	644 completion/fish/vmconf.fish $(FISHDIR) \
 	644 README.md $(DOCDIR) \
 	644 NEWS.md $(DOCDIR) \
 	644 doc/first-vm.md $(DOCDIR) \

@@ -187,6 +187,21 @@ static char *adapter_path(const struct store *store)
 	return strchr(chosen, '/') ? xstrdup(chosen) : our_adapter(chosen);
 }
 
+char *adapter_name(const struct store *store)
+{
+	char *path = adapter_path(store), *ours;
+	const char *name = "another";
+
+	for (size_t i = 0; i < ADAPTER_COUNT; i++) {
+		ours = our_adapter(adapters[i]);
+		if (strcmp(path, ours) == 0)
+			name = adapters[i];
+		free(ours);
+	}
+	free(path);
+	return xstrdup(name);
+}
+
 static pid_t start_chosen(const struct store *store, const char *verb, const char *name,
 			  const char *more, int out)
 {

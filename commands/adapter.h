@@ -16,6 +16,9 @@
  */
 int64_t adapter_patience(void);
 
+/* The word for the adapter that is used, malloc'd: "systemd", or "another" than ours. */
+char *adapter_name(const struct store *store);
+
 /*
  * Starts the adapter with a verb ("start", "stop", "log") and a name. Its environment has the
  * absolute paths of the directories and of qemu-supervise. more: one more argument, or NULL. Its

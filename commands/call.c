@@ -9,35 +9,50 @@
 
 #include "commands/journal.h"
 #include "commands/vmstate.h"
+#include "lib/array.h"
 #include "lib/log.h"
 #include "lib/timespan.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"
+#include "vm/keysection.h"
 #include "vm/paths.h"
 
 #define OPT_HELP    'h'
 #define OPTIONS_MAX 24
 
-_Noreturn static void print_help(const struct command *command)
+const char *call_usage(const struct command *command)
 {
-	printf("usage: vmconf %s %s\n\n%s", command->name, command->operands, command->help);
+	static char text[256];
+
+	snprintf(text, sizeof(text), "%s%s%s", command->name, *command->operands ? " " : "",
+		 command->operands);
+	return text;
+}
+
+_Noreturn void call_help(const struct command *command)
+{
+	printf("usage: vmconf %s\n\n%s\nExamples:\n", call_usage(command), command->help);
+	for (size_t i = 0; i < ARRAY_SIZE(command->examples); i++)
+		printf("  %s\n", command->examples[i]);
+	puts("\nMore: man vmconf");
 	exit(0);
 }
 
 _Noreturn static void unknown_option(const struct call *call, const struct option *options,
 				     const char *word)
 {
-	const char *names[OPTIONS_MAX + 1] = {"help"};
+	const char *names[OPTIONS_MAX + 1] = {"help"}, *hint;
 	size_t count = 1;
 
 	if (optopt)
-		fatalx(EX_USAGE, "%s: there is no option -%c; see vmconf %s --help",
+		fatalx(EX_USAGE, "%s: there is no option -%c; see vmconf help %s",
 		       call->command->name, optopt, call->command->name);
 	for (; options && options->name && count < OPTIONS_MAX; options++)
 		names[count++] = options->name;
 	word += strspn(word, "-");
-	fatalx(EX_USAGE, "%s: there is no option --%s%s", call->command->name, word,
-	       word_hint(word, names));
+	hint = word_hint(word, names);
+	fatalx(EX_USAGE, "%s: there is no option --%s%s; see vmconf help %s", call->command->name,
+	       word, hint, call->command->name);
 }
 
 /* options and --help */
@@ -57,17 +72,19 @@ int call_option(struct call *call, const struct option *options)
 	char letters[16];
 	int option;
 
+	if (call->on_options)
+		call->on_options(call, options);
 	with_help(options, all);
 	opterr = 0;
 	snprintf(letters, sizeof(letters), ":h%s", call->letters ? call->letters : "");
 	option = getopt_long(call->argc, call->argv, letters, all, NULL);
 	if (option == OPT_HELP)
-		print_help(call->command);
+		call_help(call->command);
 	if (option == '?')
 		unknown_option(call, options, call->argv[optind - 1]);
 	if (option == ':')
-		fatalx(EX_USAGE, "%s: %s needs a value", call->command->name,
-		       call->argv[optind - 1]);
+		fatalx(EX_USAGE, "%s: %s needs a value; see vmconf help %s", call->command->name,
+		       call->argv[optind - 1], call->command->name);
 	if (option == -1) {
 		call->argc -= optind;
 		call->argv += optind;
@@ -78,8 +95,8 @@ int call_option(struct call *call, const struct option *options)
 void call_operands(const struct call *call, int least, int most)
 {
 	if (call->argc < least || (most >= 0 && call->argc > most))
-		fatalx(EX_USAGE, "usage: vmconf %s %s", call->command->name,
-		       call->command->operands);
+		fatalx(EX_USAGE, "usage: vmconf %s; see vmconf help %s", call_usage(call->command),
+		       call->command->name);
 }
 
 long call_number(const struct call *call, const char *option, const char *text, long least,
@@ -148,8 +165,13 @@ void tell_down(const char *name, const struct vm_status *status)
 
 void tell_problems(struct vm_problems *problems)
 {
+	char *see = keysection_text(problems);
+
 	for (size_t i = 0; i < problems->count; i++)
 		log_error("%s", problems->lines[i]);
+	if (see)
+		log_notice("%s", see);
+	free(see);
 	vm_problems_free(problems);
 }
 

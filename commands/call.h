@@ -18,6 +18,11 @@ struct call {
 	int argc;
 	char **argv;
 	const char *letters; /* options of a letter, as for getopt(3); or NULL */
+	const struct command *table;
+	size_t table_count;
+	/* Instead of parsing, call_option() tells what it would parse, and does not return; or NULL
+	 */
+	void (*on_options)(struct call *call, const struct option *options);
 };
 
 /* A command; returns the exit status. */
@@ -26,6 +31,7 @@ struct command {
 	int (*run)(struct call *call);
 	const char *operands; /* for the usage line */
 	const char *help;
+	const char *examples[2];
 };
 
 int cmd_check(struct call *call);
@@ -35,6 +41,7 @@ int cmd_console(struct call *call);
 int cmd_create(struct call *call);
 int cmd_delete(struct call *call);
 int cmd_disable(struct call *call);
+int cmd_doctor(struct call *call);
 int cmd_edit(struct call *call);
 int cmd_enable(struct call *call);
 int cmd_grow(struct call *call);
@@ -64,6 +71,12 @@ int cmd_watch(struct call *call);
  * are the operands. An invalid option exits with EX_USAGE, --help with 0.
  */
 int call_option(struct call *call, const struct option *options);
+
+/* "create [NAME] [OPTION]..."; valid until the next call. */
+const char *call_usage(const struct command *command);
+
+/* Prints a command's usage, help and examples, and exits. */
+_Noreturn void call_help(const struct command *command);
 
 /* Exits with EX_USAGE unless there are least to most operands (most < 0: no limit). */
 void call_operands(const struct call *call, int least, int most);

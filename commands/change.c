@@ -1,4 +1,4 @@
-/* vmconf set, vmconf edit, vmconf rename. */
+/* vmconf set, vmconf rename. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -6,64 +6,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "commands/changed.h"
 #include "commands/enable.h"
 #include "commands/hold.h"
 #include "commands/journal.h"
-#include "commands/judge.h"
 #include "commands/newvm.h"
+#include "commands/nextstep.h"
 #include "commands/setkey.h"
 #include "commands/step.h"
 #include "commands/storelock.h"
 #include "commands/call.h"
 #include "commands/vmstate.h"
-#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "vm/made.h"
 #include "vm/users.h"
-
-/* A VM that is down is checked at its start, which at boot nobody may see: so warn now. */
-static void tell_refused(const char *name)
-{
-	struct vm_problems problems = {0};
-	struct vm *vm = vm_load(name, &problems);
-	struct judge judge = {0};
-
-	if (vm && !judge_vm(&judge, vm, log_warnx))
-		log_warnx("%s: its next start would fail", name);
-	judge_close(&judge);
-	vm_problems_free(&problems);
-	vm_free(vm);
-}
-
-static void tell_when(const struct store *store, const char *name)
-{
-	struct vm_status status;
-
-	vm_status_read(store, name, &status);
-	if (!vm_state_is_up(status.state))
-		return;
-	log_notice("%s is %s: the change takes effect at its next start", name,
-		   vm_state_word(status.state));
-	tell_refused(name);
-}
-
-/* The text of a definition, broken or not; NULL if it cannot be read, which is logged. */
-static char *read_text(const struct store *store, const char *name, size_t *len)
-{
-	char *file = xasprintf("%s.json", name);
-	char *text = store_read(store->config_fd, file, len);
-
-	if (!text)
-		log_warn("cannot read the definition %s/%s", store->config, file);
-	free(file);
-	return text;
-}
 
 /* ---- set ---- */
 
@@ -72,7 +33,7 @@ static json_t *read_json(const struct store *store, const char *name)
 {
 	struct vm_problems problems = {0};
 	size_t len;
-	char *text = read_text(store, name, &len);
+	char *text = changed_text(store, name, &len);
 	json_t *definition = text ? json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
 
 	if (text && !json_is_object(definition)) {
@@ -157,159 +118,7 @@ int cmd_set(struct call *call)
 		status = set(&call->store, name, call->argv + 1, call->argc - 1, new_instance);
 	store_unlock(&call->store);
 	if (status == 0)
-		tell_when(&call->store, name);
-	return status;
-}
-
-/* ---- edit ---- */
-
-struct edited {
-	const struct store *store;
-	const char *name;
-	char *before; /* the original text */
-	size_t before_len;
-	char *copy; /* path of the copy */
-};
-
-static bool make_copy(struct edited *e)
-{
-	const char *dir = getenv("TMPDIR");
-	bool written;
-	int fd;
-
-	e->copy = xasprintf("%s/vmconf-%s-XXXXXX.json", dir && *dir ? dir : "/tmp", e->name);
-	fd = mkstemps(e->copy, (int)strlen(".json"));
-	written = fd >= 0 && write(fd, e->before, e->before_len) == (ssize_t)e->before_len;
-	if (!written)
-		log_warn("cannot write a copy to edit, %s", e->copy);
-	fd_close(&fd);
-	return written;
-}
-
-/* Like git: the shell splits $EDITOR. */
-static bool run_editor(const struct edited *e)
-{
-	const char *editor = getenv("VISUAL");
-	char *script;
-	int status = -1;
-	pid_t pid;
-
-	if (!editor || !*editor)
-		editor = getenv("EDITOR");
-	if (!editor || !*editor)
-		editor = "vi";
-	script = xasprintf("%s \"$@\"", editor);
-	pid = fork();
-	if (pid == 0) {
-		execl("/bin/sh", "sh", "-c", script, editor, e->copy, (char *)NULL);
-		_exit(127);
-	}
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (status != 0)
-		log_error("the editor (%s) failed; %s is as it was", editor, e->name);
-	free(script);
-	return status == 0;
-}
-
-static bool offer_again(void)
-{
-	char *line = NULL, answer = 'n';
-	size_t size = 0;
-
-	if (!isatty(STDIN_FILENO))
-		return false;
-	fputs("Edit it again? [Y/n] ", stderr);
-	if (getline(&line, &size, stdin) > 0)
-		answer = line[strspn(line, " ")];
-	free(line);
-	return answer == '\n' || answer == 'y' || answer == 'Y';
-}
-
-/* Under the lock; does not overwrite somebody else's change made meanwhile. */
-static int save_edited(struct store *store, const struct edited *e, const char *text,
-		       size_t text_len)
-{
-	int status = EXIT_FAILURE;
-	size_t len;
-	char *now;
-
-	if (!store_lock(store))
-		return EXIT_FAILURE;
-	now = read_text(store, e->name, &len);
-	if (now && (len != e->before_len || memcmp(now, e->before, len) != 0))
-		log_error("somebody else has changed the definition of %s meanwhile", e->name);
-	else if (now && store_prepare(store, e->name, e->name, text, text_len) &&
-		 store_commit(store, e->name, true))
-		status = 0;
-	free(now);
-	store_unlock(store);
-	return status;
-}
-
-/* -1: edit it again. */
-static int take_edited(struct store *store, const struct edited *e)
-{
-	struct vm_problems problems = {0};
-	struct vm *vm = NULL;
-	int status = EX_CONFIG;
-	size_t len;
-	char *text = store_read(AT_FDCWD, e->copy, &len);
-
-	if (!text) {
-		log_warn("cannot read %s", e->copy);
-		return EXIT_FAILURE;
-	}
-	vm = vm_from_text(e->name, text, len, &problems);
-	if (vm && len == e->before_len && memcmp(text, e->before, len) == 0) {
-		log_notice("%s is unchanged", e->name);
-		status = 0;
-	} else if (vm) {
-		status = save_edited(store, e, text, len);
-	}
-	tell_problems(&problems);
-	if (!vm && offer_again())
-		status = -1;
-	vm_free(vm);
-	free(text);
-	return status;
-}
-
-static int edit(struct store *store, const char *name)
-{
-	struct edited e = {.store = store, .name = name};
-	int status = EXIT_FAILURE;
-
-	e.before = read_text(store, name, &e.before_len);
-	if (e.before && make_copy(&e)) {
-		do
-			status = run_editor(&e) ? take_edited(store, &e) : EXIT_FAILURE;
-		while (status < 0);
-		if (status == 0)
-			unlink(e.copy);
-		else
-			log_notice("what you have written is in %s", e.copy);
-	}
-	free(e.before);
-	free(e.copy);
-	return status;
-}
-
-int cmd_edit(struct call *call)
-{
-	const char *name;
-	int status;
-
-	call_option(call, NULL);
-	call_operands(call, 1, 1);
-	name = call->argv[0];
-	if (!name_is_good(name))
-		return EX_USAGE;
-	status = name_is_known(&call->store, name);
-	if (status == 0)
-		status = edit(&call->store, name);
-	if (status == 0)
-		tell_when(&call->store, name);
+		changed_tell_when(&call->store, name);
 	return status;
 }
 
@@ -554,10 +363,15 @@ static int enable_renamed(const struct renaming *r)
 
 int cmd_rename(struct call *call)
 {
+	static const struct option options[] = {{"quiet", no_argument, NULL, 'q'},
+						{NULL, 0, NULL, 0}};
 	struct renaming r = {.store = &call->store};
 	int status = EXIT_FAILURE;
+	bool quiet = false;
 
-	call_option(call, NULL);
+	call->letters = "q";
+	while (call_option(call, options) != -1)
+		quiet = true;
 	call_operands(call, 2, 2);
 	r.old = call->argv[0];
 	r.new = call->argv[1];
@@ -570,6 +384,8 @@ int cmd_rename(struct call *call)
 	store_unlock(r.store);
 	if (status == 0)
 		status = enable_renamed(&r);
+	if (status == 0 && !quiet)
+		nextstep_tell(r.new, "the new name of", r.old, NEXT_START);
 	json_decref(r.definition);
 	vm_free(r.vm);
 	free(r.home);

@@ -14,6 +14,7 @@
 #include "commands/hold.h"
 #include "commands/journal.h"
 #include "commands/newvm.h"
+#include "commands/nextstep.h"
 #include "commands/ports.h"
 #include "commands/storelock.h"
 #include "commands/call.h"
@@ -185,15 +186,17 @@ int cmd_clone(struct call *call)
 {
 	static const struct option options[] = {{"linked", no_argument, NULL, 'l'},
 						{"drop-snapshots", no_argument, NULL, 'd'},
+						{"quiet", no_argument, NULL, 'q'},
 						{NULL, 0, NULL, 0}};
 	struct clone c = {0};
 	int option, status = EXIT_FAILURE;
+	bool quiet = false;
 
+	call->letters = "q";
 	while ((option = call_option(call, options)) != -1) {
-		if (option == 'l')
-			c.linked = true;
-		else
-			c.drop_snapshots = true;
+		c.linked = c.linked || option == 'l';
+		c.drop_snapshots = c.drop_snapshots || option == 'd';
+		quiet = quiet || option == 'q';
 	}
 	call_operands(call, 2, 2);
 	c.name = call->argv[0];
@@ -205,6 +208,9 @@ int cmd_clone(struct call *call)
 	store_unlock(&call->store);
 	if (status == 0 && c.linked && c.count > 0)
 		tell_linked(&c, &call->store);
+	if (status == 0 && !quiet)
+		nextstep_tell(c.new_name, c.linked ? "a linked clone of" : "a clone of", c.name,
+			      NEXT_START);
 	clone_plan_free(&c);
 	vm_free(c.vm);
 	return status;

@@ -13,6 +13,7 @@
 #include "commands/lifecycle.h"
 #include "commands/newcloud.h"
 #include "commands/newvm.h"
+#include "commands/nextstep.h"
 #include "commands/ports.h"
 #include "commands/setkey.h"
 #include "commands/storelock.h"
@@ -38,7 +39,7 @@ struct create {
 	char **sets;  /* from --set */
 	size_t set_count;
 	struct newcloud cloud;
-	bool start, enable, trust_image, json;
+	bool start, enable, trust_image, json, quiet;
 	bool no_ssh_port; /* none is wanted */
 };
 
@@ -58,7 +59,8 @@ enum {
 	OPT_HOSTNAME,
 	OPT_START,
 	OPT_ENABLE,
-	OPT_JSON
+	OPT_JSON,
+	OPT_QUIET = 'q'
 };
 
 static const struct option create_options[] = {
@@ -78,6 +80,7 @@ static const struct option create_options[] = {
 	{"start", no_argument, NULL, OPT_START},
 	{"enable", no_argument, NULL, OPT_ENABLE},
 	{"json", no_argument, NULL, OPT_JSON},
+	{"quiet", no_argument, NULL, OPT_QUIET},
 	{NULL, 0, NULL, 0},
 };
 
@@ -262,6 +265,9 @@ static void take_create_option(struct create *c, int option)
 	case OPT_JSON:
 		c->json = true;
 		break;
+	case OPT_QUIET:
+		c->quiet = true;
+		break;
 	}
 }
 
@@ -333,6 +339,7 @@ static void parse_create(struct create *c, struct call *call)
 
 	c->definition = xcheck(json_pack("{s:s}", "uuid", uuid));
 	free(uuid);
+	call->letters = "q";
 	while ((option = call_option(call, create_options)) != -1)
 		take_create_option(c, option);
 	call_operands(call, 0, 1);
@@ -450,11 +457,25 @@ static bool make(struct create *c, struct store *store)
 	return made;
 }
 
+/* Whether there is anything that its firmware could boot, as far as its options tell. */
+static bool can_boot(const struct create *c)
+{
+	static const char *const keys[] = {"kernel", "cdrom", "args"};
+	bool can = c->image || json_array_size(json_object_get(c->definition, "disks")) > 1;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		can = can || json_object_get(c->definition, keys[i]);
+	return can;
+}
+
 static int after_create(const struct create *c, struct store *store)
 {
 	int enabled = c->enable ? enable_one(store, c->name) : 0;
 	int started = c->start ? start_one(store, c->name) : 0;
+	enum nextstep next = c->start ? NEXT_LOGIN : can_boot(c) ? NEXT_START : NEXT_INSTALL;
 
+	if (!enabled && !started && !c->json && !c->quiet)
+		nextstep_tell(c->name, "created", NULL, next);
 	return enabled ? enabled : started;
 }
 

@@ -83,6 +83,12 @@ void describe_boot(json_t *vm, int enabled, const json_int_t *order)
 	json_object_set_new(vm, "order", order ? json_integer(*order) : json_null());
 }
 
+void describe_definition(json_t *vm, json_int_t cpus, bool changed)
+{
+	json_object_set_new(vm, "cpus", describe_number(cpus));
+	json_object_set_new(vm, "changed", cpus ? json_boolean(changed) : json_null());
+}
+
 json_t *describe_moved(const char *name, bool moved)
 {
 	struct vm_problems problems = {0};

@@ -24,6 +24,9 @@ json_t *describe_status(const char *name, const struct vm_status *status);
 /* Adds "enabled" (< 0: not known) and "order" (NULL: not in the definition). */
 void describe_boot(json_t *vm, int enabled, const json_int_t *order);
 
+/* Adds "cpus" (0: not known), and "changed", whether that waits for the next start. */
+void describe_definition(json_t *vm, json_int_t cpus, bool changed);
+
 /* Adds "tags", words between spaces (NULL: not known), and "protect". */
 void describe_tags(json_t *vm, const char *tags, bool protect);
 

@@ -14,6 +14,7 @@
 
 #include "commands/addresses.h"
 #include "commands/call.h"
+#include "commands/changed.h"
 #include "commands/describe.h"
 #include "commands/enable.h"
 #include "commands/tags.h"
@@ -28,8 +29,9 @@
 #include "vm/paths.h"
 #include "vm/users.h"
 
+#define CHANGED	  "changed, which takes effect at its next start"
 #define GOES_ON	  "; the init system tries again and again"
-#define BOOT_ROOM 46 /* width of a line besides the name, with column BOOT */
+#define BOOT_ROOM 51 /* width of a line besides the name, with column BOOT */
 #define AGENT_MS  1000
 #define MANY	  500 /* VMs from which a second process is worthwhile */
 
@@ -37,6 +39,8 @@ struct line {
 	const char *name;
 	struct vm_status status;
 	json_int_t memory; /* MiB; 0: not known */
+	json_int_t cpus;   /* from the definition; 0: not known */
+	bool changed;	   /* since it was started */
 	bool broken;
 	bool moved;	  /* the guest has left a disk of the definition */
 	json_int_t order; /* from the definition, unless broken */
@@ -135,6 +139,8 @@ static void read_line(const struct overview *o, const char *name, struct line *l
 	line->order = vm ? vm->order : 0;
 	line->enabled = o->enabled_known ? has_entry(&o->enabled, name) : -1;
 	line->protect = vm && vm->protect;
+	line->cpus = vm ? vm->cpus : 0;
+	line->changed = vm && changed_since_start(o->store, vm, &line->status);
 	if (vm)
 		tags_text(vm, line->tags);
 	line->memory = line->status.memory;
@@ -142,6 +148,8 @@ static void read_line(const struct overview *o, const char *name, struct line *l
 		line->memory = vm->memory;
 	snprintf(line->note, sizeof(line->note), "%s%s", line->status.reason,
 		 line->status.failing ? GOES_ON : "");
+	if (line->changed && !line->note[0])
+		snprintf(line->note, sizeof(line->note), "%s", CHANGED);
 	if (vm && (!o->entries_known || has_entry(&o->homes, name)))
 		note_moved(vm, line);
 	if (!vm)
@@ -203,7 +211,8 @@ static struct layout find_layout(const struct line *lines, size_t count)
 	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
 	layout.width = size.ws_col ? size.ws_col : 80;
 	layout.boot = layout.width >= MIN(layout.name, 30) + BOOT_ROOM;
-	layout.name = MIN(layout.name, MAX(layout.width - (layout.boot ? BOOT_ROOM : 40), 16));
+	layout.name =
+		MIN(layout.name, MAX(layout.width - (layout.boot ? BOOT_ROOM : BOOT_ROOM - 6), 16));
 	layout.coloured = !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
 	return layout;
 }
@@ -215,22 +224,24 @@ static struct layout find_layout(const struct line *lines, size_t count)
 static void print_line(const struct layout *layout, const struct line *line, const char *addresses)
 {
 	const char *start = layout->coloured ? colour(line->status.state) : "";
-	char pid[16] = "-", up[32], memory[32], boot[32] = "";
+	char pid[16] = "-", up[32], memory[32], cpus[24] = "-", boot[32] = "";
 	int used;
 
 	if (line->status.pid)
 		snprintf(pid, sizeof(pid), "%d", line->status.pid);
 	describe_uptime(&line->status, up, sizeof(up));
 	describe_memory(line->memory, memory, sizeof(memory));
+	if (line->cpus)
+		snprintf(cpus, sizeof(cpus), "%lld", (long long)line->cpus);
 	if (layout->boot)
 		format_boot(line, boot, sizeof(boot));
-	used = layout->width ? layout->name + (layout->boot ? BOOT_ROOM - 1 : 39) : 0;
+	used = layout->width ? layout->name + (layout->boot ? BOOT_ROOM - 1 : BOOT_ROOM - 7) : 0;
 	if (addresses)
 		used += 2 + layout->addresses;
-	printf("%-*.*s  %s%-9s%s %7s %8s %7s%s%s%-*s%s%.*s\n", layout->name,
+	printf("%-*.*s  %s%-9s%s %7s %8s %7s %4s%s%s%-*s%s%.*s\n", layout->name,
 	       layout->width ? layout->name : 64, line->name, start,
-	       vm_state_word(line->status.state), *start ? "\033[0m" : "", pid, up, memory, boot,
-	       addresses ? "  " : "", *line->note ? layout->addresses : 0,
+	       vm_state_word(line->status.state), *start ? "\033[0m" : "", pid, up, memory, cpus,
+	       boot, addresses ? "  " : "", *line->note ? layout->addresses : 0,
 	       addresses ? addresses : "", *line->note ? "  " : "",
 	       layout->width ? MAX(layout->width - used, 0) : 512, line->note);
 }
@@ -259,6 +270,7 @@ static json_t *line_json(const struct line *line)
 	json_t *vm = describe_status(line->name, &line->status);
 
 	json_object_set_new(vm, "memory", describe_number(line->memory));
+	describe_definition(vm, line->cpus, line->changed);
 	describe_boot(vm, line->enabled, line->broken ? NULL : &line->order);
 	json_object_set_new(vm, "broken", json_boolean(line->broken));
 	json_object_set_new(vm, "moved", describe_moved(line->name, line->moved || line->broken));
@@ -436,8 +448,9 @@ static void print_list(const struct store *store, const struct line *lines, size
 	char **texts = addresses ? address_column(store, lines, count, &layout.addresses) : NULL;
 
 	if (count > 0)
-		printf("%-*s  %-9s %7s %8s %7s%s%s\n", layout.name, "NAME", "STATE", "PID",
-		       "UPTIME", "MEMORY", layout.boot ? "  BOOT" : "", texts ? "  ADDRESSES" : "");
+		printf("%-*s  %-9s %7s %8s %7s %4s%s%s\n", layout.name, "NAME", "STATE", "PID",
+		       "UPTIME", "MEMORY", "CPUS", layout.boot ? "  BOOT" : "",
+		       texts ? "  ADDRESSES" : "");
 	else if (!any)
 		tell_where(store);
 	for (size_t i = 0; i < count; i++) {

@@ -1,5 +1,6 @@
 /* vmconf status: all there is to know about one VM. */
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -7,6 +8,7 @@
 #include "commands/addresses.h"
 #include "commands/ask.h"
 #include "commands/call.h"
+#include "commands/changed.h"
 #include "commands/describe.h"
 #include "commands/disk.h"
 #include "commands/outdated.h"
@@ -122,10 +124,38 @@ static void print_disks(json_t *disks)
 	}
 }
 
-/* A broken definition has no order, and its tags are not known. */
-static void ask_boot(const struct store *store, const char *name, json_t *all)
+static json_t *nics_of(const struct vm *vm)
 {
-	int status = adapter_run(store, "is-enabled", name, NULL);
+	json_t *nics = xcheck(vm ? json_array() : json_null());
+
+	for (size_t i = 0; vm && i < vm->nic_count; i++) {
+		char *mac = vm_mac(vm, i);
+
+		json_array_append_new(nics, xcheck(json_pack("{s:s, s:s}", "type", vm->nics[i].type,
+							     "mac", mac)));
+		free(mac);
+	}
+	return nics;
+}
+
+static void print_nics(json_t *nics)
+{
+	const char *type, *mac;
+	json_t *nic;
+	size_t i;
+
+	json_array_foreach(nics, i, nic)
+	{
+		if (json_unpack(nic, "{s:s, s:s}", "type", &type, "mac", &mac) == 0)
+			say("%-12s %s, %s", "nic", mac, type);
+	}
+}
+
+/* A broken definition has no order, and its tags are not known. */
+static void ask_boot(const struct store *store, const char *name, const struct vm_status *status,
+		     json_t *all)
+{
+	int enabled = adapter_run(store, "is-enabled", name, NULL);
 	struct vm_problems problems = {0};
 	struct vm *vm = vm_load(name, &problems);
 	char tags[TAGS_TEXT] = "";
@@ -133,11 +163,13 @@ static void ask_boot(const struct store *store, const char *name, json_t *all)
 	if (vm)
 		tags_text(vm, tags);
 	json_object_set_new(all, "disks", disks_of(vm));
+	json_object_set_new(all, "nics", nics_of(vm));
+	describe_definition(all, vm ? vm->cpus : 0, vm && changed_since_start(store, vm, status));
 	describe_tags(all, vm ? tags : NULL, vm && vm->protect);
 	describe_boot(all,
-		      status == 0		   ? 1
-		      : status == EXIT_NOT_ENABLED ? 0
-						   : -1,
+		      enabled == 0		    ? 1
+		      : enabled == EXIT_NOT_ENABLED ? 0
+						    : -1,
 		      vm ? &vm->order : NULL);
 	vm_problems_free(&problems);
 	vm_free(vm);
@@ -205,12 +237,18 @@ static void print_status(const char *name, const struct vm_status *status, json_
 		describe_memory(status->memory, text, sizeof(text));
 		print_field("memory", text);
 	}
+	if (json_is_integer(json_object_get(more, "cpus")))
+		say("%-12s %lld", "cpus",
+		    (long long)json_integer_value(json_object_get(more, "cpus")));
+	if (json_is_true(json_object_get(more, "changed")))
+		print_field("changed", "the definition, which takes effect at its next start");
 	print_boot(json_object_get(more, "enabled"), json_object_get(more, "order"));
 	json_array_foreach(json_object_get(more, "addresses"), i, address)
 		print_field("address", json_string_value(address));
 	print_outdated(name, json_object_get(more, "outdated"));
 	print_forwards(json_object_get(more, "forwards"));
 	print_disks(json_object_get(more, "disks"));
+	print_nics(json_object_get(more, "nics"));
 	print_tags(json_object_get(more, "tags"), json_object_get(more, "protect"));
 	json_array_foreach(json_object_get(more, "moved"), i, disk)
 		say("%-12s the guest is on %s, not on %s of the definition", "moved",
@@ -246,7 +284,7 @@ int cmd_status(struct call *call)
 	json_object_set_new(all, "forwards", forwards);
 	json_object_set_new(all, "moved", describe_moved(name, true));
 	json_object_set_new(all, "outdated", outdated_of(&status));
-	ask_boot(&call->store, name, all);
+	ask_boot(&call->store, name, &status, all);
 	if (json)
 		say_json(all);
 	else

@@ -1,10 +1,12 @@
 /* The end of QEMU: when everything has been read, and what is reported. */
 #include "supervise/supervisor.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/param.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 
 #include "lib/log.h"
@@ -13,8 +15,9 @@
 #include "lib/xalloc.h"
 #include "supervise/lastwords.h"
 
-#define DRAIN_MS      1000 /* for QEMU's last events and messages after its end */
-#define LAST_WORDS_MS 2000 /* before its end: QEMU's messages since then may say why */
+#define DRAIN_MS      1000  /* for QEMU's last events and messages after its end */
+#define ABORTS_MS     30000 /* after its start: an abort then may be KVM's */
+#define LAST_WORDS_MS 2000  /* before its end: QEMU's messages since then may say why */
 
 void ending_on_drain(evutil_socket_t fd, short what, void *arg)
 {
@@ -97,6 +100,33 @@ static void add_last_words(struct supervisor *s, int status)
 		snprintf(s->words + len, sizeof(s->words) - len, ": %s", text);
 }
 
+static bool uses_kvm(char **command)
+{
+	for (char **word = command; *word; word++) {
+		bool before =
+			word[1] && (strcmp(*word, "-accel") == 0 ||
+				    strcmp(*word, "-machine") == 0 || strcmp(*word, "-M") == 0);
+
+		if (strcmp(*word, "-enable-kvm") == 0 || (before && strstr(word[1], "kvm")))
+			return true;
+	}
+	return false;
+}
+
+/* QEMU aborts at the first guest code where /dev/kvm is there and can run none. */
+static void add_cure(struct supervisor *s)
+{
+	bool aborted = s->process.waited && WIFSIGNALED(s->process.wait_status) &&
+		       WTERMSIG(s->process.wait_status) == SIGABRT;
+	int64_t lived = s->process.gone_since - s->process.began;
+	size_t len = strlen(s->words);
+
+	if (aborted && lived < ABORTS_MS && uses_kvm(s->options.command))
+		snprintf(s->words + len, sizeof(s->words) - len,
+			 "; does KVM run guests here? \"vmconf doctor\" tries it; without KVM: "
+			 "\"accel\": \"tcg\" (-accel tcg)");
+}
+
 int ending_tell(struct supervisor *s)
 {
 	char *words = s->words;
@@ -106,6 +136,7 @@ int ending_tell(struct supervisor *s)
 
 	lastwords_drain(s->lastwords);
 	add_last_words(s, status);
+	add_cure(s);
 	if (s->process.ended)
 		jobs_tell_cut_off(&s->jobs);
 	log_flush(); /* so that ours is the last line */

@@ -11,18 +11,26 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "lib/complete.h"
 #include "lib/logfile.h"
+#include "lib/printable.h"
 #include "lib/quote.h"
 #include "lib/timespan.h"
 #include "lib/words.h"
 #include "lib/xalloc.h"
+#include "supervise/complete.h"
 #include "supervise/vmlock.h"
 #include "vm/forward.h"
+#include "vm/keysection.h"
 #include "vm/lastend.h"
 #include "vm/paths.h"
 #include "vm/reach.h"
 
-enum { OPT_NOTIFY_FD = 256, OPT_PRESS_INTERVAL, OPT_BOOT_TIMEOUT, OPT_SIGNAL, OPT_LOG };
+#define READCONFIG "/dev/fd/N" /* the number is known when QEMU is started */
+
+enum { OPT_NOTIFY_FD = 256, OPT_PRESS_INTERVAL, OPT_BOOT_TIMEOUT, OPT_SIGNAL, OPT_LOG, OPT_JSON };
+
+#define LETTERS "n:o:t:r:pvqVh"
 
 static const struct option long_options[] = {
 	{"name", required_argument, NULL, 'n'},
@@ -34,6 +42,7 @@ static const struct option long_options[] = {
 	{"boot-timeout", required_argument, NULL, OPT_BOOT_TIMEOUT},
 	{"log", required_argument, NULL, OPT_LOG},
 	{"print", no_argument, NULL, 'p'},
+	{"json", no_argument, NULL, OPT_JSON},
 	{"signal", required_argument, NULL, OPT_SIGNAL},
 	{"verbose", no_argument, NULL, 'v'},
 	{"quiet", no_argument, NULL, 'q'},
@@ -58,6 +67,7 @@ static const char usage[] =
 	"      --boot-timeout TIME    how long a booting guest may be deaf (120s)\n"
 	"      --log FILE             the log, with times; at 1 MiB it becomes FILE.old\n"
 	"  -p, --print                print the policy and the command; start nothing\n"
+	"      --json                 with --print: as JSON\n"
 	"      --signal SIGNAL        send it to the VM's supervisor; print the pid of that\n"
 	"  -v, --verbose  -q, --quiet  -V, --version  -h, --help\n"
 	"\n"
@@ -314,6 +324,9 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 	case 'p':
 		o->print = true;
 		break;
+	case OPT_JSON:
+		o->json = true;
+		break;
 	case OPT_SIGNAL:
 		o->signal = need_signal(optarg);
 		break;
@@ -405,9 +418,13 @@ static struct vm *load_definition(struct options *o, const char *name)
 {
 	struct vm_problems problems = {0};
 	struct vm *vm = vm_load(name, &problems);
+	char *see = keysection_text(&problems);
 
 	for (size_t i = 0; i < problems.count; i++)
 		log_error("%s", problems.lines[i]);
+	if (see)
+		log_notice("%s", see);
+	free(see);
 	vm_problems_free(&problems);
 	if (vm && is_usable(vm))
 		return with_command(o, vm);
@@ -492,9 +509,13 @@ void options_parse(struct options *o, int argc, char **argv)
 	policy_init(&o->policy);
 	o->only_adopt = getenv(ONLY_ADOPT) != NULL;
 	unsetenv(ONLY_ADOPT);
+	if (argc > 2 && strcmp(argv[1], COMPLETE_OPTION) == 0)
+		complete_line(argv + 2, (size_t)argc - 2, long_options, LETTERS, usage);
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "+:n:o:t:r:pvqVh", long_options, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, "+:" LETTERS, long_options, NULL)) != -1)
 		parse_option(o, option, argv, &given);
+	if (o->json && !o->print)
+		fatalx(EX_USAGE, "--json goes with --print; see qemu-supervise --help");
 	dashes = optind > 1 && strcmp(argv[optind - 1], "--") == 0;
 	if (dashes && optind < argc)
 		take_command(o, argv + optind);
@@ -519,8 +540,49 @@ void options_free(struct options *o)
 	free(o->name);
 }
 
+static json_t *command_json(char **command)
+{
+	json_t *words = xcheck(json_array());
+
+	for (; *command; command++) {
+		json_t *word = json_string(*command);
+
+		if (!word)
+			fatalx(EX_USAGE, "--json: \"%s\" is not UTF-8; --print alone prints it",
+			       *command);
+		json_array_append_new(words, word);
+	}
+	json_array_append_new(words, xcheck(json_string("-readconfig")));
+	json_array_append_new(words, xcheck(json_string(READCONFIG)));
+	return words;
+}
+
+/* In the words of a definition. */
+static void print_json(const struct options *o)
+{
+	json_t *on = xcheck(json_object()), *all;
+
+	for (size_t i = 0; i < o->policy.count; i++) {
+		char *ladder = ladder_format(&o->policy.rows[i].ladder);
+
+		json_object_set_new(on, o->policy.rows[i].trigger.s, xcheck(json_string(ladder)));
+		free(ladder);
+	}
+	all = xcheck(json_pack("{s:i, s:s, s:o, s:s, s:s, s:s, s:o}", "version", 1, "name", o->name,
+			       "on", on, "ready", ready_words[o->ready], "press-interval",
+			       timespan_format(o->press_interval).s, "boot-timeout",
+			       timespan_format(o->boot_timeout).s, "command",
+			       command_json(o->command)));
+	say_json(all);
+	json_decref(all);
+}
+
 void options_print(const struct options *o)
 {
+	if (o->json) {
+		print_json(o);
+		return;
+	}
 	for (size_t i = 0; i < o->policy.count; i++) {
 		char *ladder = ladder_format(&o->policy.rows[i].ladder);
 
@@ -532,5 +594,5 @@ void options_print(const struct options *o)
 		quote_print_word(*word);
 		putchar(' ');
 	}
-	puts("-readconfig /dev/fd/N");
+	puts("-readconfig " READCONFIG);
 }

@@ -35,7 +35,7 @@ sub words {
 sub refused {
 	my ($words, $what) = @_;
 	my ($status, $out, $err) = printed();
-	my @lines = $err =~ /^qemu-supervise: (.*)$/mg;
+	my @lines = grep { !/^see [\w', ]+ in vmconf\(5\)$/ } $err =~ /^qemu-supervise: (.*)$/mg;
 	is($status, 78, "$what: status 78");
 	is($out, '', "$what: nothing on stdout");
 	ok((grep { s/^\Q$config\E\/web\.json: //r =~ $words } @lines), "$what: said") or diag($err);
@@ -61,6 +61,26 @@ subtest 'bad ones' => sub {
 		my @lines = refused($expected, $text);
 		is(scalar @lines, $count || 1, "$text: lines") or diag(@lines);
 	}
+};
+
+# The section of the page that describes a key is named, once.
+subtest 'where to read more' => sub {
+	my ($keys) = slurp("$top/man/vmconf.5") =~ /^\.Sh KEYS\n(.*?)(?=^\.Sh )/ms;
+	my %section = $keys =~ /^\.Ss ([^\n]+)\n(.*?)(?=^\.Ss |\z)/gms;
+	for my $section (sort keys %section) {
+		my $depth = 0;	# 1, unless it is a key of a disk, a nic or a group
+		for my $line (split /\n/, $section{$section}) {
+			$depth += $line =~ /^\.Bl / ? 1 : $line eq '.El' ? -1 : 0;
+			my ($key) = $line =~ /^\.It Cm ([-a-z]+) / or next;
+			next if $depth > 1;
+			define("{\"$key\": [[]]}");
+			is_deeply([(printed())[2] =~ /^qemu-supervise: (see .* in vmconf.*)$/mg], ["see $section in vmconf(5)"], $key);
+		}
+	}
+	define('{"memroy": 1, "nics": {}, "cpus": 0, "disks": {}, "memory": []}');
+	is_deeply([(printed())[2] =~ /^qemu-supervise: (see .*)$/mg], ['see KEYS, The machine, Disks, Network in vmconf(5)'], 'several');
+	define('{');
+	unlike((printed())[2], qr/: see /, 'not where no key is at fault');
 };
 
 # What is offered instead is a definition itself.

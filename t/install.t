@@ -91,6 +91,18 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/doc/qemu-supervise/examples/ups/ups-vms
 	share/doc/qemu-supervise/examples/ups/upsmon.conf
 	share/doc/qemu-supervise/examples/ups/upssched.conf
+	share/doc/qemu-supervise/examples/vm/aarch64.json
+	share/doc/qemu-supervise/examples/vm/bridge.json
+	share/doc/qemu-supervise/examples/vm/bsd.json
+	share/doc/qemu-supervise/examples/vm/kernel.json
+	share/doc/qemu-supervise/examples/vm/private-a.json
+	share/doc/qemu-supervise/examples/vm/private-b.json
+	share/doc/qemu-supervise/examples/vm/two-disks.json
+	share/doc/qemu-supervise/examples/vm/uefi.json
+	share/doc/qemu-supervise/examples/vm/vde.json
+	share/doc/qemu-supervise/examples/vm/windows.json
+	share/fish/vendor_completions.d/qemu-supervise.fish
+	share/fish/vendor_completions.d/vmconf.fish
 	share/man/man5/vmconf.5
 	share/man/man7/qemu-supervise-init.7
 	share/man/man7/qemu-supervise.7
@@ -100,6 +112,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/man/man8/vmconf.8
 	share/qemu-supervise/rpc.schema.json
 	share/qemu-supervise/vm.schema.json
+	share/zsh/site-functions/_vmconf
 )], 'every file, and no other');
 for my $program (qw(bin/qemu-supervise bin/vmconf libexec/qemu-supervise/init/none libexec/qemu-supervise/init/systemd)) {
 	ok(-x "$work/root/opt/qs/$program", "$program can be executed");

@@ -54,6 +54,26 @@ subtest '--timeout' => sub {
 	}
 };
 
+subtest '--json' => sub {
+	my @words = ('qemu-system-x86_64', '-append', 'it "is"', '');
+	my ($status, $out, $err) = run_command($program, '--print', '--json', '-n', 'web', '-o', 'HUP=reset, kill', '-r', 'listening', '--', @words);
+	is("$status$err", '0', 'is printed');
+	my $got = JSON::PP::decode_json($out);
+	is_deeply($got->{command}, [@words, '-readconfig', '/dev/fd/N'], 'the command, word by word');
+	my %rows = map { /^(\S+) +(.*)$/ } split /\n/, policy('-o', 'HUP=reset, kill');
+	is_deeply($got->{on}, \%rows, 'the policy, as the text has it');
+	delete @$got{qw(command on)};
+	is_deeply($got, { version => 1, name => 'web', ready => 'listening', 'press-interval' => '10s', 'boot-timeout' => '120s' }, 'and the rest');
+	($status, $out) = run_command($program, '-p', '--json', '--', 'qemu', "\xff");
+	is("$status$out", '64', 'no word is changed to fit');
+	is((run_command($program, '--json', '--', 'qemu'))[0], 64, '--json alone starts nothing');
+	T::define('db', { on => { TERM => 'quit 5s, kill' }, 'boot-timeout' => 'forever' });
+	$got = JSON::PP::decode_json((run_command($program, '-p', '--json', 'db'))[1]);
+	is("$got->{on}{TERM}; $got->{'boot-timeout'}", 'quit 5s, kill; forever', 'of a definition');
+	T::define('again', { map { $_ => $got->{$_} } qw(on ready boot-timeout press-interval) });
+	is_deeply(JSON::PP::decode_json((run_command($program, '-p', '--json', 'again'))[1])->{on}, $got->{on}, 'whose keys it has');
+};
+
 subtest 'every form of a TIME' => sub {
 	my %forms = (
 		'90' => '90s', '90s' => '90s', '2m' => '120s', '1m30s' => '90s', '1500ms' => '1500ms', '0' => '0',

@@ -54,6 +54,19 @@ subtest 'QEMU ends before it answers' => sub {
 	fails('in the middle', 69, qr/QEMU failed.* died of SIGSEGV/, fake => ['die=qmp_capabilities:SEGV']);
 };
 
+# As QEMU does where /dev/kvm opens and can run no guest.
+subtest 'QEMU aborts' => sub {
+	my $cure = qr/died of SIGABRT(?:, core dumped)?; does KVM run guests here\? "vmconf doctor" tries it; without KVM: "accel": "tcg" \(-accel tcg\) \(status/;
+	T::fake_definition("$work/$_", fake_qemu("die=qmp_capabilities:$_")) for qw(ABRT SEGV);
+	for my $words (['-accel', 'kvm'], ['-machine', 'q35,accel=kvm:tcg'], ['-enable-kvm']) {
+		fails("@$words", 69, $cure, command => ["$work/ABRT", @$words]);
+	}
+	my $s = fails('-accel tcg', 69, qr/died of SIGABRT/, command => ["$work/ABRT", '-accel', 'tcg']);
+	unlike($s->log, qr/KVM/, 'without KVM it is something else');
+	$s = fails('another signal', 69, qr/died of SIGSEGV/, command => ["$work/SEGV", '-accel', 'kvm']);
+	unlike($s->log, qr/KVM/, 'and with KVM, where it does not abort');
+};
+
 subtest 'the runtime directory' => sub {
 	my $long = "$work/" . 'x' x 100;
 	fails('too long', 71, qr/\Q$long\E.* its socket "control" would be over 107 bytes.*QEMU_SUPERVISE_RUNTIME_DIR/,

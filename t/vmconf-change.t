@@ -2,6 +2,7 @@
 # vmconf set, edit, clone, rename, delete: what they change, what they refuse, and that it is nothing then.
 use strict;
 use warnings;
+use File::Basename qw(dirname);
 use FindBin;
 use lib $FindBin::Bin;
 use POSIX ();
@@ -10,6 +11,8 @@ use T;
 need('qemu-img');
 
 my ($config, $state) = @ENV{qw(QEMU_SUPERVISE_CONFIG_DIR QEMU_SUPERVISE_STATE_DIR)};
+
+mkdir($ENV{TMPDIR} = "$work/tmp");
 
 sub editor {
 	my ($script) = @_;
@@ -38,7 +41,7 @@ is(@{ $vm->{nics} }, 1, 'KEY= removes from a list');
 ok(!exists $vm->{cpus}, 'KEY= removes a key');
 
 my $before = slurp("$config/web1.json");
-vmconf_fails(78, qr/web1\.json: cpus: found "many".*\n.*web1 was not changed/, 'set', 'web1', 'cpus=many');
+vmconf_fails(78, qr/web1\.json: cpus: found "many".*\nvmconf: see The machine in vmconf\(5\)\n.*web1 was not changed/, 'set', 'web1', 'cpus=many');
 vmconf_fails(78, qr/web1\.json: .*memroy/, 'set', 'web1', 'memory=1G', 'memroy=2G');
 vmconf_fails(64, qr/nics\.7=\{\}: found "7" in a list of 1, expected a number from 0 to 1, which adds one$/m, 'set', 'web1', 'nics.7={}');
 vmconf_fails(64, qr/: not UTF-8$/m, 'set', 'web1', "description=\xff");
@@ -62,15 +65,18 @@ editor('true');
 my ($status, undef, $err) = vmconf('edit', 'web1');
 is($status, 0, 'not changed');
 like($err, qr/web1 is unchanged/, 'and it says so');
-editor('exit 3');
+editor('echo rubbish >"$1~"; exit 3');
 vmconf_fails(1, qr/the editor \(.*\) failed; web1 is as it was/, 'edit', 'web1');
 editor('echo "{" >"$1"');
 $err = vmconf_fails(78, qr/what you have written is in (\S+)/, 'edit', 'web1');
 my ($copy) = $err =~ /what you have written is in (\S+)/;
 is(slurp($copy), "{\n", 'a wrong one is kept for the user');
-unlink $copy;
+system('rm', '-r', dirname($copy));
 editor("$FindBin::Bin/../vmconf set web1 cpus=7; echo '{}' >\"\$1\"");
-vmconf_fails(1, qr/somebody else has changed the definition of web1 meanwhile/, 'edit', 'web1');
+$err = vmconf_fails(1, qr/somebody else has changed the definition of web1 meanwhile/, 'edit', 'web1');
+($copy) = $err =~ /what you have written is in (\S+)/;
+is(slurp($copy), "{}\n", 'then, too');
+system('rm', '-r', dirname($copy));
 is(definition('web1')->{cpus}, 7, 'and that change stays');
 vmconf_does('set', 'web1', 'cpus=');
 is(slurp("$config/web1.json"), $before, 'nothing else has changed');
@@ -83,6 +89,24 @@ vmconf_fails(78, qr/not a JSON object: put it right with "vmconf edit spaces"/, 
 editor('grep -q broken "$1" && echo "{\"cpus\": 1}" >"$1"');
 vmconf_does('edit', 'spaces');
 is(definition('spaces')->{cpus}, 1, 'a broken definition can be edited');
+is_deeply([glob "$work/tmp/*"], [], 'nothing is left of it all');
+
+# Without a word from the user, the first that there is.
+mkdir "$work/path";
+symlink((grep { -x } map { "$_/sh" } '/bin', '/usr/bin')[0], "$work/path/sh");
+{
+	delete local @ENV{qw(VISUAL EDITOR)};
+	local $ENV{PATH} = "$work/path";
+	vmconf_fails(1, qr/there is no editor \(sensible-editor, editor, nano, vi\): name one in EDITOR/, 'edit', 'spaces');
+	for my $editor (qw(vi nano editor sensible-editor)) {
+		spew("$work/path/$editor", "#!/bin/sh\necho '{\"description\": \"$editor\"}' >\"\$1\"\n");
+		chmod 0755, "$work/path/$editor";
+		vmconf_does('edit', 'spaces');
+		is(definition('spaces')->{description}, $editor, "$editor is taken");
+	}
+}
+is_deeply([glob "$work/tmp/*"], [], 'and nothing is left');
+
 SKIP: {
 	skip('perl has no IO::Pty', 1) if !eval { require IO::Pty };
 	# On a terminal it is offered again; the second time it is good.

@@ -67,7 +67,7 @@ subtest 'what is in the state directory' => sub {
 	is(vmconf_does('check', 'a'), '', 'a good one');
 	my ($status, undef, $err) = vmconf('clone', 'a', 'b');
 	is($status, 0, 'cloned') or diag($err);
-	is($err, '', 'nothing to say');
+	is($err, "vmconf: b is a clone of a; next: vmconf start b\n", 'and what comes next');
 	my $b = definition('b');
 	for my $file (qw(seed.iso seed/user-data seed/deep/x boot/vmlinuz boot/initrd uefi-vars.fd hook dtb.img)) {
 		is(slurp("$state/b/$file"), "this is $file", "$file is copied");
@@ -113,7 +113,7 @@ subtest 'directories within directories' => sub {
 subtest 'snapshots and bitmaps' => sub {
 	vmconf_does('create', 'c', quick('--disk', '1M'));
 	full_image("$state/c/root.qcow2");
-	my ($status, undef, $err) = vmconf('clone', 'c', 'd');
+	my ($status, undef, $err) = vmconf('clone', 'c', 'd', '-q');
 	is("$status $err", '0 ', 'cloned, and nothing is said');
 	my $copy = "$state/d/root.qcow2";
 	is_deeply(snapshots($copy), ['before'], 'the snapshot');

@@ -79,7 +79,7 @@ is($status, 0, 'without any key it is made');
 like($err, qr/^vmconf: no public key of yours was found, .*--ssh-key none/m, 'and told');
 is_deeply(definition('nokey')->{'cloud-init'}, {}, 'its host name is its own');
 ($status, $out, $err) = vmconf('create', 'none', '--image', 'base', '--ssh-key', 'none');
-is("$status$err", '0', 'on purpose: nothing is told');
+is("$status$err", "0vmconf: none is created; next: vmconf start none\n", 'on purpose: nothing is told');
 is_deeply(definition('none')->{'cloud-init'}, {}, 'and the host name is there');
 
 mkdir "$home/.ssh";

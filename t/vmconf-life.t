@@ -91,7 +91,25 @@ isnt(modes($console->{pty}), $console->{before}, 'the terminal is raw');
 waitpid($start, 0);
 is($? >> 8, 0, 'start waits until the guest is ready');
 like(slurp("$work/start"), qr/^web1: running \(pid \d+, \d+\S*\)$/, 'and says so');
-like(vmconf_does('list'), qr/^web1 +running +\d+ +\dm\d\ds +128M +-$/m, 'list');
+like(vmconf_does('list'), qr/^web1 +running +\d+ +\dm\d\ds +128M +1 +-$/m, 'list');
+
+# What waits for the next start, whichever file it is in. What is written in the second of the start does not count.
+my $mac = definition('web1')->{nics}[0]{mac};
+like(vmconf_does('status', 'web1'), qr/^cpus +1$/m, 'status has the CPUs');
+like(vmconf_does('status', 'web1'), qr/^nic +\Q$mac\E, user$/m, 'and the MAC') if $mac;
+ok(!state_of('web1')->{changed}, 'nothing was changed since the start');
+for my $file ('defaults.json', 'web1.json') {
+	my $path = "$ENV{QEMU_SUPERVISE_CONFIG_DIR}/$file";
+	spew($path, '{}'), chmod(0644, $path) if !-e $path;
+	my @times = (stat $path)[8, 9];
+	utime(time + 10, time + 10, $path);
+	ok(state_of('web1')->{changed}, "$file was");
+	like(vmconf_does('list'), qr/^web1 +running .*  changed, which takes effect at its next start$/m, 'list says so');
+	like(vmconf_does('status', 'web1'), qr/^changed +the definition, which takes effect at its next start$/m, 'status, too');
+	utime(@times, $path);
+	unlink($path) if $file eq 'defaults.json';
+	ok(!state_of('web1')->{changed}, "$file was not");
+}
 vmconf_fails(1, qr/the console of web1 is in use by another vmconf console/, 'console', 'web1');
 syswrite($console->{pty}, "hello");
 ok(see($console, qr/hello/), 'what is typed reaches the guest, which echoes it');

@@ -23,7 +23,7 @@ is(join(' ', sort grep { $_ } keys %text), join(' ', sort @commands), 'commands'
 for my $name (@commands) {
 	my $from = $name =~ /^(start|stop)$/ ? $text{$name} . $text{restart} : $text{$name};
 	my %in_page = map { $_ => 1 } $from =~ /\bFl -([a-z][-a-z]*)/g;
-	my %in_help = map { $_ => 1 } grep { $_ ne 'help' } vmconf_does($name, '--help') =~ /--([a-z][-a-z]*)/g;
+	my %in_help = map { $_ => 1 } vmconf_does($name, '--help') =~ s/\n\nExamples:\n.*//sr =~ /--([a-z][-a-z]*)/g;
 	%in_help = (%in_help, map { $_ => 1 } qw(all tag from-order parallel within kill force)) if $name eq 'restart';
 	$in_help{delay} = 1 if $name =~ /^(stop|restart)$/;	# nor this for them
 	$in_help{kill} = 1 if $name eq 'start';	# the page says that it is not for start
@@ -45,6 +45,6 @@ my $list = JSON::PP::decode_json(vmconf_does('list', '--json'));
 my @documented = sort map { split / , / } $section{JSON} =~ /^\.It ([-a-z, ]+)$/mg;
 is_deeply([sort keys %{ $list->{vms}[0] }], \@documented, 'keys of list --json');
 my $status = JSON::PP::decode_json(vmconf_does('status', 'web1', '--json'));
-is_deeply([sort keys %$status], [sort((grep { $_ ne 'broken' } @documented), qw(version addresses disks forwards outdated))], 'keys of status --json');
+is_deeply([sort keys %$status], [sort((grep { $_ ne 'broken' } @documented), qw(version addresses disks nics forwards outdated))], 'keys of status --json');
 
 done_testing;

@@ -72,9 +72,9 @@ spew("$ENV{QEMU_SUPERVISE_CONFIG_DIR}/$_", '{}') for 'notes.txt', '.hidden.json'
 unlike(vmconf_does('list'), qr/notes|hidden|bak|a b/, 'other files are not listed');
 
 # Command lines.
-vmconf_fails(64, qr/^vmconf: no command; see vmconf --help$/m);
+vmconf_fails(64, qr/^vmconf: no command; see vmconf help$/m);
 vmconf_fails(64, qr/there is no command strat; did you mean "start"\?/, 'strat', 'web1');
-vmconf_fails(64, qr/there is no command frobnicate; see vmconf --help/, 'frobnicate');
+vmconf_fails(64, qr/there is no command frobnicate; see vmconf help/, 'frobnicate');
 vmconf_fails(64, qr/usage: vmconf show NAME/, 'show');
 vmconf_fails(64, qr/usage: vmconf show NAME/, 'show', 'web1', 'web2');
 vmconf_fails(64, qr/there is no option --jsn; did you mean "json"\?/, 'list', '--jsn');
@@ -95,8 +95,19 @@ vmconf_fails(64, qr/are a JSON object, not \[1\]/, 'qmp', 'web1', 'query-status'
 my $help = vmconf_does('--help');
 for my $line ($help =~ /^  (vmconf .*)$/mg) {
 	my ($command) = $line =~ /^vmconf (\S+)/;
-	like(vmconf_does($command, '--help'), qr/^usage: \Q$line\E$/m, "vmconf $command --help");
+	my $text = vmconf_does($command, '--help');
+	like($text, qr/^usage: \Q$line\E$/m, "vmconf $command --help");
+	is(vmconf_does('help', $command), $text, "vmconf help $command");
+	my ($examples) = $text =~ /\n\nExamples:\n(.*?)\n\n/s;
+	is(scalar(grep { /^  (\w+=\w+ )?vmconf \Q$command\E( |$)/ } split /\n/, $examples), 2, "$command: two examples");
+	my %known = map { $_ => 1 } $text =~ /(?<!\S)\[?(--?[a-z][-a-z]*)/g;
+	is_deeply([grep { !$known{$_} } $examples =~ /vmconf [^|>]*? (--?[a-z][-a-z]*)/g], [], "$command: their options are known");
 }
+is(vmconf_does($_), $help, "vmconf $_") for qw(help -h);
+vmconf_fails(64, qr/there is no command craete; did you mean "create"\?/, 'help', 'craete');
+vmconf_fails(64, qr/it is "vmconf stop" here/, 'help', 'shutdown');
+vmconf_fails(64, qr/usage: vmconf help \[COMMAND\]; see vmconf help help$/m, 'help', 'create', 'list');
+vmconf_fails(64, qr/list: there is no option --jsn; did you mean "json"\?; see vmconf help list$/m, 'list', '--jsn');
 like(vmconf_does('--version'), qr/^vmconf \d+\.\d+\.\d+$/, '--version');
 
 # Nowhere.

@@ -35,7 +35,7 @@ subtest 'paths' => sub {
 		args => ['-x', "a=$state/old/a,b=$state/old/b,c=$state/older/c", "$state/old", 'old/d']
 	}, @boot, 'one', 'two', 'three');
 	spew("$state/old-disk", '');
-	vmconf_does('rename', 'old', 'new');
+	is_deeply([vmconf('rename', 'old', 'new')], [0, '', "vmconf: new is the new name of old; next: vmconf start new\n"], 'what comes next');
 	my $new = definition('new');
 	is($new->{$_}, $_ eq 'firmware' ? './firmware' : $_, "$_: relative to the directory") for @boot;
 	is(join(' ', map { $_->{path} } @{ $new->{disks} }), "one $state/older/disk $state/old-disk two three", 'disks: those in the directory');

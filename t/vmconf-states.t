@@ -298,7 +298,7 @@ like($list, qr/^long-x{59} /m, 'a name is whole where no person reads it');
 unlike($list, qr/\e/, 'and has no colours');
 my $json = JSON::PP::decode_json(vmconf_does('list', '--json'));
 is($json->{version}, 1, 'the shape has a version');
-is_deeply([sort keys %{ $json->{vms}[0] }], [qw(broken enabled failing last-status last-words listening memory moved name order pid protect ready reason run-state rung state supervisor tags uptime)], 'the keys of list --json');
+is_deeply([sort keys %{ $json->{vms}[0] }], [qw(broken changed cpus enabled failing last-status last-words listening memory moved name order pid protect ready reason run-state rung state supervisor tags uptime)], 'the keys of list --json');
 
 sub on_terminal {
 	my (%env) = @_;

@@ -46,6 +46,8 @@ is_deeply($before->{one}{outdated}, [], 'nothing is outdated');
 replace_supervisor();
 is_deeply(is_same('one')->{outdated}, ['supervisor'], 'status tells of the old one');
 like(vmconf_does('status', 'one'), qr/^outdated +the supervisor: vmconf upgrade one$/m, 'and what to do');
+sub doctor_counts { return ((vmconf('doctor'))[1] =~ /^\w+ +vms +(.*)$/m)[0] }
+is(doctor_counts(), '3 defined, 0 wrong; 2 up, 2 with an old supervisor, 0 with an old QEMU', 'doctor counts them');
 is(vmconf_does('upgrade', 'one'), "one: supervisor $before->{one}{supervisor} runs the new program\n", 'one of them');
 is_deeply(is_same('one')->{outdated}, [], 'it runs the new one');
 is_deeply(is_same('two')->{outdated}, ['supervisor'], 'the other does not');
@@ -74,6 +76,7 @@ my ($status, $out, $err) = vmconf('upgrade', 'one');
 is($status, 0, 'a new QEMU is no failure');
 like($err, qr/^vmconf: one: its QEMU, pid $before->{one}{pid}, is older than the one installed, and stays until the VM is started again$/m, 'but told of');
 is_deeply(is_same('one')->{outdated}, ['qemu'], 'in status, too');
+is(doctor_counts(), '3 defined, 0 wrong; 2 up, 0 with an old supervisor, 2 with an old QEMU', 'doctor counts them, too');
 like(vmconf_does('status', 'one'), qr/^outdated +QEMU, until the VM is started again$/m, 'in words');
 
 vmconf_fails(1, qr/^vmconf: there is no VM nobody/m, 'upgrade', 'nobody');

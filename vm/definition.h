@@ -38,7 +38,8 @@ enum vm_console { CONSOLE_NONE, CONSOLE_SOCKET, CONSOLE_STDIO };
 struct vm_problems {
 	char **lines;
 	size_t count;
-	const char *of; /* the start of the lines instead of FILE, or NULL */
+	const char *of;	   /* the start of the lines instead of FILE, or NULL */
+	unsigned sections; /* of vmconf(5) that tell more (keysection.h) */
 };
 void vm_problems_free(struct vm_problems *problems);
 

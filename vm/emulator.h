@@ -5,6 +5,12 @@
 #include <stdbool.h>
 
 /*
+ * What a program of QEMU's prints with one option, such as --version, on standard output: malloc'd,
+ * up to 1 MiB; "" if it cannot be executed. It is ended after 5 s. NULL: no process could be made.
+ */
+char *emulator_prints(const char *program, const char *option);
+
+/*
  * Whether QEMU's -help lists an option ("-runas"). Runs it, which takes about 20 ms and is ended
  * after 5 s. False also if it cannot be executed: starting it will report why.
  */

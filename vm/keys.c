@@ -396,3 +396,11 @@ void keys_read(struct reader *r, json_t *object)
 	refuse_unknown(r, &file, object);
 	read_keys(r, &file, vm_keys, ARRAY_SIZE(vm_keys), object, r->vm);
 }
+
+const char *keys_name(size_t i, const char **expected)
+{
+	if (i >= ARRAY_SIZE(vm_keys))
+		return NULL;
+	*expected = vm_keys[i].expected;
+	return vm_keys[i].name;
+}

@@ -5,6 +5,7 @@
 
 #include "lib/printable.h"
 #include "lib/xalloc.h"
+#include "vm/keysection.h"
 
 void problem_line(struct vm_problems *problems, char *line)
 {
@@ -79,6 +80,14 @@ static bool is_default(json_t *own, json_t *defaults, const struct place *place)
 	       json_object_get(json_object_get(defaults, DEFAULTS_ROWS), row->key);
 }
 
+/* Whose part a place is; NULL: the whole file, or a list. */
+static const char *outermost_key(const struct place *place)
+{
+	while (place->in && place->in->in)
+		place = place->in;
+	return place->in ? place->key : NULL;
+}
+
 void problem_add(struct reader *r, const struct place *place, char *what)
 {
 	const char *file = r->vm->file, *of = r->problems->of ? r->problems->of : file;
@@ -90,6 +99,7 @@ void problem_add(struct reader *r, const struct place *place, char *what)
 			xasprintf("%.*s" DEFAULTS_FILE, slash ? (int)(slash - file) + 1 : 0, file);
 	problem_line(r->problems, xasprintf("%s: %s%s%s", defaults ? defaults : of, where,
 					    where[0] ? ": " : "", what));
+	r->problems->sections |= keysection_bit(outermost_key(place));
 	free(defaults);
 	free(where);
 	free(what);

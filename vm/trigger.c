@@ -226,3 +226,12 @@ void trigger_fatal_signals(sigset_t *set)
 	for (int signo = SIGMASK_FIRST_REAL_TIME; signo <= SIGMASK_LAST; signo++)
 		sigmask_add(set, signo);
 }
+
+const char *trigger_known(size_t i)
+{
+	size_t signal_names = ARRAY_SIZE(usual_signals) - 1;
+
+	if (i < signal_names)
+		return usual_signals[i];
+	return i - signal_names < ARRAY_SIZE(events) ? events[i - signal_names] : NULL;
+}

@@ -31,6 +31,9 @@ struct trigger_name {
  */
 enum trigger_kind trigger_parse(const char *text, struct trigger_name *name, const char **hint);
 
+/* The i-th of the triggers that are known, usual signals first. NULL: there are no more. */
+const char *trigger_known(size_t i);
+
 /* The number of a signal trigger ("TERM", "RTMIN+3"); 0 if it is not one. */
 int trigger_signal(const char *name);
 
