@@ -45,7 +45,7 @@ sub installed {
 	my ($parts) = @_;
 	my $pause = (run_command('pkg-config', '--atleast-version=254', 'systemd'))[0] == 0 ? 'yes' : '';
 	delete local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
-	my ($status, $out) = run_command('make', '-C', $top, '--no-print-directory', 'installed', 'PREFIX=/usr', "RESTART_PAUSE=$pause", "PART=$parts");
+	my ($status, $out) = run_command('make', '-C', $top, '--no-print-directory', 'installed', 'PREFIX=/usr', 'ZSHDIR=/usr/share/zsh/vendor-completions', "RESTART_PAUSE=$pause", "PART=$parts");
 	return sort split /\n/, $out;
 }
 
