@@ -216,9 +216,11 @@ static void look_at_init(struct doctor *d)
 
 static void look_at_kvm(struct doctor *d)
 {
-	switch (kvm_try()) {
+	enum kvm kvm = kvm_try();
+
+	switch (kvm) {
 	case KVM_RUNS:
-		find(d, VERDICT_OK, "a machine was made and has run an instruction");
+		find(d, VERDICT_OK, "a machine was made, and has run");
 		break;
 	case KVM_ABSENT:
 		find(d, VERDICT_LACKS, "there is none: VMs are emulated, and slow");
@@ -232,7 +234,9 @@ static void look_at_kvm(struct doctor *d)
 		break;
 	case KVM_NO_GUEST:
 	case KVM_NO_RUN:
-		find(d, VERDICT_WRONG, "/dev/kvm opens, and runs no guest");
+	case KVM_SLOW:
+		find(d, VERDICT_WRONG, "/dev/kvm opens, and runs %s",
+		     kvm == KVM_SLOW ? "guests slower than emulation would" : "no guest");
 		advise(d, "\"accel\": \"tcg\" in defaults.json or a definition does without; a "
 			  "host that is a VM needs nested virtualization");
 		break;

@@ -27,20 +27,19 @@ struct edited {
 	char *before; /* the original text */
 	size_t before_len;
 	char *dir, *copy; /* paths of a directory and of the copy there */
-	bool made;	  /* that directory */
 };
 
 /* In a directory of its own, where what an editor leaves beside it is found again. */
 static bool make_copy(struct edited *e)
 {
 	const char *tmp = getenv("TMPDIR");
-	bool written;
+	bool made, written;
 	int fd = -1;
 
 	e->dir = xasprintf("%s/vmconf-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-	e->made = mkdtemp(e->dir) != NULL;
+	made = mkdtemp(e->dir) != NULL;
 	e->copy = xasprintf("%s/%s.json", e->dir, e->name);
-	if (e->made)
+	if (made)
 		fd = open(e->copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	written = fd >= 0 && write(fd, e->before, e->before_len) == (ssize_t)e->before_len;
 	if (!written)
@@ -51,14 +50,15 @@ static bool make_copy(struct edited *e)
 
 static void remove_copy(const struct edited *e)
 {
-	DIR *dir = e->made ? opendir(e->dir) : NULL;
+	DIR *dir = opendir(e->dir);
 	struct dirent *entry;
 
+	if (!dir)
+		return; /* it was not made */
 	while ((entry = directory_next(dir)))
 		unlinkat(dirfd(dir), entry->d_name, 0);
-	if (dir)
-		closedir(dir);
-	if (e->made && rmdir(e->dir) < 0)
+	closedir(dir);
+	if (rmdir(e->dir) < 0)
 		log_warn("cannot remove %s", e->dir);
 }
 
@@ -208,12 +208,14 @@ static int edit(struct store *store, const char *name)
 	int status = EXIT_FAILURE;
 
 	e.before = changed_text(store, name, &e.before_len);
-	if (e.before && make_copy(&e)) {
+	if (!e.before)
+		return EXIT_FAILURE;
+	if (make_copy(&e)) {
 		do
 			status = run_editor(&e) ? take_edited(store, &e) : EXIT_FAILURE;
 		while (status < 0);
 	}
-	if (status != 0 && e.made && is_written(&e))
+	if (status != 0 && is_written(&e))
 		log_notice("what you have written is in %s", e.copy);
 	else
 		remove_copy(&e);

@@ -22,8 +22,8 @@ struct options {
 	enum ready_when ready;
 	int notify_fd;	     /* -1: none */
 	bool console, agent; /* whether the definition asks for these sockets */
-	bool print, json; /* only that, as text or as JSON */
-	int signal; /* to send to the VM's supervisor; 0: none; -1: only check for one */
+	bool print, json;    /* only that, as text or as JSON */
+	int signal;	     /* to send to the VM's supervisor; 0: none; -1: only check for one */
 	enum log_level level;
 	char **command;	  /* QEMU and its arguments, NULL-terminated */
 	bool defined;	  /* from a definition, vm */
