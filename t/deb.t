@@ -22,13 +22,13 @@ sub build {
 	return grep { !/-dbgsym_/ } glob "$work/$dir/*.deb";
 }
 
-sub name_of { return $_[0] =~ m{([^/]*)_[^/]*$} ? $1 : '' }
+sub name_of { return $_[0] =~ m{([^/_]*)_[^/]*$} ? $1 : '' }
 
 # ---- what they are ----
 my %deb = map { name_of($_) => $_ } build('srv/this', $version);
 is_deeply([sort keys %deb], [qw(qemu-supervise qemu-supervise-amqp qemu-supervise-pacemaker)], 'the packages');
 is((run_command('sh', '-c', 'lintian --allow-root --pedantic "$@" 2>&1', 'sh', glob "$work/srv/this/*.changes"))[1], '', 'lintian has nothing to say');
-my %again = map { name_of($_) => $_ } build('another/directory, and a longer one', $version, 'TZ=Asia/Tokyo', 'LC_ALL=C.UTF-8',
+my %again = map { name_of($_) => $_ } build('another/directory/with-a-longer-name', $version, 'TZ=Asia/Tokyo', 'LC_ALL=C.UTF-8',
 	'faketime', '+400 days');
 for my $name (sort keys %deb) {
 	is((run_command('cmp', $deb{$name}, $again{$name}))[0], 0, "$name: the same bytes in another directory and another year");
