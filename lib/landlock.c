@@ -25,9 +25,13 @@
 #define WRITE_FILE  FS(1)
 #define READ_FILE   FS(2)
 #define READ_DIR    FS(3)
+#define REMOVE_DIR  FS(4)
 #define REMOVE_FILE FS(5)
+#define MAKE_DIR    FS(7)
 #define MAKE_REG    FS(8)
 #define MAKE_SOCK   FS(9)
+#define MAKE_FIFO   FS(10)
+#define MAKE_SYM    FS(12)
 #define REFER	    FS(13)
 #define TRUNCATE    FS(14)
 #define IOCTL_DEV   FS(15)
@@ -87,10 +91,15 @@ static const struct {
 	unsigned right;
 	uint64_t file, dir; /* what it is for a file; and what more for a directory */
 } rights_of[] = {
-	{LANDLOCK_READ, READ_FILE, READ_DIR}, {LANDLOCK_WRITE, WRITE_FILE | TRUNCATE, 0},
-	{LANDLOCK_EXECUTE, EXECUTE, 0},	      {LANDLOCK_MAKE, 0, MAKE_REG},
-	{LANDLOCK_SOCKET, 0, MAKE_SOCK},      {LANDLOCK_REMOVE, 0, REMOVE_FILE},
+	{LANDLOCK_READ, READ_FILE, READ_DIR},
+	{LANDLOCK_WRITE, WRITE_FILE | TRUNCATE, 0},
+	{LANDLOCK_EXECUTE, EXECUTE, 0},
+	{LANDLOCK_MAKE, 0, MAKE_REG},
+	{LANDLOCK_SOCKET, 0, MAKE_SOCK},
+	{LANDLOCK_REMOVE, 0, REMOVE_FILE},
 	{LANDLOCK_DEVICE, IOCTL_DEV, 0},
+	{LANDLOCK_TREE, 0,
+	 REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO | MAKE_SYM | REFER},
 };
 
 static uint64_t known(int version)

@@ -17,6 +17,7 @@ enum landlock_right {
 	LANDLOCK_SOCKET = 16, /* make sockets */
 	LANDLOCK_REMOVE = 32, /* remove files that are no directories */
 	LANDLOCK_DEVICE = 64, /* ioctl(2) of a device */
+	LANDLOCK_TREE = 128,  /* make, remove and rename all kinds of files but devices */
 };
 
 /* What is refused by none of the rules for files. */

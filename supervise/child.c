@@ -112,7 +112,7 @@ static void execute(char **argv)
 }
 
 _Noreturn static void child(char **argv, const sigset_t *mask, const struct rundir *dir,
-			    int readconfig, int report)
+			    int readconfig, int report, const struct confine_use *use)
 {
 	int error;
 
@@ -130,10 +130,10 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 	if (dir->qemu_stderr >= 0 && logfile_is_open()) /* or nobody would limit its size */
 		dup2(dir->qemu_stderr, STDOUT_FILENO);
 	sigmask_change(SIG_SETMASK, mask, NULL);
-	if (!dir->defined)
-		execvp(argv[0], argv);
-	else if (fchdir(dir->home) == 0)
+	if (dir->defined && fchdir(dir->home) == 0 && confinement_apply(use))
 		execute(argv);
+	else if (!dir->defined && confinement_apply(use))
+		execvp(argv[0], argv);
 	error = errno;
 	while (write(report, &error, sizeof(error)) < 0 && errno == EINTR)
 		;
@@ -141,12 +141,12 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 }
 
 pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir, int readconfig,
-		  int report)
+		  int report, const struct confine_use *use)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
-		child(argv, mask, dir, readconfig, report);
+		child(argv, mask, dir, readconfig, report, use);
 	return pid;
 }
 
