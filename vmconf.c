@@ -50,6 +50,8 @@ static const struct command commands[] = {
 	{"check", cmd_check, "[NAME]...",
 	 "Checks definitions, their files and how the VMs are run; all by default.\n"},
 	{"command", cmd_command, "NAME", "Prints QEMU's command line for a VM.\n"},
+	{"confine", cmd_confine, "NAME [--json]",
+	 "Tells which files, networks and programs a VM's QEMU may use.\n"},
 	{"set", cmd_set, "NAME [--new-instance] [KEY=VALUE]...",
 	 "Changes a VM's definition. KEY is a path such as cpus, on.TERM or disks.0.format; VALUE "
 	 "is\n"

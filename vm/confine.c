@@ -78,17 +78,30 @@ static const char *const programs[] = {"/usr",	 "/bin",       "/sbin",	    "/lib
 
 #define WHY_QEMU "QEMU"
 
+/* The rule for path that is there already, or a new one; takes path. */
+static struct confine_rule *rule_of(struct confinement *c, char *path, const char *why)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		if (strcmp(c->v[i].path, path) == 0) {
+			free(path);
+			return &c->v[i];
+		}
+	}
+	c->v = xreallocarray(c->v, c->count + 1, sizeof(c->v[0]));
+	c->v[c->count] = (struct confine_rule){.path = path, .why = why};
+	return &c->v[c->count++];
+}
+
 struct confine_rule *confine_add(struct confinement *c, const char *home, const char *path,
 				 unsigned rights, const char *why)
 {
+	struct confine_rule *rule;
+
 	if (!*path)
 		return NULL;
-	c->v = xreallocarray(c->v, c->count + 1, sizeof(c->v[0]));
-	c->v[c->count] = (struct confine_rule){
-		.path = path[0] == '/' ? xstrdup(path) : xasprintf("%s/%s", home, path),
-		.rights = rights,
-		.why = why};
-	return &c->v[c->count++];
+	rule = rule_of(c, path[0] == '/' ? xstrdup(path) : xasprintf("%s/%s", home, path), why);
+	rule->rights |= rights;
+	return rule;
 }
 
 /* A QEMU that is installed elsewhere has its files beside it. */

@@ -123,9 +123,10 @@ static const struct row rows[] = {
 	VALUE(NETS, "tap", "downscript", .rights = READ | LANDLOCK_EXECUTE),
 	VALUE(NETS, NULL, "helper", .rights = READ | LANDLOCK_EXECUTE),
 	VALUE(NETS, "user", "tftp", .rights = READ),
-	VALUE(NETS, "user", "smb", .rights = TREE),
+	VALUE(NETS, "user", "smb", .rights = TREE, .needs = BIND),
 	NET(NETS, "user", CALL),
 	VALUE(NETS, "user", "hostfwd", .needs = BIND),
+	VALUE(NETS, "user", "guestfwd", .needs = BIND), /* QEMU connects to itself */
 	NET(NETS, "passt", BIND | CALL),
 	NET(NETS, "stream", BIND | CALL),
 	NET(NETS, "socket", BIND | CALL),
