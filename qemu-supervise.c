@@ -24,6 +24,7 @@
 #include "qmp.h"
 #include "supervise/child.h"
 #include "supervise/claim.h"
+#include "supervise/confinement.h"
 #include "supervise/guard.h"
 #include "supervise/handover.h"
 #include "supervise/lastwords.h"
@@ -263,11 +264,13 @@ static int make_ready(struct options *options)
 /* Everything that needs resources is done before the fork. */
 static int start(struct supervisor *s)
 {
+	const struct confine_use use = confinement_of(&s->options, &s->dir);
 	sigset_t mask = signals_qemu_mask(&s->signals);
 	int sock = runfiles_connect(s->dir.path, SOCKET_CONTROL);
 	int readconfig, report[2], error;
 	char **argv;
 
+	confinement_tell(&use);
 	record_console(s);
 	readconfig = child_readconfig(&s->dir);
 	if (sock >= 0)
@@ -288,7 +291,7 @@ static int start(struct supervisor *s)
 	s->process.began = s->process.since = monotonic_ms();
 	if (s->options.defined)
 		s->lastwords = lastwords_new(s->base, s->dir.fd, &s->dir.qemu_stderr);
-	s->process.pid = child_spawn(argv, &mask, &s->dir, readconfig, report[1]);
+	s->process.pid = child_spawn(argv, &mask, &s->dir, readconfig, report[1], &use);
 	error = errno;
 	close(report[1]);
 	close(readconfig);

@@ -37,6 +37,7 @@ struct command {
 int cmd_check(struct call *call);
 int cmd_clone(struct call *call);
 int cmd_command(struct call *call);
+int cmd_confine(struct call *call);
 int cmd_console(struct call *call);
 int cmd_create(struct call *call);
 int cmd_delete(struct call *call);

@@ -9,6 +9,7 @@
 
 #include "commands/adapter.h"
 #include "commands/call.h"
+#include "commands/confined.h"
 #include "commands/judge.h"
 #include "commands/ports.h"
 #include "commands/storelock.h"
@@ -205,6 +206,8 @@ static bool check_one(const struct store *store, const char *name, const struct 
 	good = vm && !moved_refuses(vm) && good;
 	good = vm && check_runtime(store, vm) && good;
 	good = vm && check_service(store, vm) && good;
+	if (vm && good)
+		confined_check(store, vm);
 	vm_free(vm);
 	return good;
 }

@@ -9,6 +9,7 @@
 
 #include "commands/ask.h"
 #include "commands/call.h"
+#include "commands/confined.h"
 #include "commands/diskmoves.h"
 #include "commands/protect.h"
 #include "commands/vmstate.h"
@@ -43,9 +44,22 @@ static void print_returned(const struct ask *ask, json_t *value)
 	free(pretty);
 }
 
-static bool tell_result(const struct ask *ask, const char *name, const char *command,
+/* QEMU does not know that it is confined. */
+static void tell_refused(const struct store *store, const char *name, const char *command,
+			 const char *why)
+{
+	char *explained = confined_explain(store, name, why);
+
+	log_error("%s: %s: %s%s%s", name, command, why, explained ? "; " : "",
+		  explained ? explained : "");
+	free(explained);
+}
+
+static bool tell_result(const struct call *call, const struct ask *ask, const char *command,
 			enum qmp_result result, json_t *value)
 {
+	const char *name = call->argv[0];
+
 	/* quit may end QEMU before it answers. */
 	if (result == QMP_LOST && strcmp(command, "quit") == 0)
 		return true;
@@ -56,7 +70,7 @@ static bool tell_result(const struct ask *ask, const char *name, const char *com
 			  "longer)",
 			  name, command);
 	else
-		log_error("%s: %s: %s", name, command, qmp_why(result, value));
+		tell_refused(&call->store, name, command, qmp_why(result, value));
 	return result == QMP_OK;
 }
 
@@ -78,7 +92,7 @@ static int run_qmp(const struct call *call, const char *command, const char *arg
 	disks = asks ? NULL : diskmoves_before(ask, home);
 	result = ask_qmp(ask, command, arguments,
 			 within == FOREVER ? 0 : (int)MIN(MAX(within, 1), INT_MAX), &value);
-	good = tell_result(ask, name, command, result, value);
+	good = tell_result(call, ask, command, result, value);
 	diskmoves_after(ask, name, home, disks);
 	free(home);
 	json_decref(value);

@@ -101,18 +101,19 @@ static char *sandbox_word_of_ours(char *const *argv, const char *word)
 	return ours;
 }
 
-/* For a VM with a definition. */
-static void execute(char **argv)
+/* For a VM with a definition. Which filter fits is read from what QEMU may not read. */
+static void execute(char **argv, const struct confine_use *use)
 {
 	char **word = sandbox_word(argv), *ours = word ? sandbox_word_of_ours(argv, *word) : NULL;
 
 	if (ours && sandbox_forbid_processes())
 		*word = ours;
-	program_run(argv);
+	if (confinement_apply(use))
+		program_run(argv);
 }
 
 _Noreturn static void child(char **argv, const sigset_t *mask, const struct rundir *dir,
-			    int readconfig, int report)
+			    int readconfig, int report, const struct confine_use *use)
 {
 	int error;
 
@@ -130,10 +131,10 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 	if (dir->qemu_stderr >= 0 && logfile_is_open()) /* or nobody would limit its size */
 		dup2(dir->qemu_stderr, STDOUT_FILENO);
 	sigmask_change(SIG_SETMASK, mask, NULL);
-	if (!dir->defined)
+	if (dir->defined && fchdir(dir->home) == 0)
+		execute(argv, use);
+	else if (!dir->defined && confinement_apply(use))
 		execvp(argv[0], argv);
-	else if (fchdir(dir->home) == 0)
-		execute(argv);
 	error = errno;
 	while (write(report, &error, sizeof(error)) < 0 && errno == EINTR)
 		;
@@ -141,12 +142,12 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 }
 
 pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir, int readconfig,
-		  int report)
+		  int report, const struct confine_use *use)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
-		child(argv, mask, dir, readconfig, report);
+		child(argv, mask, dir, readconfig, report, use);
 	return pid;
 }
 

@@ -1,21 +1,22 @@
-/* Starting QEMU: the fork, the descriptors it gets, and its sandbox. */
+/* Starting QEMU: the fork, the descriptors it gets, its confinement and its sandbox. */
 #ifndef CHILD_H
 #define CHILD_H
 
 #include <signal.h>
 #include <sys/types.h>
 
+#include "supervise/confinement.h"
 #include "supervise/rundir.h"
 
 /*
  * Forks and executes argv (NULL-terminated, searched for in PATH) with mask, the listening sockets
  * and vm.lock of dir, and the descriptor readconfig. A VM with a definition runs in its state
  * directory, executed by program_run(), if possible with our sandbox.h instead of the one in argv.
- * If QEMU cannot be executed, errno is written as an int to report, the write end of a
- * close-on-exec pipe. Returns the pid, or -1 and errno if it cannot fork.
+ * QEMU is confined as use says. If QEMU cannot be executed, errno is written as an int to report,
+ * the write end of a close-on-exec pipe. Returns the pid, or -1 and errno if it cannot fork.
  */
 pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir, int readconfig,
-		  int report);
+		  int report, const struct confine_use *use);
 
 /*
  * The child that runs the same command: QEMU, if a wrapper ended without executing it and we reap

@@ -13,6 +13,7 @@
 #include "lib/notify.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "supervise/confinement.h"
 #include "supervise/lastwords.h"
 
 #define DRAIN_MS      1000  /* for QEMU's last events and messages after its end */
@@ -85,6 +86,18 @@ static int exec_status(int error)
 	return error == ENOENT ? EXIT_NO_PROGRAM : EXIT_CANNOT_EXECUTE;
 }
 
+/* What QEMU had no permission for may be ours to give. */
+static void add_confined(struct supervisor *s, const char *message)
+{
+	const struct confine_use use = confinement_of(&s->options, &s->dir);
+	char *explained = use.confine->on ? confine_explain(&use, message) : NULL;
+	size_t len = strlen(s->words);
+
+	if (explained)
+		snprintf(s->words + len, sizeof(s->words) - len, "; %s", explained);
+	free(explained);
+}
+
 /* If QEMU failed, it may have said why. */
 static void add_last_words(struct supervisor *s, int status)
 {
@@ -98,6 +111,7 @@ static void add_last_words(struct supervisor *s, int status)
 	lastwords_text(s->lastwords, since, text, sizeof(text));
 	if (text[0])
 		snprintf(s->words + len, sizeof(s->words) - len, ": %s", text);
+	add_confined(s, text);
 }
 
 static bool uses_kvm(char **command)

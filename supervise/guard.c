@@ -25,11 +25,14 @@
 static bool let_start(const struct users *users, const struct options *o)
 {
 	struct files files = {0};
+	char *cwd;
 	bool good;
 
 	if (o->vm)
 		return users_let_start(users, o->vm);
-	files_add_command(&files, (const char *const *)o->command);
+	cwd = get_current_dir_name();
+	files_add_command(&files, (const char *const *)o->command, cwd);
+	free(cwd);
 	good = !is_base_of_others(users, o->name, &files);
 	files_free(&files);
 	return good;
@@ -48,14 +51,6 @@ static bool become(const char *run_as)
 	return numbers && setgroups(0, NULL) == 0 && setgid(gid) == 0 && setuid(uid) == 0;
 }
 
-/* Doubts only what an image alone says: "based-on" and the VM's directory are good for any user. */
-static bool is_doubtful(const struct vm *vm, const struct file *file)
-{
-	bool recorded = file->disk >= 0 && vm->disks[file->disk].based_on;
-
-	return file->by_image && !recorded && !file_is_own(vm, file);
-}
-
 /*
  * With "run-as", QEMU opens the disks as root before it becomes that user: a guest that has broken
  * out may have written into its image what to open next. For the child only: it becomes that user.
@@ -68,7 +63,7 @@ static bool open_for_user(const struct vm *vm)
 	files_add_definition(&files, vm->all, vm->home);
 	doubtful = xcalloc(files.count, sizeof(doubtful[0]));
 	for (size_t i = 0; i < files.count; i++)
-		doubtful[i] = is_doubtful(vm, &files.v[i]);
+		doubtful[i] = file_is_doubtful(vm, &files.v[i]);
 	for (size_t i = 0, known = become(vm->run_as); i < files.count && known; i++) {
 		const struct file *file = &files.v[i];
 

@@ -28,7 +28,15 @@
 
 #define READCONFIG "/dev/fd/N" /* the number is known when QEMU is started */
 
-enum { OPT_NOTIFY_FD = 256, OPT_PRESS_INTERVAL, OPT_BOOT_TIMEOUT, OPT_SIGNAL, OPT_LOG, OPT_JSON };
+enum {
+	OPT_NOTIFY_FD = 256,
+	OPT_PRESS_INTERVAL,
+	OPT_BOOT_TIMEOUT,
+	OPT_SIGNAL,
+	OPT_LOG,
+	OPT_JSON,
+	OPT_CONFINE
+};
 
 #define LETTERS "n:o:t:r:pvqVh"
 
@@ -41,6 +49,7 @@ static const struct option long_options[] = {
 	{"press-interval", required_argument, NULL, OPT_PRESS_INTERVAL},
 	{"boot-timeout", required_argument, NULL, OPT_BOOT_TIMEOUT},
 	{"log", required_argument, NULL, OPT_LOG},
+	{"confine", optional_argument, NULL, OPT_CONFINE},
 	{"print", no_argument, NULL, 'p'},
 	{"json", no_argument, NULL, OPT_JSON},
 	{"signal", required_argument, NULL, OPT_SIGNAL},
@@ -66,6 +75,8 @@ static const char usage[] =
 	"      --press-interval TIME  press the power button again after TIME (10s)\n"
 	"      --boot-timeout TIME    how long a booting guest may be deaf (120s)\n"
 	"      --log FILE             the log, with times; at 1 MiB it becomes FILE.old\n"
+	"      --confine[=RIGHT:PATH] QEMU of a command line gets at nothing else; RIGHT is read,\n"
+	"                             write or execute (repeatable)\n"
 	"  -p, --print                print the policy and the command; start nothing\n"
 	"      --json                 with --print: as JSON\n"
 	"      --signal SIGNAL        send it to the VM's supervisor; print the pid of that\n"
@@ -276,6 +287,43 @@ _Noreturn static void unknown_option(char **argv, int short_option)
 	       *hint ? hint : "; see qemu-supervise --help");
 }
 
+/* Appends word to a NULL-terminated list, or NULL. */
+static void append(const char ***list, const char *word)
+{
+	size_t count = 0;
+
+	while (*list && (*list)[count])
+		count++;
+	*list = xreallocarray(*list, count + 2, sizeof((*list)[0]));
+	(*list)[count] = word;
+	(*list)[count + 1] = NULL;
+}
+
+/* RIGHT:PATH; NULL: nothing more than QEMU's options say. */
+static void add_confine(struct vm_confine *confine, const char *text)
+{
+	const struct {
+		const char *right;
+		const char ***list;
+	} rows[] = {{"read:", &confine->read},
+		    {"write:", &confine->write},
+		    {"execute:", &confine->execute}};
+
+	confine->on = confine->chosen = true;
+	for (size_t i = 0; text && i < ARRAY_SIZE(rows); i++) {
+		size_t len = strlen(rows[i].right);
+
+		if (strncmp(text, rows[i].right, len) != 0 || !text[len])
+			continue;
+		append(rows[i].list, text + len);
+		return;
+	}
+	if (text)
+		fatalx(EX_USAGE,
+		       "--confine=%s: expected read:PATH, write:PATH or execute:PATH, or nothing",
+		       text);
+}
+
 static void set_name(struct options *o, const char *name)
 {
 	if (!vm_name_is_valid(name))
@@ -320,6 +368,9 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 		break;
 	case OPT_LOG:
 		open_log(optarg);
+		break;
+	case OPT_CONFINE:
+		add_confine(&o->confine, optarg);
 		break;
 	case 'p':
 		o->print = true;
@@ -462,6 +513,11 @@ static void take_definition(struct options *o, const char *name)
 		       "--name %s: the VM %s has its name from its definition; --name is "
 		       "for QEMU command lines",
 		       o->name, name);
+	if (o->confine.on)
+		fatalx(EX_USAGE,
+		       "--confine: the VM %s is confined as its definition says (\"confine\"); "
+		       "--confine is for QEMU command lines",
+		       name);
 	o->vm = load_definition(o, name);
 	if (!o->vm)
 		o->vm = stand_in(o, name);
@@ -537,6 +593,9 @@ void options_free(struct options *o)
 	if (o->vm)
 		vm_command_free(o->command);
 	vm_free(o->vm);
+	free(o->confine.read);
+	free(o->confine.write);
+	free(o->confine.execute);
 	free(o->name);
 }
 

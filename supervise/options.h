@@ -31,6 +31,7 @@ struct options {
 	bool placeholder; /* vm stands in for a definition that is refused while the VM runs */
 	struct vm *vm;	  /* NULL: the command was given, and is not owned */
 	struct qemu_actions actions;
+	struct vm_confine confine; /* of a command line; its paths are of our command line */
 };
 
 /*

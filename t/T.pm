@@ -297,7 +297,7 @@ sub fake_definition {
 	my $words = join(' ', map { "'$_'" } @fake);
 	spew($path, qq{#!/bin/sh\nwhile [ "\$1" != -readconfig ]; do shift; done\nexec $words "\$@"\n});
 	chmod(0755, $path);
-	return { emulator => $path, agent => JSON::PP::true };
+	return { emulator => $path, agent => JSON::PP::true, confine => JSON::PP::false };
 }
 
 # The longest that a stop takes by default, in s: TERM's ladder as the program has it, a guest that boots, and a flush of the disks.

@@ -16,7 +16,7 @@ my @quit = ('--set', 'on.TERM=quit 60s, kill');
 
 sub made {
 	my ($name, @more) = @_;
-	vmconf_does('create', $name, quick('--disk', '8M', @quit, @more));
+	vmconf_does('create', $name, quick('--disk', '8M', @quit, '--set', qq{confine.write=["$work"]}, @more)); # for snapshots elsewhere
 	return "$state/$name";
 }
 

@@ -61,7 +61,7 @@ subtest 'a program that a client asks for' => sub {
 subtest 'a program that a guest asks for' => sub {
 	plan skip_all => 'no iPXE for virtio (package ipxe-qemu)' if !grep { -e "$_/efi-virtio.rom" } '/usr/lib/ipxe/qemu', '/usr/share/qemu';
 	my $answer = script('answer', "echo >>$started\nprintf 'HTTP/1.0 404 no\\r\\n\\r\\n'\n");
-	my $s = start('fwd', nics => [{ type => 'user', bootfile => 'http://10.0.2.100/x', guestfwd => [{ str => "tcp:10.0.2.100:80-cmd:$answer" }] }]);
+	my $s = start('fwd', confine => { execute => [$answer], write => [$work] }, nics => [{ type => 'user', bootfile => 'http://10.0.2.100/x', guestfwd => [{ str => "tcp:10.0.2.100:80-cmd:$answer" }] }]);
 	like(sandbox_of($s), qr/spawn=allow/, 'the definition says so');
 	wait_until('the program', sub { -s $started });
 	is($s->qmp->status, 'running', 'it runs, and QEMU goes on');
@@ -70,7 +70,7 @@ subtest 'a program that a guest asks for' => sub {
 };
 
 subtest 'a program that QEMU starts by itself' => sub {
-	my $s = start('in', args => ['-incoming', "exec:echo \$\$ >$work/incoming; exec tail -f --pid=\$PPID /dev/null"]);
+	my $s = start('in', confine => { write => [$work] }, args => ['-incoming', "exec:echo \$\$ >$work/incoming; exec tail -f --pid=\$PPID /dev/null"]);
 	my $pid = wait_until('the program', sub { slurp("$work/incoming") =~ /(\d+)\n/ && $1 });
 	$s->signal('QUIT');
 	$s->ends_with(0, qr/no guest was running/, 'incoming');

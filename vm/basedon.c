@@ -53,6 +53,13 @@ bool file_is_own(const struct vm *vm, const struct file *file)
 	return own;
 }
 
+bool file_is_doubtful(const struct vm *vm, const struct file *file)
+{
+	bool recorded = file->disk >= 0 && vm->disks[file->disk].based_on;
+
+	return file->by_image && !recorded && !file_is_own(vm, file);
+}
+
 /* What is wrong, in words before and after the path; before NULL: nothing. */
 struct fault {
 	const char *before, *after;

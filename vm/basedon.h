@@ -13,6 +13,12 @@
 bool file_is_own(const struct vm *vm, const struct file *file);
 
 /*
+ * Whether only the image of a disk says that it needs file, and nothing that whoever has taken over
+ * QEMU cannot write: "based-on" and the VM's own directory are not doubted.
+ */
+bool file_is_doubtful(const struct vm *vm, const struct file *file);
+
+/*
  * The value of "based-on": all bases of disks among files, in order. A new reference, or NULL:
  * there are none, or one that cannot be looked at.
  */

@@ -79,6 +79,13 @@ struct vm_cloud {
 	char *user_data, *network_config, *vendor_data; /* absolute; owned */
 };
 
+/* "confine": what QEMU may do (confine.h). The lists are NULL-terminated and owned, or NULL. */
+struct vm_confine {
+	bool on;
+	bool chosen; /* it is said, not a default */
+	const char **read, **write, **execute;
+};
+
 #define VM_MIB 1048576
 
 #define TAGS_MAX     32
@@ -126,6 +133,7 @@ struct vm {
 	int watchdog_action;  /* in watchdog_actions */
 	const char *display;
 	bool sandbox;
+	struct vm_confine confine;
 	const char *run_as;		      /* or NULL */
 	const char **args;		      /* NULL-terminated */
 	json_t *on;			      /* an object of ladders, or NULL */

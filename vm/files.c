@@ -9,36 +9,9 @@
 #include "lib/array.h"
 #include "lib/xalloc.h"
 #include "vm/blocknode.h"
+#include "vm/option.h"
 
 /* ---- QEMU's options ---- */
-
-/* Parses KEY=VALUE,... (",," is a comma); first: key of a leading bare value. NULL: no object. */
-static json_t *parse_words(const char *text, const char *first)
-{
-	json_t *flat = text[0] == '{' ? json_loads(text, 0, NULL) : xcheck(json_object()), *result;
-	char *word = xcalloc(strlen(text) + 1, 1);
-	const char *p = text[0] == '{' ? "" : text;
-
-	while (*p) {
-		size_t len = 0;
-		char *value;
-
-		for (; *p && (*p != ',' || p[1] == ','); p++) {
-			word[len++] = *p;
-			p += *p == ',';
-		}
-		p += *p == ',';
-		word[len] = '\0';
-		value = strchr(word, '=');
-		if (value)
-			*value++ = '\0';
-		json_object_set_new(flat, value ? word : first, json_string(value ? value : word));
-	}
-	free(word);
-	result = json_is_object(flat) ? node_nested(flat) : NULL;
-	json_decref(flat);
-	return result;
-}
 
 /* Options whose value is an image; paths in other options are plain words. */
 static const struct image_option {
@@ -85,7 +58,7 @@ static void walk_option(struct walk *w, const struct image_option *option, const
 			bool written)
 {
 	bool drive = strcmp(option->name, "drive") == 0;
-	json_t *node = option->plain ? NULL : parse_words(value, drive ? "file" : "driver");
+	json_t *node = option->plain ? NULL : option_parse(value, drive ? "file" : "driver");
 
 	if (option->plain)
 		walk_name(w, value, NULL, NULL, FILE_DISK, written && !option->read_only);
@@ -158,7 +131,7 @@ static void collect_nodes(const char *const *argv, json_t *nodes)
 {
 	for (; argv[0] && argv[1]; argv++) {
 		const struct image_option *option = find_image_option(argv[0]);
-		json_t *node = option && !option->plain ? parse_words(argv[1], "driver") : NULL;
+		json_t *node = option && !option->plain ? option_parse(argv[1], "driver") : NULL;
 		const char *name = node ? node_text(node, "node-name") : NULL;
 
 		if (name)
@@ -192,16 +165,14 @@ static void add_all_strings(struct files *files, const char *const *argv)
 	}
 }
 
-void files_add_command(struct files *files, const char *const *argv)
+void files_add_command(struct files *files, const char *const *argv, const char *cwd)
 {
-	char *cwd = get_current_dir_name();
 	struct walk w = {.files = files, .nodes = xcheck(json_object()), .cwd = cwd, .disk = -1};
 
 	collect_nodes(argv, w.nodes);
 	walk_command(&w, argv);
 	add_all_strings(files, argv);
 	json_decref(w.nodes);
-	free(cwd);
 }
 
 /* ---- all of a definition ---- */

@@ -12,8 +12,8 @@
 /* Adds those of a definition, which may be broken; home is the VM's state directory. */
 void files_add_definition(struct files *files, json_t *definition, const char *home);
 
-/* Adds those of a QEMU command line that is run in our working directory. */
-void files_add_command(struct files *files, const char *const *argv);
+/* Adds those of a QEMU command line that is run in the directory cwd; NULL: not known where. */
+void files_add_command(struct files *files, const char *const *argv, const char *cwd);
 
 /*
  * Adds an image, by absolute path, and what it refers to. format NULL: not known. cwd: where QEMU

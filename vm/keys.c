@@ -73,8 +73,16 @@ static const struct key cloud_keys[] = {
 	KEY("instance-id", read_string, VM(cloud.instance_id), "a string"),
 };
 
+static const struct key confine_keys[] = {
+	KEY("read", read_strings, VM(confine.read), "a list of paths"),
+	KEY("write", read_strings, VM(confine.write), "a list of paths"),
+	KEY("execute", read_strings, VM(confine.execute), "a list of paths"),
+};
+
 static void read_watchdog(struct reader *r, const struct place *place, const struct key *key,
 			  json_t *value, void *to);
+static void read_confine(struct reader *r, const struct place *place, const struct key *key,
+			 json_t *value, void *to);
 static void read_cloud(struct reader *r, const struct place *place, const struct key *key,
 		       json_t *value, void *to);
 static void read_disks(struct reader *r, const struct place *place, const struct key *key,
@@ -116,6 +124,8 @@ static const struct key vm_keys[] = {
 	KEY("agent", read_bool, VM(agent), "true or false"),
 	KEY("display", read_string, VM(display), "a display of QEMU, such as \"none\" or \"gtk\""),
 	KEY("sandbox", read_bool, VM(sandbox), "true or false"),
+	KEY("confine", read_confine, 0,
+	    "true, false, or an object with lists of paths: read, write, execute"),
 	KEY("pvpanic", read_bool, VM(pvpanic), "true or false"),
 	KEY("watchdog", read_watchdog, 0, "an object with device and action"),
 	KEY("run-as", read_string, VM(run_as), "a user"),
@@ -379,6 +389,19 @@ static void read_cloud(struct reader *r, const struct place *place, const struct
 		problem_add(r, &user,
 			    xstrdup("found beside \"vendor-data\", expected one of them: "
 				    "\"user: NAME\" may be in that file"));
+}
+
+/* An object adds to what the rest of the definition allows. */
+static void read_confine(struct reader *r, const struct place *place, const struct key *key,
+			 json_t *value, void *to)
+{
+	struct vm_confine *confine = &((struct vm *)to)->confine;
+
+	confine->chosen = true;
+	if (json_is_boolean(value))
+		confine->on = json_is_true(value);
+	else
+		read_group(r, place, key, confine_keys, ARRAY_SIZE(confine_keys), value, to);
 }
 
 static void read_watchdog(struct reader *r, const struct place *place, const struct key *key,

@@ -117,6 +117,7 @@ static struct vm *vm_new(const char *name, struct vm_problems *problems)
 			  .console = CONSOLE_SOCKET,
 			  .display = "none",
 			  .sandbox = true,
+			  .confine.on = true,
 			  .args = xcalloc(1, sizeof(vm->args[0])),
 			  .press_interval = 10000,
 			  .boot_timeout = 120000};
@@ -349,6 +350,9 @@ void vm_free(struct vm *vm)
 	free(vm->accel);
 	free(vm->args);
 	free(vm->tags);
+	free(vm->confine.read);
+	free(vm->confine.write);
+	free(vm->confine.execute);
 	json_decref(vm->all);
 	json_decref(vm->defaults);
 	json_decref(vm->json);

@@ -170,3 +170,11 @@ struct vm_needs vm_needs(const struct vm *vm)
 	take_args(&all, (const char *const *)vm->args);
 	return all;
 }
+
+struct vm_needs vm_needs_of(const char *const *argv)
+{
+	struct vm_needs all = {0};
+
+	take_args(&all, argv);
+	return all;
+}

@@ -14,4 +14,7 @@ struct vm_needs {
 
 struct vm_needs vm_needs(const struct vm *vm);
 
+/* The same of a command line. */
+struct vm_needs vm_needs_of(const char *const *argv);
+
 #endif

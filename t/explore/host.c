@@ -338,9 +338,9 @@ WRAPPED(pid_t, waitpid, pid_t pid, int *status, int how)
 }
 
 WRAPPED(pid_t, child_spawn, char **argv, const sigset_t *mask, const struct rundir *dir,
-	int readconfig, int report)
+	int readconfig, int report, const struct confine_use *use)
 {
-	(void)argv, (void)mask, (void)dir, (void)readconfig, (void)report;
+	(void)argv, (void)mask, (void)dir, (void)readconfig, (void)report, (void)use;
 	rules_spawn();
 	qemu_start();
 	return QEMU_PID;

@@ -1,0 +1,75 @@
+#include "supervise/confinement.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+
+struct confine_use confinement_of(const struct options *o, const struct rundir *dir)
+{
+	return (struct confine_use){.vm = o->vm,
+				    .argv = (const char *const *)o->command,
+				    .confine = o->vm ? &o->vm->confine : &o->confine,
+				    .home = o->vm ? o->vm->home : ".",
+				    .runtime = dir->path};
+}
+
+void confinement_tell(const struct confine_use *use)
+{
+	int version = landlock_version();
+	const char *why = use->confine->on ? confine_why_not(use) : NULL;
+
+	if (why)
+		log_notice("QEMU is not confined: %s", why);
+	else if (use->confine->on && version == 0)
+		log_notice("QEMU is not confined: this kernel has no Landlock (Linux 5.13 or "
+			   "later has, unless lsm= leaves it out)");
+	else if (use->confine->on && landlock_missing(version))
+		log_info("QEMU is confined, but for %s: this kernel's Landlock cannot",
+			 landlock_missing(version));
+}
+
+static void create(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC, 0666);
+
+	fd_close(&fd);
+}
+
+/* QEMU will report what is not there, and what it may not open anyway. */
+static bool add(int rules, const struct confine_rule *rule)
+{
+	int fd, error;
+	bool added;
+
+	if (rule->create)
+		create(rule->path);
+	fd = open(rule->path, O_PATH | O_CLOEXEC);
+	added = fd < 0 || landlock_allow(rules, fd, rule->rights);
+	error = errno;
+	fd_close(&fd);
+	errno = error;
+	return added;
+}
+
+bool confinement_apply(const struct confine_use *use)
+{
+	struct confinement c;
+	bool good = true;
+	int rules;
+
+	if (!use->confine->on || landlock_version() == 0)
+		return true;
+	confine_make(&c, use);
+	rules = c.why_not ? -1 : landlock_new(c.limits);
+	for (size_t i = 0; i < c.count && rules >= 0 && good; i++)
+		good = add(rules, &c.v[i]);
+	good = c.why_not || (good && rules >= 0 && landlock_enforce(rules));
+	if (!good)
+		log_warn("cannot confine QEMU; \"confine\": false starts it all the same");
+	fd_close(&rules);
+	confine_free(&c);
+	return good;
+}

@@ -1,0 +1,23 @@
+/* QEMU's confinement (vm/confine.h) as the supervisor applies it: before exec, with landlock.h. */
+#ifndef CONFINEMENT_H
+#define CONFINEMENT_H
+
+#include <stdbool.h>
+
+#include "supervise/options.h"
+#include "supervise/rundir.h"
+#include "vm/confine.h"
+
+/* What is to be confined; it refers to both. */
+struct confine_use confinement_of(const struct options *o, const struct rundir *dir);
+
+/* Logs why QEMU will not be confined, or not wholly, unless the user has said so. */
+void confinement_tell(const struct confine_use *use);
+
+/*
+ * For the child, in the directory where QEMU will run: confines it, or does nothing if the kernel
+ * cannot or confine_make() says why not. False: it fails, which is logged; errno.
+ */
+bool confinement_apply(const struct confine_use *use);
+
+#endif
