@@ -101,7 +101,9 @@ is(says('web-2', undef, 'sudo id -u'), 0, 'the user is like that of the image');
 vmconf_does('stop', 'web-2');
 
 # The session in README.md, typed as it stands there. What is special about this image, and about this host, is in defaults.json.
-run_command('qemu-img', 'convert', '-O', 'qcow2', "$debian/disk.raw", "$ENV{QEMU_SUPERVISE_STATE_DIR}/images/debian12.qcow2");
+my $images = "$ENV{QEMU_SUPERVISE_STATE_DIR}/images";
+mkdir($images);
+is((run_command('qemu-img', 'convert', '-O', 'qcow2', "$debian/disk.raw", "$images/debian12.qcow2"))[0], 0, 'an image');
 T::define('defaults', { accel => 'tcg', kernel => "$debian/vmlinuz", initrd => "$debian/initrd", 'boot-timeout' => '10m',
 	append => 'root=/dev/vda rw console=ttyS0 delay=0' });
 my ($session) = slurp("$top/README.md") =~ /^(    \$ vmconf create web1 .*?)\n\n/ms;
