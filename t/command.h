@@ -73,7 +73,7 @@ typedef int command_fn(struct call *call);
 
 static inline int call_it(command_fn *fn, char **argv, int argc)
 {
-	const struct command command = {argv[0], fn, "", ""};
+	const struct command command = {.name = argv[0], .run = fn, .operands = "", .help = ""};
 	struct call call = {.command = &command, .argc = argc, .argv = argv};
 	int status;
 

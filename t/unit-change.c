@@ -75,7 +75,8 @@ static void all_of_a_vm_is_renamed(void **state)
 	assert_int_equal(run(cmd_rename, "web", "new"), 0);
 	assert_true(is_new());
 	assert_false(is_there("state/.journal.json"));
-	assert_string_equal(said(), "");
+	assert_string_equal(said(),
+			    "qemu-supervise: new is the new name of web; next: vmconf start new\n");
 }
 
 /* All that was written has reached the disk before the next step. */

@@ -47,7 +47,7 @@ static void define(const char *name, const char *text)
 
 static int do_clone(const char *option)
 {
-	int status = run_command(cmd_clone, "clone", "web", "copy", option, NULL);
+	int status = run_command(cmd_clone, "clone", "web", "copy", "-q", option, NULL);
 
 	json_decref(clone);
 	clone = json_load_file(in_base("config/copy.json"), 0, NULL);
