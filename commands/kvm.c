@@ -24,9 +24,9 @@
 
 #if defined(__x86_64__) || defined(__i386__)
 
-/* Real mode. A host counts that far in well under a millisecond. */
+/* Real mode. A host counts that far in about a millisecond. */
 static const uint8_t code[] = {
-	0x66, 0xb9, 0xa0, 0x86, 0x01, 0x00, /* mov ecx, 100000 */
+	0x66, 0xb9, 0x40, 0x42, 0x0f, 0x00, /* mov ecx, 1000000 */
 	0x66, 0x49,			    /* dec ecx */
 	0x75, 0xfc,			    /* jnz to there */
 	0xf4,				    /* hlt */

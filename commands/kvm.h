@@ -13,7 +13,7 @@ enum kvm {
 
 /*
  * Tries it, in a process of its own, which is ended after 2 seconds: a machine with one CPU that
- * counts to 100,000 (x86; elsewhere the machine and its CPU are only made).
+ * counts to 1,000,000 (x86; elsewhere the machine and its CPU are only made).
  */
 enum kvm kvm_try(void);
 

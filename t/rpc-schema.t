@@ -50,7 +50,7 @@ is_deeply([sort keys %page], [sort @commands], 'commands of the page');
 is_deeply([sort keys %{ $page{$_} }], [sort @{ $options{$_} }], "options of $_: page and code") for @commands;
 
 # What vmconf takes, requests have too. Of many VMs each has a request of its own.
-my %elsewhere = map { $_ => 1 } qw(help json addresses all tag from-order parallel delay no-wait);
+my %elsewhere = map { $_ => 1 } qw(help json addresses all tag from-order parallel delay no-wait quiet);
 for my $command (grep { $verb{$_} !~ /^(list|status|watch)$/ } @commands) {
 	my $help = vmconf_does($verb{$command} eq 'restart' ? 'stop' : $verb{$command}, '--help');
 	my %takes = map { (/^(nic|forward)$/ ? "${_}s" : $_) => 1 } grep { !$elsewhere{$_} } $help =~ /--([a-z][-a-z]+)/g;
