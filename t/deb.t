@@ -117,7 +117,7 @@ dpkg('-P', 'qemu-supervise');
 ok(-s $disk, 'a purge leaves disks');
 ok(-e "$work/config/$_.json", "and the definition of $_") for qw(web down);
 is_deeply([glob "$work/units/*.wants/*"], [], 'but no link that leads nowhere');
-$h->ok_does('kill', '-QUIT', $shop);
+$h->ok_does('kill', '-TERM', $shop);
 wait_until('the end of shop', sub { slurp("$work/srv/shop.log") =~ /: ended:/ });
 $h->poweroff;
 done_testing;
