@@ -192,8 +192,13 @@ static void add_disks(struct confinement *c, const struct confine_use *use)
 /* Snapshots are made in its own directory; and QEMU removes its sockets when it ends. */
 static void add_own(struct confinement *c, const struct confine_use *use)
 {
+	char *images = use->vm ? xasprintf("%s/../images", use->vm->home) : NULL;
+
 	if (use->vm)
 		confine_add(c, "", use->vm->home, BOTH | LANDLOCK_MAKE, "state directory");
+	if (images)
+		confine_add(c, "", images, LANDLOCK_READ, "base images");
+	free(images);
 	if (use->runtime)
 		confine_add(c, "", use->runtime, LANDLOCK_REMOVE, "runtime directory");
 }
@@ -297,18 +302,22 @@ bool confine_allows(const struct confinement *c, const char *path, unsigned righ
 	return c->why_not || (have & rights) == rights;
 }
 
-/* The first absolute path in a message, malloc'd, or NULL. */
+/* The last absolute path in a message, malloc'd, or NULL: what comes before says what needs it. */
 static char *path_in(const char *message)
 {
+	char *found = NULL;
+
 	for (const char *p = strchr(message, '/'); p; p = strchr(p + 1, '/')) {
 		char before = p > message ? p[-1] : ' ';
-		size_t len = strcspn(
-			p, before == '\'' || before == '"' || before == '`' ? "'\"" : " ,;:)'\"\n");
+		bool quoted = strchr("'\"`", before);
+		size_t len = strcspn(p, quoted ? "'\"" : " ,;:)'\"\n");
 
-		if (len > 1 && strchr(" '\"`:=(,", before))
-			return xasprintf("%.*s", (int)len, p);
+		if (len <= 1 || (!quoted && !strchr(" :=(,", before)))
+			continue;
+		free(found);
+		found = xasprintf("%.*s", (int)len, p);
 	}
-	return NULL;
+	return found;
 }
 
 char *confine_explain(const struct confine_use *use, const char *message)
