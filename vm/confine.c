@@ -243,7 +243,7 @@ static char *path_in(const char *message)
 	char *found = NULL;
 
 	for (const char *p = strchr(message, '/'); p; p = strchr(p + 1, '/')) {
-		char before = p > message ? p[-1] : ' ';
+		const char before = (char)(p > message ? p[-1] : ' ');
 		bool quoted = strchr("'\"`", before);
 		size_t len = strcspn(p, quoted ? "'\"" : " ,;:)'\"\n");
 
