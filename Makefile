@@ -354,6 +354,7 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 man/vmconf.5 $(MANDIR)/man5 \
 	644 man/qemu-supervise-init.7 $(MANDIR)/man7 \
 	644 man/qemu-supervise.7 $(MANDIR)/man7 \
+	644 man/qemu-supervise-security.7 $(MANDIR)/man7 \
 	644 man/vmconf-rpc.7 $(MANDIR)/man7 \
 	$(if $(RESTART_PAUSE),$(call RESTART_PAUSES,$(USERUNITDIR)))
 

@@ -105,6 +105,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/fish/vendor_completions.d/vmconf.fish
 	share/man/man5/vmconf.5
 	share/man/man7/qemu-supervise-init.7
+	share/man/man7/qemu-supervise-security.7
 	share/man/man7/qemu-supervise.7
 	share/man/man7/vmconf-rpc.7
 	share/man/man8/qemu-supervise.8

@@ -41,7 +41,7 @@ for my $action (@actions) {
 
 # Options.
 my (undef, $help) = run_command($supervise, '--help');
-my @in_help = sort $help =~ /(?<=[ \n])(--[a-z][-a-z]+|-[a-zA-Z])(?=[, \n])/g;
+my @in_help = sort $help =~ /(?<=[ \n])(--[a-z][-a-z]+|-[a-zA-Z])(?=[, \n[])/g;
 my @in_page;
 while ($section{DESCRIPTION} =~ /^\.It Fl (\S+)(?: , -(\S+))?/mg) {
 	push @in_page, "-$1", $2 ? "--$2" : ();

@@ -37,7 +37,7 @@ sub size_in_qemu {
 }
 
 subtest 'a VM that is down' => sub {
-	vmconf_does('create', 'a', quick('--disk', '1M', '--set', 'disks.1={"path": "two.raw", "format": "raw"}'));
+	vmconf_does('create', 'a', quick('--disk', '1M', '--set', 'disks.1={"path": "two.raw", "format": "raw"}', '--set', qq{confine.write=["$work"]})); # for the backup
 	truncate(spew("$state/a/two.raw", ''), 1 << 20);
 	is(vmconf_does('grow', 'a', '2M'), "a: disks[0] grown from 1M to 2M\n", 'to a size');
 	is(mib('a/root.qcow2'), 2, 'so it is');

@@ -78,32 +78,6 @@ static const char *const programs[] = {"/usr",	 "/bin",       "/sbin",	    "/lib
 
 #define WHY_QEMU "QEMU"
 
-/* The rule for path that is there already, or a new one; takes path. */
-static struct confine_rule *rule_of(struct confinement *c, char *path, const char *why)
-{
-	for (size_t i = 0; i < c->count; i++) {
-		if (strcmp(c->v[i].path, path) == 0) {
-			free(path);
-			return &c->v[i];
-		}
-	}
-	c->v = xreallocarray(c->v, c->count + 1, sizeof(c->v[0]));
-	c->v[c->count] = (struct confine_rule){.path = path, .why = why};
-	return &c->v[c->count++];
-}
-
-struct confine_rule *confine_add(struct confinement *c, const char *home, const char *path,
-				 unsigned rights, const char *why)
-{
-	struct confine_rule *rule;
-
-	if (!*path)
-		return NULL;
-	rule = rule_of(c, path[0] == '/' ? xstrdup(path) : xasprintf("%s/%s", home, path), why);
-	rule->rights |= rights;
-	return rule;
-}
-
 /* A QEMU that is installed elsewhere has its files beside it. */
 static void add_neighbours(struct confinement *c, const char *emulator)
 {
@@ -192,8 +166,13 @@ static void add_disks(struct confinement *c, const struct confine_use *use)
 /* Snapshots are made in its own directory; and QEMU removes its sockets when it ends. */
 static void add_own(struct confinement *c, const struct confine_use *use)
 {
+	char *images = use->vm ? xasprintf("%s/../images", use->vm->home) : NULL;
+
 	if (use->vm)
 		confine_add(c, "", use->vm->home, BOTH | LANDLOCK_MAKE, "state directory");
+	if (images)
+		confine_add(c, "", images, LANDLOCK_READ, "base images");
+	free(images);
 	if (use->runtime)
 		confine_add(c, "", use->runtime, LANDLOCK_REMOVE, "runtime directory");
 }
@@ -256,59 +235,24 @@ void confine_make(struct confinement *c, const struct confine_use *use)
 	add_more(c, use);
 }
 
-void confine_free(struct confinement *c)
-{
-	for (size_t i = 0; i < c->count; i++)
-		free(c->v[i].path);
-	free(c->v);
-	*c = (struct confinement){0};
-}
-
 /* ---- what a failure means ---- */
 
-static char *real(const char *path)
-{
-	char *resolved = realpath(path, NULL);
-
-	return resolved ? resolved : xstrdup(path);
-}
-
-static bool is_below(const char *path, const char *top)
-{
-	size_t len = strlen(top);
-
-	return strncmp(path, top, len) == 0 &&
-	       (path[len] == '/' || path[len] == '\0' || (len > 0 && top[len - 1] == '/'));
-}
-
-bool confine_allows(const struct confinement *c, const char *path, unsigned rights)
-{
-	char *file = real(path);
-	unsigned have = 0;
-
-	for (size_t i = 0; i < c->count; i++) {
-		char *top = real(c->v[i].path);
-
-		if (is_below(file, top))
-			have |= c->v[i].rights;
-		free(top);
-	}
-	free(file);
-	return c->why_not || (have & rights) == rights;
-}
-
-/* The first absolute path in a message, malloc'd, or NULL. */
+/* The last absolute path in a message, malloc'd, or NULL: what comes before says what needs it. */
 static char *path_in(const char *message)
 {
-	for (const char *p = strchr(message, '/'); p; p = strchr(p + 1, '/')) {
-		char before = p > message ? p[-1] : ' ';
-		size_t len = strcspn(
-			p, before == '\'' || before == '"' || before == '`' ? "'\"" : " ,;:)'\"\n");
+	char *found = NULL;
 
-		if (len > 1 && strchr(" '\"`:=(,", before))
-			return xasprintf("%.*s", (int)len, p);
+	for (const char *p = strchr(message, '/'); p; p = strchr(p + 1, '/')) {
+		const char before = (char)(p > message ? p[-1] : ' ');
+		bool quoted = strchr("'\"`", before);
+		size_t len = strcspn(p, quoted ? "'\"" : " ,;:)'\"\n");
+
+		if (len <= 1 || (!quoted && !strchr(" :=(,", before)))
+			continue;
+		free(found);
+		found = xasprintf("%.*s", (int)len, p);
 	}
-	return NULL;
+	return found;
 }
 
 char *confine_explain(const struct confine_use *use, const char *message)
