@@ -58,6 +58,7 @@ void takeover_adopt(struct supervisor *s)
 	log_notice("taking over QEMU, pid %d, which runs without a supervisor", s->process.pid);
 	s->lastwords = lastwords_of(s->base, s->dir.fd);
 	take_state(s);
+	helpers_resume(s->helpers);
 	link_connect_again(s);
 }
 
@@ -75,6 +76,7 @@ void takeover_go_on(struct supervisor *s)
 	log_notice("reexec: done, version " VERSION "; QEMU's pid is %d", s->process.pid);
 	s->lastwords = lastwords_of(s->base, s->dir.fd);
 	take_state(s);
+	helpers_resume(s->helpers);
 	if (r->qmp >= 0)
 		s->link.qmp = qmp_continue(s->base, r->qmp, r->qmp_id, &link_callbacks, s);
 	if (s->link.qmp)

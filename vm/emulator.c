@@ -15,14 +15,14 @@
 #define HELP_MS	 5000
 #define HELP_MAX (1024 * 1024)
 
-static _Noreturn void print_help(const char *emulator, int output)
+static _Noreturn void print_help(const char *program, const char *option, int output)
 {
 	int null = open("/dev/null", O_RDWR);
 
 	dup2(null, STDIN_FILENO);
 	dup2(output, STDOUT_FILENO);
 	dup2(null, STDERR_FILENO);
-	execlp(emulator, emulator, "-help", (char *)NULL);
+	execlp(program, program, option, (char *)NULL);
 	_exit(127);
 }
 
@@ -46,7 +46,7 @@ static char *read_until(int fd, int64_t until)
 	return text;
 }
 
-static char *help_of(const char *emulator)
+char *emulator_help(const char *program, const char *option)
 {
 	int ends[2];
 	char *text;
@@ -56,7 +56,7 @@ static char *help_of(const char *emulator)
 		return NULL;
 	pid = fork();
 	if (pid == 0)
-		print_help(emulator, ends[1]);
+		print_help(program, option, ends[1]);
 	close(ends[1]);
 	text = pid > 0 ? read_until(ends[0], monotonic_ms() + HELP_MS) : NULL;
 	close(ends[0]);
@@ -70,7 +70,7 @@ static char *help_of(const char *emulator)
 /* In -help, each option begins a line. */
 bool emulator_takes(const char *emulator, const char *option)
 {
-	char *help = help_of(emulator);
+	char *help = emulator_help(emulator, "-help");
 	char *line = xasprintf("\n%s ", option);
 	bool takes = help && strstr(help, line);
 

@@ -1,4 +1,4 @@
-/* What an installed QEMU supports. */
+/* What an installed QEMU, or a program that runs beside it, supports. */
 #ifndef EMULATOR_H
 #define EMULATOR_H
 
@@ -9,5 +9,8 @@
  * after 5 s. False also if it cannot be executed: starting it will report why.
  */
 bool emulator_takes(const char *emulator, const char *option);
+
+/* What a program prints when it is called with an option such as "--help", in the same way: malloc'd. */
+char *emulator_help(const char *program, const char *option);
 
 #endif

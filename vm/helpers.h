@@ -1,0 +1,72 @@
+/*
+ * The programs that run beside QEMU for a VM: the keys tpm (swtpm), shares (virtiofsd, one each) and
+ * helpers of its definition, and what QEMU is told of them.
+ */
+#ifndef HELPERS_H
+#define HELPERS_H
+
+#include "vm/problem.h"
+#include "vm/values.h"
+
+/* A directory of the state directory, with what swtpm keeps. */
+#define TPM_STATE "tpm"
+
+/* swtpm's files there, by the versions from 0.7 on; delete knows what is ours. */
+#define TPM_FILES "tpm2-00.permall", "tpm2-00.volatilestate", "tpm2-00.savestate", ".lock", "TMP2-00.permall"
+
+/* The record of those that run, in the state directory (supervise/helpers.h). */
+#define HELPERS_RECORD	   "helpers.json"
+#define HELPERS_RECORD_NEW "helpers.json.new"
+
+/* virtio-fs has 36 bytes for it. */
+#define SHARE_TAG_MAX 36
+#define SHARE_TAG_IS  "up to 36 letters, digits, \".\", \"_\" and \"-\""
+
+enum helper_kind { HELPER_TPM, HELPER_SHARE, HELPER_OTHER };
+
+#define HELPER_NAME 64
+
+struct helper {
+	enum helper_kind kind;
+	size_t index;		/* of its kind: in shares, in helpers */
+	char name[HELPER_NAME]; /* for people: "tpm", "share data", "helper passt" */
+	char chardev[40];	/* QEMU's, which gets its end of the connection; "": none */
+};
+
+struct helper_command {
+	char **argv;	     /* NULL-terminated */
+	char *share;	     /* the path of what is shared, or NULL */
+	bool bind_read_only; /* it gets mounts of its own, in which that is read-only */
+};
+void helper_command_free(struct helper_command *command);
+
+read_fn read_share_tag, read_command;
+
+/* What is wrong with these keys together. */
+void helpers_judge(struct reader *r, const struct place *file);
+
+/* Frees what these keys have in vm. */
+void helpers_free_keys(struct vm *vm);
+
+/* How many a VM has, and the one at i. */
+size_t helpers_count(const struct vm *vm);
+struct helper helper_at(const struct vm *vm, size_t i);
+
+/* Whether QEMU shares the guest's memory with one of them. */
+bool helpers_share_memory(const struct vm *vm);
+
+/*
+ * Its command: socket is the number of the descriptor on which it serves QEMU (swtpm: connected,
+ * virtiofsd: listening), key that of swtpm's passphrase, or -1. False: it cannot be started, and
+ * *why is a malloc'd sentence: its program or the shared directory is not there, or not good.
+ */
+bool helper_command(const struct vm *vm, const struct helper *helper, int socket, int key,
+		    struct helper_command *command, char **why);
+
+/* Whether all of them could be started, as far as that can be known. False: *why, malloc'd. */
+bool helpers_check(const struct vm *vm, char **why);
+
+/* Makes the TPM's directory in the VM's state directory, if it has one. False: *why, malloc'd. */
+bool helpers_make(const struct vm *vm, char **why);
+
+#endif
