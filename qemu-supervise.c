@@ -316,7 +316,7 @@ static int start(struct supervisor *s)
 	record_console(s);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (s->options.defined)
-		s->lastwords = lastwords_new(s->base, s->dir.fd, &s->dir.qemu_stderr);
+		s->lastwords = lastwords_new(s->base, s->dir.fd, LASTWORDS_OF_QEMU, &s->dir.qemu_stderr);
 	status = beside_start(s, &mask);
 	if (status != 0)
 		return status;
@@ -405,6 +405,7 @@ static void release(struct supervisor *s)
 	diskwatch_free(s->diskwatch);
 	lastwords_free(s->lastwords);
 	helpers_free(s->helpers);
+	lastwords_free(s->helpers_words);
 	runner_free(s->runner);
 	climber_free(&s->climber);
 	jobs_free(&s->jobs);

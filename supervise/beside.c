@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 #include "supervise/lastwords.h"
+#include "vm/helpers.h"
 #include "vm/trigger.h"
 
 static void on_died(void *arg, const struct helper_running *helper, const char *how)
@@ -32,21 +34,40 @@ static void on_over(void *arg)
 
 const struct helpers_callbacks beside_callbacks = {.died = on_died, .over = on_over};
 
+/* Starts them with a standard error of their own. */
+static int start(struct supervisor *s, const sigset_t *mask, char **why)
+{
+	int output = -1, status;
+
+	s->helpers_words = lastwords_new(s->base, s->dir.fd, LASTWORDS_OF_HELPERS, &output);
+	status = helpers_start(s->helpers, s->options.vm, mask, output, why);
+	fd_close(&output);
+	return status;
+}
+
 int beside_start(struct supervisor *s, const sigset_t *mask)
 {
 	int64_t since = monotonic_ms();
-	char *why = NULL, said[256];
-	int status = s->options.vm ? helpers_start(s->helpers, s->options.vm, mask, &why) : 0;
+	char *why = NULL, said[256] = "";
+	int status = 0;
 
+	if (s->options.vm && helpers_count(s->options.vm) > 0)
+		status = start(s, mask, &why);
 	if (status == 0)
 		return 0;
-	lastwords_drain(s->lastwords);
-	lastwords_text(s->lastwords, since, said, sizeof(said));
-	if (status != EX_UNAVAILABLE)
-		said[0] = '\0';
+	lastwords_drain(s->helpers_words);
+	if (status == EX_UNAVAILABLE)
+		lastwords_text(s->helpers_words, since, said, sizeof(said));
 	snprintf(s->words, sizeof(s->words), "%s%s%s", why, said[0] ? ": " : "", said);
 	log_flush();
-	log_error("QEMU is not started: %s", s->words);
+	log_error("QEMU is not started: %s (status %d)", s->words, status);
 	free(why);
 	return status;
+}
+
+void beside_resume(struct supervisor *s)
+{
+	helpers_resume(s->helpers);
+	if (helpers_busy(s->helpers))
+		s->helpers_words = lastwords_of(s->base, s->dir.fd, LASTWORDS_OF_HELPERS);
 }

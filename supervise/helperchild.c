@@ -145,8 +145,8 @@ static void keep_open(const struct ends *ends, int output)
 		fcntl(ends->key, F_SETFD, 0);
 }
 
-_Noreturn static void run(const struct helper_command *command, const struct ends *ends, int output,
-			  const sigset_t *mask, int go, int report)
+_Noreturn static void run(const struct helper_command *command, const struct ends *ends,
+			  const struct helperchild_with *with, int go, int report)
 {
 	char byte;
 	int error;
@@ -154,8 +154,8 @@ _Noreturn static void run(const struct helper_command *command, const struct end
 	setsid(); /* what is sent to our process group is not for it */
 	if (read(go, &byte, 1) != 1)
 		_exit(0);
-	keep_open(ends, output);
-	sigmask_change(SIG_SETMASK, mask, NULL);
+	keep_open(ends, with->output);
+	sigmask_change(SIG_SETMASK, with->mask, NULL);
 	if (fchdir(ends->cwd) == 0 &&
 	    (!command->bind_read_only || mount_read_only(command->share)))
 		program_run(command->argv);
@@ -168,7 +168,7 @@ _Noreturn static void run(const struct helper_command *command, const struct end
 /* ---- the start ---- */
 
 static bool spawn(struct helperchild *child, const struct helper_command *command,
-		  const struct ends *ends, const struct rundir *dir, const sigset_t *mask)
+		  const struct ends *ends, const struct helperchild_with *with)
 {
 	int go[2] = {-1, -1}, report[2] = {-1, -1};
 
@@ -176,7 +176,7 @@ static bool spawn(struct helperchild *child, const struct helper_command *comman
 		child->pid = fork();
 	if (child->pid == 0) {
 		close(go[1]);
-		run(command, ends, dir->qemu_stderr, mask, go[0], report[1]);
+		run(command, ends, with, go[0], report[1]);
 	}
 	fd_close(&go[0]);
 	fd_close(&report[1]);
@@ -201,9 +201,10 @@ static void forget_socket(const char *path)
 		unlink(path);
 }
 
-int helperchild_fork(struct helperchild *child, const struct vm *vm, size_t index,
-		     const struct rundir *dir, const sigset_t *mask, char **why)
+int helperchild_fork(struct helperchild *child, size_t index, const struct helperchild_with *with,
+		     char **why)
 {
+	const struct vm *vm = with->vm;
 	struct helper_command command = {0};
 	struct ends ends;
 	int status = 0;
@@ -217,11 +218,11 @@ int helperchild_fork(struct helperchild *child, const struct vm *vm, size_t inde
 	if (child->helper.kind == HELPER_OTHER)
 		child->listens = vm->helpers[child->helper.index].socket;
 	forget_socket(child->listens);
-	if (!make_ends(&ends, &child->helper, vm, dir, why))
+	if (!make_ends(&ends, &child->helper, vm, with->dir, why))
 		status = EX_OSERR;
 	else if (!helper_command(vm, &child->helper, ends.program, ends.key, &command, why))
 		status = EX_CONFIG;
-	else if (!spawn(child, &command, &ends, dir, mask))
+	else if (!spawn(child, &command, &ends, with))
 		status = EX_OSERR;
 	if (status == EX_OSERR && !*why)
 		*why = xasprintf("%s: cannot start a process: %s", child->helper.name,

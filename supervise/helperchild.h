@@ -23,13 +23,20 @@ struct helperchild {
 	int failed; /* says why it cannot be executed, as an int; closed by the exec */
 };
 
+struct helperchild_with {
+	const struct vm *vm;
+	const struct rundir *dir;
+	const sigset_t *mask;
+	int output; /* its standard output and error; -1: our standard error */
+};
+
 /*
- * Forks the one at index of vm, with mask, a session of its own, dir's descriptor for messages of
- * QEMU, and the state directory as its working directory. It does not run yet: helperchild_go().
+ * Forks the one at index of the VM, in a session of its own, with its state directory as working
+ * directory. It does not run yet: helperchild_go().
  * 0; or an exit status, with *why, malloc'd, and nothing left of it.
  */
-int helperchild_fork(struct helperchild *child, const struct vm *vm, size_t index,
-		     const struct rundir *dir, const sigset_t *mask, char **why);
+int helperchild_fork(struct helperchild *child, size_t index, const struct helperchild_with *with,
+		     char **why);
 
 /* Lets it run. False: it cannot be executed, and *why is malloc'd. */
 bool helperchild_go(struct helperchild *child, char **why);

@@ -200,10 +200,10 @@ static void add_socket(struct helpers *helpers, const struct helperchild *child)
 }
 
 /* It runs only when its process is on record: there is no moment at which nobody knows of it. */
-static int start_one(struct helpers *helpers, const struct vm *vm, size_t i,
-		     struct helperchild *child, const sigset_t *mask, char **why)
+static int start_one(struct helpers *helpers, size_t i, struct helperchild *child,
+		     const struct helperchild_with *with, char **why)
 {
-	int status = helperchild_fork(child, vm, i, helpers->dir, mask, why);
+	int status = helperchild_fork(child, i, with, why);
 	struct helper_running running = {.process = holder_of(child->pid), .pidfd = child->pidfd};
 
 	if (status != 0)
@@ -215,8 +215,11 @@ static int start_one(struct helpers *helpers, const struct vm *vm, size_t i,
 	return helperchild_go(child, why) ? 0 : EX_UNAVAILABLE;
 }
 
-int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *mask, char **why)
+int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *mask, int output,
+		  char **why)
 {
+	const struct helperchild_with with = {
+		.vm = vm, .dir = helpers->dir, .mask = mask, .output = output};
 	int64_t until = monotonic_ms() + HELPER_START_MS;
 	size_t count = helpers_count(vm), i = 0;
 	struct helperchild *children = xcalloc(count + 1, sizeof(children[0]));
@@ -225,7 +228,7 @@ int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *
 	*why = NULL;
 	read_record(helpers, end_orphan);
 	for (; i < count && status == 0; i++)
-		status = start_one(helpers, vm, i, &children[i], mask, why);
+		status = start_one(helpers, i, &children[i], &with, why);
 	for (size_t k = 0; k < i && status == 0; k++)
 		status = helperchild_serves(&children[k], until, why) ? 0 : EX_UNAVAILABLE;
 	for (size_t k = 0; k < i; k++)

@@ -169,6 +169,7 @@ struct supervisor {
 	struct diskwatch *diskwatch;
 	struct lastwords *lastwords; /* NULL: QEMU's standard error is ours */
 	struct helpers *helpers;
+	struct lastwords *helpers_words; /* the same of theirs; NULL: there are none */
 	struct climber climber;
 	struct runner *runner;
 	struct outcome outcome;
@@ -308,6 +309,9 @@ extern const struct helpers_callbacks beside_callbacks;
 
 /* Starts the helpers of a definition. 0; or an exit status, and the reason is logged. */
 int beside_start(struct supervisor *s, const sigset_t *mask);
+
+/* QEMU was taken over, and they with it. */
+void beside_resume(struct supervisor *s);
 
 /* ---- events.c ---- */
 

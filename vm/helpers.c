@@ -202,7 +202,7 @@ static char **c_words(const char *program, const char *path, int socket)
 {
 	char *source = escaped(path);
 	char *words[] = {xstrdup(program), xasprintf("--fd=%d", socket), xstrdup("-o"),
-			 xasprintf("source=%s,log_level=warn", source)};
+			 xasprintf("source=%s,log_level=err", source)};
 
 	free(source);
 	return list_of(words, ARRAY_SIZE(words));
@@ -211,7 +211,7 @@ static char **c_words(const char *program, const char *path, int socket)
 static char **rust_words(const char *program, const char *path, int socket, bool read_only)
 {
 	char *words[] = {xstrdup(program), xasprintf("--fd=%d", socket),
-			 xasprintf("--shared-dir=%s", path), xstrdup("--log-level=warn"),
+			 xasprintf("--shared-dir=%s", path), xstrdup("--log-level=error"),
 			 read_only ? xstrdup("--readonly") : NULL};
 
 	return list_of(words, ARRAY_SIZE(words));

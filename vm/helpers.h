@@ -11,8 +11,8 @@
 /* A directory of the state directory, with what swtpm keeps. */
 #define TPM_STATE "tpm"
 
-/* swtpm's files there, by the versions from 0.7 on; delete knows what is ours. */
-#define TPM_FILES "tpm2-00.permall", "tpm2-00.volatilestate", "tpm2-00.savestate", ".lock", "TMP2-00.permall"
+/* What swtpm has there, as patterns for fnmatch(3). */
+#define TPM_FILES "tpm2-00.*", "TMP2-00.*", ".lock"
 
 /* The record of those that run, in the state directory (supervise/helpers.h). */
 #define HELPERS_RECORD	   "helpers.json"
