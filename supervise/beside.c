@@ -39,7 +39,9 @@ static int start(struct supervisor *s, const sigset_t *mask, char **why)
 {
 	int output = -1, status;
 
-	s->helpers_words = lastwords_new(s->base, s->dir.fd, LASTWORDS_OF_HELPERS, &output);
+	if (helpers_count(s->options.vm) > 0)
+		s->helpers_words =
+			lastwords_new(s->base, s->dir.fd, LASTWORDS_OF_HELPERS, &output);
 	status = helpers_start(s->helpers, s->options.vm, mask, output, why);
 	fd_close(&output);
 	return status;
@@ -51,7 +53,7 @@ int beside_start(struct supervisor *s, const sigset_t *mask)
 	char *why = NULL, said[256] = "";
 	int status = 0;
 
-	if (s->options.vm && helpers_count(s->options.vm) > 0)
+	if (s->options.vm)
 		status = start(s, mask, &why);
 	if (status == 0)
 		return 0;

@@ -227,6 +227,7 @@ int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *
 
 	*why = NULL;
 	read_record(helpers, end_orphan);
+	remove_record(helpers);
 	for (; i < count && status == 0; i++)
 		status = start_one(helpers, i, &children[i], &with, why);
 	for (size_t k = 0; k < i && status == 0; k++)

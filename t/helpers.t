@@ -237,7 +237,7 @@ subtest 'shares that are refused' => sub {
 subtest 'a supervisor that is killed before it starts QEMU' => sub {
 	my $definition = fake([{ run => [script("[ -e $work/second ] || exec sleep 1003\nexec sleep 1004")], socket => "$work/late.sock" }]);
 	my $s = start($definition);
-	my ($pid) = wait_until('the record', sub { map { $_->{pid} } record($s) });
+	my ($pid) = @{ wait_until('the record', sub { my @pids = map { $_->{pid} } record($s); @pids && \@pids }) };
 	wait_until('the helper', sub { slurp("/proc/$pid/cmdline") =~ /1003/ });
 	$s->lost;
 	ok(lives($pid), 'its helper does not end with it');
