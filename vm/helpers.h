@@ -20,7 +20,8 @@
 
 /* virtio-fs has 36 bytes for it. */
 #define SHARE_TAG_MAX 36
-#define SHARE_TAG_IS  "up to 36 letters, digits, \".\", \"_\" and \"-\""
+#define SHARE_TAG_IS                                                                               \
+	"up to 36 letters, digits, \".\", \"_\" and \"-\", the first a letter or a digit"
 
 enum helper_kind { HELPER_TPM, HELPER_SHARE, HELPER_OTHER };
 
