@@ -316,7 +316,8 @@ static int start(struct supervisor *s)
 	record_console(s);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (s->options.defined)
-		s->lastwords = lastwords_new(s->base, s->dir.fd, LASTWORDS_OF_QEMU, &s->dir.qemu_stderr);
+		s->lastwords =
+			lastwords_new(s->base, s->dir.fd, LASTWORDS_OF_QEMU, &s->dir.qemu_stderr);
 	status = beside_start(s, &mask);
 	if (status != 0)
 		return status;

@@ -100,8 +100,8 @@ static bool check_bridges(const struct vm *vm)
 static bool check_beside(const struct vm *vm)
 {
 	char *why = NULL;
-	bool good = cloudinit_check(vm, &why) && credentials_check(vm, &why) &&
-		    helpers_check(vm, &why);
+	bool good =
+		cloudinit_check(vm, &why) && credentials_check(vm, &why) && helpers_check(vm, &why);
 
 	if (!good)
 		log_error("%s: %s", vm->file, why);

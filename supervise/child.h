@@ -10,10 +10,10 @@
 
 /*
  * Forks and executes argv (NULL-terminated, searched for in PATH) with mask, the listening sockets
- * and vm.lock of dir, the connections to helpers, and the descriptor readconfig. A VM with a definition runs in its state
- * directory, executed by program_run(), if possible with our sandbox.h instead of the one in argv.
- * If QEMU cannot be executed, errno is written as an int to report, the write end of a
- * close-on-exec pipe. Returns the pid, or -1 and errno if it cannot fork.
+ * and vm.lock of dir, the connections to helpers, and the descriptor readconfig. A VM with a
+ * definition runs in its state directory, executed by program_run(), if possible with our sandbox.h
+ * instead of the one in argv. If QEMU cannot be executed, errno is written as an int to report, the
+ * write end of a close-on-exec pipe. Returns the pid, or -1 and errno if it cannot fork.
  */
 pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir,
 		  const struct helpers *helpers, int readconfig, int report);

@@ -28,9 +28,11 @@
 #include "vm/ownfile.h"
 #include "vm/runfiles.h"
 
-#define SOCKET_NAME "helper" /* of virtiofsd, in the runtime directory, until QEMU's end is there */
-#define LOOK_MS	    10
-#define LISTENING   0x10000 /* __SO_ACCEPTCON, in /proc/net/unix */
+#define SOCKET_NAME                                                                                \
+	"helper" /* of virtiofsd, in the runtime directory, until QEMU's end is there              \
+		  */
+#define LOOK_MS	  10
+#define LISTENING 0x10000 /* __SO_ACCEPTCON, in /proc/net/unix */
 
 /* ---- the connection ---- */
 
@@ -156,8 +158,7 @@ _Noreturn static void run(const struct helper_command *command, const struct end
 		_exit(0);
 	keep_open(ends, with->output);
 	sigmask_change(SIG_SETMASK, with->mask, NULL);
-	if (fchdir(ends->cwd) == 0 &&
-	    (!command->bind_read_only || mount_read_only(command->share)))
+	if (fchdir(ends->cwd) == 0 && (!command->bind_read_only || mount_read_only(command->share)))
 		program_run(command->argv);
 	error = errno;
 	while (write(report, &error, sizeof(error)) < 0 && errno == EINTR)
@@ -207,7 +208,7 @@ int helperchild_fork(struct helperchild *child, size_t index, const struct helpe
 	const struct vm *vm = with->vm;
 	struct helper_command command = {0};
 	struct ends ends;
-	int status = 0;
+	int status = EX_OSERR;
 
 	*child = (struct helperchild){.helper = helper_at(vm, index),
 				      .pid = -1,
@@ -218,12 +219,12 @@ int helperchild_fork(struct helperchild *child, size_t index, const struct helpe
 	if (child->helper.kind == HELPER_OTHER)
 		child->listens = vm->helpers[child->helper.index].socket;
 	forget_socket(child->listens);
-	if (!make_ends(&ends, &child->helper, vm, with->dir, why))
-		status = EX_OSERR;
-	else if (!helper_command(vm, &child->helper, ends.program, ends.key, &command, why))
-		status = EX_CONFIG;
-	else if (!spawn(child, &command, &ends, with))
-		status = EX_OSERR;
+	if (make_ends(&ends, &child->helper, vm, with->dir, why)) {
+		if (!helper_command(vm, &child->helper, ends.program, ends.key, &command, why))
+			status = EX_CONFIG;
+		else if (spawn(child, &command, &ends, with))
+			status = 0;
+	}
 	if (status == EX_OSERR && !*why)
 		*why = xasprintf("%s: cannot start a process: %s", child->helper.name,
 				 strerror(errno));
@@ -236,17 +237,27 @@ int helperchild_fork(struct helperchild *child, size_t index, const struct helpe
 	return status;
 }
 
-bool helperchild_go(struct helperchild *child, char **why)
+/* The kernel may have to wait for the program's file. */
+static int exec_error(struct helperchild *child, int64_t until)
 {
+	struct pollfd executed = {.fd = child->failed, .events = POLLIN};
+	int64_t left = until - monotonic_ms();
 	int error = 0;
-	ssize_t got;
 
-	if (write(child->go, "", 1) != 1)
-		error = errno;
+	if (poll(&executed, 1, left > 0 ? (int)left : 0) != 1)
+		return ETIMEDOUT;
+	if (read(child->failed, &error, sizeof(error)) < 0)
+		return errno;
+	return error;
+}
+
+bool helperchild_go(struct helperchild *child, int64_t until, char **why)
+{
+	int error = write(child->go, "", 1) == 1 ? 0 : errno;
+
 	fd_close(&child->go);
-	do
-		got = read(child->failed, &error, sizeof(error));
-	while (got < 0 && errno == EINTR);
+	if (!error)
+		error = exec_error(child, until);
 	fd_close(&child->failed);
 	if (error)
 		*why = xasprintf("%s: cannot be executed: %s", child->helper.name, strerror(error));

@@ -18,8 +18,8 @@ struct helperchild {
 	const char *listens; /* where another one listens, or NULL; of the definition */
 	pid_t pid;
 	int pidfd;
-	int qemu; /* QEMU's end of the connection, -1: none */
-	int go;	  /* it waits for a byte from there; closed, it ends instead */
+	int qemu;   /* QEMU's end of the connection, -1: none */
+	int go;	    /* it waits for a byte from there; closed, it ends instead */
 	int failed; /* says why it cannot be executed, as an int; closed by the exec */
 };
 
@@ -27,7 +27,8 @@ struct helperchild_with {
 	const struct vm *vm;
 	const struct rundir *dir;
 	const sigset_t *mask;
-	int output; /* its standard output and error; -1: our standard error */
+	int output;    /* its standard output and error; -1: our standard error */
+	int64_t until; /* monotonic ms, when all must serve */
 };
 
 /*
@@ -38,8 +39,8 @@ struct helperchild_with {
 int helperchild_fork(struct helperchild *child, size_t index, const struct helperchild_with *with,
 		     char **why);
 
-/* Lets it run. False: it cannot be executed, and *why is malloc'd. */
-bool helperchild_go(struct helperchild *child, char **why);
+/* Lets it run. False: it cannot be executed, or not by then (monotonic ms): *why, malloc'd. */
+bool helperchild_go(struct helperchild *child, int64_t until, char **why);
 
 /*
  * Waits until it answers on its socket, or listens there: until that time (monotonic ms). False: it

@@ -44,12 +44,11 @@ static void write_record(struct helpers *helpers)
 
 	boot_id(boot);
 	for (size_t i = 0; (helper = helperwatch_at(helpers->watch, i)); i++)
-		json_array_append_new(list, xcheck(json_pack("{s:s, s:i, s:I}", "name",
-							     helper->name, "pid",
-							     (int)helper->process.pid, "start",
-							     (json_int_t)helper->process.start)));
-	record = xcheck(
-		json_pack("{s:i, s:s, s:o}", "version", 1, "boot", boot, "helpers", list));
+		json_array_append_new(list,
+				      xcheck(json_pack("{s:s, s:i, s:I}", "name", helper->name,
+						       "pid", (int)helper->process.pid, "start",
+						       (json_int_t)helper->process.start)));
+	record = xcheck(json_pack("{s:i, s:s, s:o}", "version", 1, "boot", boot, "helpers", list));
 	text = xcheck(json_dumps(record, JSON_COMPACT));
 	if (!safefile_replace(helpers->dir->home, HELPERS_RECORD, HELPERS_RECORD_NEW, text))
 		log_warn("cannot write " HELPERS_RECORD " in the state directory: a supervisor "
@@ -157,7 +156,7 @@ static bool wait_gone(int pidfd)
 	return poll(&gone, 1, HELPER_END_MS) == 1;
 }
 
-/* Its supervisor was killed before it had started QEMU, of which it is not known whether it will. */
+/* Its supervisor was killed before it had started QEMU. */
 static void end_orphan(struct helpers *helpers, const struct helper_running *helper)
 {
 	int pidfd = helper->pidfd;
@@ -212,15 +211,17 @@ static int start_one(struct helpers *helpers, size_t i, struct helperchild *chil
 	helperwatch_add(helpers->watch, &running);
 	add_socket(helpers, child);
 	write_record(helpers);
-	return helperchild_go(child, why) ? 0 : EX_UNAVAILABLE;
+	return helperchild_go(child, with->until, why) ? 0 : EX_UNAVAILABLE;
 }
 
 int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *mask, int output,
 		  char **why)
 {
-	const struct helperchild_with with = {
-		.vm = vm, .dir = helpers->dir, .mask = mask, .output = output};
-	int64_t until = monotonic_ms() + HELPER_START_MS;
+	const struct helperchild_with with = {.vm = vm,
+					      .dir = helpers->dir,
+					      .mask = mask,
+					      .output = output,
+					      .until = monotonic_ms() + HELPER_START_MS};
 	size_t count = helpers_count(vm), i = 0;
 	struct helperchild *children = xcalloc(count + 1, sizeof(children[0]));
 	int status = 0;
@@ -231,7 +232,7 @@ int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *
 	for (; i < count && status == 0; i++)
 		status = start_one(helpers, i, &children[i], &with, why);
 	for (size_t k = 0; k < i && status == 0; k++)
-		status = helperchild_serves(&children[k], until, why) ? 0 : EX_UNAVAILABLE;
+		status = helperchild_serves(&children[k], with.until, why) ? 0 : EX_UNAVAILABLE;
 	for (size_t k = 0; k < i; k++)
 		helperchild_close(&children[k]);
 	free(children);
@@ -242,7 +243,7 @@ int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *
 
 int helpers_socket(const struct helpers *helpers, size_t i, const char **chardev)
 {
-	if (i >= helpers->socket_count)
+	if (!helpers || i >= helpers->socket_count)
 		return -1;
 	*chardev = helpers->sockets[i].chardev;
 	return helpers->sockets[i].fd;

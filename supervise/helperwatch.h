@@ -12,7 +12,8 @@
 #include "vm/helpers.h"
 #include "vm/holder.h"
 
-#define HELPER_END_MS 5000 /* for one to end when QEMU has, and for the kernel to end a killed one */
+#define HELPER_END_MS                                                                              \
+	5000 /* for one to end when QEMU has, and for the kernel to end a killed one */
 
 struct helperwatch;
 

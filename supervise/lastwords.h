@@ -18,8 +18,8 @@
 struct lastwords;
 
 /*
- * Makes the FIFO in dirfd, replacing an old one. *writer is their standard error, close-on-exec, for
- * the caller to close. NULL and errno on failure.
+ * Makes the FIFO in dirfd, replacing an old one. *writer is their standard error, close-on-exec,
+ * for the caller to close. NULL and errno on failure.
  */
 struct lastwords *lastwords_new(struct event_base *base, int dirfd, const char *fifo, int *writer);
 

@@ -140,7 +140,7 @@ struct vm {
 	size_t share_count;
 	struct vm_helper *helpers;
 	size_t helper_count;
-	int console;	     /* enum vm_console */
+	int console; /* enum vm_console */
 	bool console_log, agent, pvpanic;
 	const char *watchdog; /* its device, or NULL */
 	int watchdog_action;  /* in watchdog_actions */

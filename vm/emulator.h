@@ -10,7 +10,8 @@
  */
 bool emulator_takes(const char *emulator, const char *option);
 
-/* What a program prints when it is called with an option such as "--help", in the same way: malloc'd. */
+/* What a program prints when it is called with an option such as "--help", in the same way:
+ * malloc'd. */
 char *emulator_help(const char *program, const char *option);
 
 #endif

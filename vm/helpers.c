@@ -10,6 +10,7 @@
 
 #include "lib/array.h"
 #include "lib/fd.h"
+#include "lib/printable.h"
 #include "lib/program.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
@@ -32,8 +33,8 @@ void read_share_tag(struct reader *r, const struct place *place, const struct ke
 		problem_wrong(r, place, value, key->expected, "");
 }
 
-void read_command(struct reader *r, const struct place *place, const struct key *key,
-		  json_t *value, void *to)
+void read_command(struct reader *r, const struct place *place, const struct key *key, json_t *value,
+		  void *to)
 {
 	if (json_is_array(value) && json_string_length(json_array_get(value, 0)) > 0)
 		read_strings(r, place, key, value, to);
@@ -63,10 +64,11 @@ static void judge_shares(struct reader *r, const struct place *file)
 
 		for (size_t j = 0; j < i && vm->shares[i].tag; j++)
 			if (vm->shares[j].tag && strcmp(vm->shares[i].tag, vm->shares[j].tag) == 0)
-				problem_add(r, &tag,
-					    xasprintf("found \"%s\", expected another one than that "
-						      "of shares[%zu]",
-						      vm->shares[i].tag, j));
+				problem_add(
+					r, &tag,
+					xasprintf("found \"%s\", expected another one than that "
+						  "of shares[%zu]",
+						  vm->shares[i].tag, j));
 	}
 }
 
@@ -103,6 +105,7 @@ static struct helper other(const struct vm *vm, size_t i)
 
 	snprintf(helper.name, sizeof(helper.name), "helper %s",
 		 slash ? slash + 1 : vm->helpers[i].run[0]);
+	printable(helper.name); /* which may have been cut within a character, too */
 	return helper;
 }
 
@@ -231,8 +234,8 @@ static bool can_serve(const struct virtiofsd *program, const struct vm_share *sh
 	return !*why;
 }
 
-static bool share_command(const struct vm *vm, size_t i, int socket,
-			  struct helper_command *command, char **why)
+static bool share_command(const struct vm *vm, size_t i, int socket, struct helper_command *command,
+			  char **why)
 {
 	const struct vm_share *share = &vm->shares[i];
 	struct virtiofsd program = {0};
@@ -304,7 +307,8 @@ void helper_command_free(struct helper_command *command)
 static bool check_key(const struct vm *vm, char **why)
 {
 	size_t len;
-	char *unread = NULL, *key = vm->tpm_key ? ownfile_read(vm, vm->tpm_key, &len, &unread) : NULL;
+	char *unread = NULL,
+	     *key = vm->tpm_key ? ownfile_read(vm, vm->tpm_key, &len, &unread) : NULL;
 	bool good = !vm->tpm_key || (key && len > 0);
 
 	if (!good)
@@ -333,7 +337,8 @@ bool helpers_check(const struct vm *vm, char **why)
 bool helpers_make(const struct vm *vm, char **why)
 {
 	int home = vm->tpm ? open(vm->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	bool made = !vm->tpm || (home >= 0 && (mkdirat(home, TPM_STATE, 0700) == 0 || errno == EEXIST));
+	bool made =
+		!vm->tpm || (home >= 0 && (mkdirat(home, TPM_STATE, 0700) == 0 || errno == EEXIST));
 
 	if (!made)
 		*why = xasprintf("cannot make %s/" TPM_STATE ": %s", vm->home, strerror(errno));

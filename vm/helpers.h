@@ -1,6 +1,6 @@
 /*
- * The programs that run beside QEMU for a VM: the keys tpm (swtpm), shares (virtiofsd, one each) and
- * helpers of its definition, and what QEMU is told of them.
+ * The programs that run beside QEMU for a VM: the keys tpm (swtpm), shares (virtiofsd, one each)
+ * and helpers of its definition, and what QEMU is told of them.
  */
 #ifndef HELPERS_H
 #define HELPERS_H

@@ -1,6 +1,7 @@
 /*
  * A VM's history: history.jsonl in its state directory has one line, a JSON object, for each start,
- * each end and each helper that died (qemu-supervise.8). Lines are appended whole, and older ones go.
+ * each end and each helper that died (qemu-supervise.8). Lines are appended whole, and older ones
+ * go.
  */
 #ifndef HISTORY_H
 #define HISTORY_H

@@ -27,9 +27,9 @@ static const char *const console_words[] = {
 const char *const watchdog_actions[] = {"reset", "shutdown", "poweroff", "inject-nmi",
 					"pause", "debug",    "none",	 NULL};
 
-#define VM(member)   offsetof(struct vm, member)
-#define DISK(member) offsetof(struct vm_disk, member)
-#define NIC(member)  offsetof(struct vm_nic, member)
+#define VM(member)     offsetof(struct vm, member)
+#define DISK(member)   offsetof(struct vm_disk, member)
+#define NIC(member)    offsetof(struct vm_nic, member)
 #define SHARE(member)  offsetof(struct vm_share, member)
 #define HELPER(member) offsetof(struct vm_helper, member)
 #define KEY(word, reader, where, text, ...)                                                        \
@@ -422,7 +422,8 @@ static void read_tpm(struct reader *r, const struct place *place, const struct k
 		     json_t *value, void *to)
 {
 	if (json_is_object(value))
-		r->vm->tpm = read_group(r, place, key, tpm_keys, ARRAY_SIZE(tpm_keys), value, r->vm);
+		r->vm->tpm =
+			read_group(r, place, key, tpm_keys, ARRAY_SIZE(tpm_keys), value, r->vm);
 	else
 		read_bool(r, place, key, value, to);
 }

@@ -38,8 +38,7 @@ static const struct {
 	{                                                                                          \
 		.machines = (pattern), .disk = "virtio-blk-pci", .cdrom = (cd),                    \
 		.nic = "virtio-net-pci", .scsi = "virtio-scsi-pci", .serial = "virtio-serial-pci", \
-		.video = (gpu), .usb = "qemu-xhci", .fs = "vhost-user-fs-pci",            \
-		__VA_ARGS__                                    \
+		.video = (gpu), .usb = "qemu-xhci", .fs = "vhost-user-fs-pci", __VA_ARGS__         \
 	}
 
 static const struct vm_devices devices[] = {

@@ -10,9 +10,10 @@
 #define NICS	INSTEAD("\"nics\": [{\"type\": \"user\"}]")
 #define FORWARD INSTEAD("\"nics\": [{\"type\": \"user\"}], \"forwards\": [\"8080:80\"]")
 #define DISKS	INSTEAD("\"disks\": [{\"path\": \"root.qcow2\", \"format\": \"qcow2\"}]")
-#define SHARE INSTEAD("\"shares\": [{\"path\": \"/srv/data\", \"tag\": \"data\"}]")
+#define SHARE	INSTEAD("\"shares\": [{\"path\": \"/srv/data\", \"tag\": \"data\"}]")
 #define HELPER                                                                                     \
-	INSTEAD("\"helpers\": [{\"run\": [\"passt\", \"--foreground\", \"--one-off\", \"--socket\", "     \
+	INSTEAD("\"helpers\": [{\"run\": [\"passt\", \"--foreground\", \"--one-off\", "            \
+		"\"--socket\", "                                                                   \
 		"\"passt.sock\"], \"socket\": \"passt.sock\"}]")
 #define BOOT                                                                                       \
 	"; the order of booting is that of \"properties\": {\"bootindex\": 1} of disks and nics"
