@@ -5,8 +5,10 @@
 #ifndef HELPERS_H
 #define HELPERS_H
 
-#include "vm/problem.h"
-#include "vm/values.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "vm/definition.h"
 
 /* A directory of the state directory, with what swtpm keeps. */
 #define TPM_STATE "tpm"
@@ -17,11 +19,6 @@
 /* The record of those that run, in the state directory (supervise/helpers.h). */
 #define HELPERS_RECORD	   "helpers.json"
 #define HELPERS_RECORD_NEW "helpers.json.new"
-
-/* virtio-fs has 36 bytes for it. */
-#define SHARE_TAG_MAX 36
-#define SHARE_TAG_IS                                                                               \
-	"up to 36 letters, digits, \".\", \"_\" and \"-\", the first a letter or a digit"
 
 enum helper_kind { HELPER_TPM, HELPER_SHARE, HELPER_OTHER };
 
@@ -40,14 +37,6 @@ struct helper_command {
 	bool bind_read_only; /* it gets mounts of its own, in which that is read-only */
 };
 void helper_command_free(struct helper_command *command);
-
-read_fn read_share_tag, read_command;
-
-/* What is wrong with these keys together. */
-void helpers_judge(struct reader *r, const struct place *file);
-
-/* Frees what these keys have in vm. */
-void helpers_free_keys(struct vm *vm);
 
 /* How many a VM has, and the one at i. */
 size_t helpers_count(const struct vm *vm);

@@ -10,7 +10,7 @@
 #include "lib/words.h"
 #include "lib/xalloc.h"
 #include "vm/forward.h"
-#include "vm/helpers.h"
+#include "vm/helperkeys.h"
 #include "vm/netdev.h"
 #include "vm/otherkeys.h"
 #include "vm/values.h"
