@@ -196,6 +196,7 @@ void helperwatch_end(struct helperwatch *watch, int64_t ms)
 		if (w->gone)
 			forget(w);
 	}
-	timespan_arm(watch->timer, ms);
+	if (!watch->killed)
+		timespan_arm(watch->timer, ms);
 	over_if_none(watch, true);
 }

@@ -46,7 +46,10 @@ const struct helper_running *helperwatch_at(const struct helperwatch *watch, siz
 /* A child has ended, with its wait status. False: it is none of them. */
 bool helperwatch_reaped(struct helperwatch *watch, pid_t pid, int status);
 
-/* QEMU has ended: they have so many ms to do the same, and are then killed. over() is called. */
+/*
+ * QEMU has ended: they have so many ms to do the same, and are then killed. over() is called. Again:
+ * with less time for those that are left.
+ */
 void helperwatch_end(struct helperwatch *watch, int64_t ms);
 
 /* Whether any is left. */

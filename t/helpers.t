@@ -194,6 +194,13 @@ subtest 'one that does not end' => sub {
 	is($s->end, 80, 'the status is of the VM');
 	ok(!lives($pid), 'it is gone');
 	is_deeply([died($s)], [], 'that is no death');
+	$s = start(fake([{ run => [script('while :; do sleep 1000; done')] }]));
+	$s->wait_log(qr/QEMU runs/);
+	$s->signal('QUIT');
+	wait_until('the end of QEMU', sub { !lives($s->qemu) });
+	wait_until('that it is seen', sub { $s->signal('TERM'); $s->log =~ /TERM from .*: the VM has ended; its programs are killed/ });
+	$s->wait_log(qr/has not ended with QEMU: killed/);
+	is($s->end, 80, 'somebody who asks again need not wait for it');
 };
 
 subtest 'one that cannot be started' => sub {
