@@ -47,8 +47,8 @@ const struct helper_running *helperwatch_at(const struct helperwatch *watch, siz
 bool helperwatch_reaped(struct helperwatch *watch, pid_t pid, int status);
 
 /*
- * QEMU has ended: they have so many ms to do the same, and are then killed. over() is called. Again:
- * with less time for those that are left.
+ * QEMU has ended: they have so many ms to do the same, and are then killed. over() is called.
+ * Again: with less time for those that are left.
  */
 void helperwatch_end(struct helperwatch *watch, int64_t ms);
 
