@@ -84,6 +84,7 @@ static void hurry(struct supervisor *s, const struct trigger_seen *seen, size_t 
 		log_notice("%s from %s: the VM has ended; its programs are killed",
 			   seen[i].row->trigger.s, seen[i].from);
 		run_end(s->runner, true);
+		helpers_end(s->helpers, true);
 	}
 }
 
@@ -237,6 +238,7 @@ static void prepare(struct supervisor *s)
 	if (s->options.agent)
 		s->agentport = agentport_new(s->base, &s->dir, &events_agentport, s);
 	s->diskwatch = diskwatch_new(s->base, &s->dir, s->options.vm, report_changed, s);
+	s->helpers = helpers_new(s->base, &s->dir, &beside_callbacks, s);
 	s->runner = runner_new(s->base, &s->signals.inherited, actions_on_program_done, s);
 	s->set.actions = s->options.actions;
 	s->set.pauses = setaction_pauses(&s->options.actions);
@@ -261,46 +263,71 @@ static int make_ready(struct options *options)
 	return made ? 0 : EX_OSERR;
 }
 
-/* Everything that needs resources is done before the fork. */
-static int start(struct supervisor *s)
+/* What QEMU is told, and what tells whether it was executed: to report[1]. */
+static bool prepare_link(struct supervisor *s, int report[2])
 {
-	const struct confine_use use = confinement_of(&s->options, &s->dir);
-	sigset_t mask = signals_qemu_mask(&s->signals);
 	int sock = runfiles_connect(s->dir.path, SOCKET_CONTROL);
-	int readconfig, report[2], error;
-	char **argv;
 
-	confinement_tell(&use);
-	record_console(s);
-	readconfig = child_readconfig(&s->dir);
+	s->process.readconfig = child_readconfig(&s->dir, s->helpers);
 	if (sock >= 0)
 		s->link.qmp = qmp_new(s->base, sock, 0, &link_callbacks, s);
-	if (!s->link.qmp || readconfig < 0 || pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0) {
-		log_warn("cannot prepare the connection to QEMU");
-		return EX_OSERR;
-	}
+	if (!s->link.qmp || s->process.readconfig < 0 || pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0)
+		return false;
 	s->process.exec_pipe = report[0];
 	s->process.exec_event =
 		xcheck(event_new(s->base, report[0], EV_READ, process_on_exec_pipe, s));
 	event_add(s->process.exec_event, NULL);
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	s->process.readconfig = readconfig;
+	return true;
+}
+
+/* Everything that needs resources is done before the fork. */
+static int start_qemu(struct supervisor *s, const sigset_t *mask)
+{
+	const struct confine_use use = confinement_of(&s->options, &s->dir);
+	int report[2], error, readconfig;
+	char **argv;
+
+	if (!prepare_link(s, report)) {
+		log_warn("cannot prepare the connection to QEMU");
+		return EX_OSERR;
+	}
+	readconfig = s->process.readconfig;
 	argv = with_readconfig(s->options.command, readconfig);
 	s->process.started = time(NULL);
 	s->process.memory = s->options.vm ? s->options.vm->memory : 0;
 	s->process.began = s->process.since = monotonic_ms();
-	if (s->options.defined)
-		s->lastwords = lastwords_new(s->base, s->dir.fd, &s->dir.qemu_stderr);
-	s->process.pid = child_spawn(argv, &mask, &s->dir, readconfig, report[1], &use);
+	confinement_tell(&use);
+	s->process.pid = child_spawn(argv, mask, &s->dir, s->helpers, readconfig, report[1], &use);
 	error = errno;
 	close(report[1]);
 	close(readconfig);
 	free_readconfig(argv);
 	rundir_handed_over(&s->dir);
+	helpers_handed_over(s->helpers);
 	errno = error;
 	if (s->process.pid < 0)
 		log_warn("cannot start a process for QEMU");
 	return s->process.pid < 0 ? EX_OSERR : 0;
+}
+
+/* What runs beside QEMU comes first, and goes again without it. */
+static int start(struct supervisor *s)
+{
+	sigset_t mask = signals_qemu_mask(&s->signals);
+	int status;
+
+	record_console(s);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (s->options.defined)
+		s->lastwords =
+			lastwords_new(s->base, s->dir.fd, LASTWORDS_OF_QEMU, &s->dir.qemu_stderr);
+	status = beside_start(s, &mask);
+	if (status != 0)
+		return status;
+	status = start_qemu(s, &mask);
+	if (status != 0)
+		helpers_stop(s->helpers);
+	return status;
 }
 
 /* ---- all of it ---- */
@@ -381,6 +408,8 @@ static void release(struct supervisor *s)
 	agentport_free(s->agentport);
 	diskwatch_free(s->diskwatch);
 	lastwords_free(s->lastwords);
+	helpers_free(s->helpers);
+	lastwords_free(s->helpers_words);
 	runner_free(s->runner);
 	climber_free(&s->climber);
 	jobs_free(&s->jobs);

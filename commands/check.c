@@ -20,6 +20,7 @@
 #include "lib/xalloc.h"
 #include "vm/cloudinit.h"
 #include "vm/credentials.h"
+#include "vm/helpers.h"
 #include "vm/ladder.h"
 #include "vm/moved.h"
 #include "vm/runfiles.h"
@@ -96,10 +97,12 @@ static bool check_bridges(const struct vm *vm)
 	return good;
 }
 
-static bool check_cloud(const struct vm *vm)
+/* What the guest is told, and what runs beside QEMU. */
+static bool check_beside(const struct vm *vm)
 {
 	char *why = NULL;
-	bool good = cloudinit_check(vm, &why) && credentials_check(vm, &why);
+	bool good =
+		cloudinit_check(vm, &why) && credentials_check(vm, &why) && helpers_check(vm, &why);
 
 	if (!good)
 		log_error("%s: %s", vm->file, why);
@@ -115,7 +118,7 @@ static bool check_files(const struct vm *vm)
 	good = check_file(vm, "firmware", vm->firmware_path) && check_firmware(vm) && good;
 	good = check_file(vm, "initrd", vm->initrd) && good;
 	good = check_file(vm, "cdrom", vm->cdrom.path) && good;
-	good = check_cloud(vm) && good;
+	good = check_beside(vm) && good;
 	for (size_t i = 0; i < vm->disk_count; i++) {
 		char *key = xasprintf("disks[%zu].path", i);
 

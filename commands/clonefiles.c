@@ -18,6 +18,7 @@
 #include "lib/xalloc.h"
 #include "vm/consolelog.h"
 #include "vm/definition.h"
+#include "vm/helpers.h"
 #include "vm/history.h"
 #include "vm/made.h"
 #include "vm/moved.h"
@@ -36,12 +37,12 @@ static bool is_ours(const char *file)
 {
 	static const char *const ours[] = {CLOUD_VOLUME, MADE_BEFORE, LAST_END,	 MOVED,
 					   "log",	 LOG_OLD,     "vm.lock", HISTORY,
-					   CONSOLE_LOG,	 KNOWN_HOSTS};
+					   CONSOLE_LOG,	 KNOWN_HOSTS, TPM_STATE, HELPERS_RECORD};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		if (strcmp(file, ours[i]) == 0)
 			return true;
-	return false;
+	return strncmp(file, TPM_STATE "/", strlen(TPM_STATE "/")) == 0;
 }
 
 static void add_file(const struct walk *w, const char *file);

@@ -201,7 +201,7 @@ static void plan_credentials(struct clone *c, const char *new_home)
 /* Everything else named in the definition: nested nodes, QEMU options, scripts, programs. */
 static void plan_named(struct clone *c, const char *new_home)
 {
-	static const char *const keys[] = {"disks", "nics", "args", "on"};
+	static const char *const keys[] = {"disks", "nics", "args", "on", "tpm", "helpers"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		clone_files(json_object_get(c->definition, keys[i]), c->vm->home, new_home,

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@
 #include "vm/history.h"
 #include "vm/made.h"
 #include "vm/credentials.h"
+#include "vm/helpers.h"
 #include "vm/moved.h"
 #include "vm/runfiles.h"
 #include "vm/users.h"
@@ -50,11 +52,27 @@ struct deletion {
 };
 
 /* Besides the listed files: those made while a VM runs. */
-static const char *const traces[] = {
-	MADE_BEFORE,  LAST_END,		LAST_END_NEW,	 HISTORY,	 HISTORY_NEW,
-	MOVED,	      MOVED_NEW,	MOVED_BY_VMCONF, CONSOLE_LOG,	 CONSOLE_LOG_NEW,
-	"log",	      LOG_OLD,		"vm.lock",	 UEFI_VARIABLES, "uefi-vars.json.new",
-	CLOUD_VOLUME, CLOUD_VOLUME_NEW, KNOWN_HOSTS,	 KNOWN_HOSTS_OLD};
+static const char *const traces[] = {MADE_BEFORE,
+				     LAST_END,
+				     LAST_END_NEW,
+				     HISTORY,
+				     HISTORY_NEW,
+				     MOVED,
+				     MOVED_NEW,
+				     MOVED_BY_VMCONF,
+				     CONSOLE_LOG,
+				     CONSOLE_LOG_NEW,
+				     "log",
+				     LOG_OLD,
+				     "vm.lock",
+				     UEFI_VARIABLES,
+				     "uefi-vars.json.new",
+				     CLOUD_VOLUME,
+				     CLOUD_VOLUME_NEW,
+				     KNOWN_HOSTS,
+				     KNOWN_HOSTS_OLD,
+				     HELPERS_RECORD,
+				     HELPERS_RECORD_NEW};
 
 /* ---- what there is ---- */
 
@@ -111,19 +129,46 @@ static void add_directories(const char *file, const char *home, json_t *steps)
 	free(dir);
 }
 
+/* Removes the files in below, a directory in the VM's, that match one of the patterns. */
+static void add_matching(const struct deletion *d, const struct deleted *vm, const char *below,
+			 const char *const *patterns, json_t *steps)
+{
+	char *path = store_path(d->store, vm->name, below);
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while ((entry = directory_next(dir))) {
+		char *file = xasprintf("%s%s%s", below, *below ? "/" : "", entry->d_name);
+
+		for (size_t i = 0; patterns[i]; i++)
+			if (fnmatch(patterns[i], entry->d_name, 0) == 0)
+				step_remove_in(steps, vm->name, file);
+		free(file);
+	}
+	if (dir)
+		closedir(dir);
+	free(path);
+}
+
 /* Those of its last start, whatever its definition has now. */
 static void add_credentials(const struct deletion *d, const struct deleted *vm, json_t *steps)
 {
-	char *home = store_path(d->store, vm->name, "");
-	DIR *dir = opendir(home);
-	struct dirent *entry;
+	static const char *const patterns[] = {CREDENTIAL_FILE "*", NULL};
 
-	while ((entry = directory_next(dir)))
-		if (strncmp(entry->d_name, CREDENTIAL_FILE, strlen(CREDENTIAL_FILE)) == 0)
-			step_remove_in(steps, vm->name, entry->d_name);
-	if (dir)
-		closedir(dir);
-	free(home);
+	add_matching(d, vm, "", patterns, steps);
+}
+
+/* A disk that is kept may be encrypted with a key that only its TPM gives away. */
+static void add_tpm(const struct deletion *d, const struct deleted *vm, json_t *steps)
+{
+	static const char *const patterns[] = {TPM_FILES, NULL};
+	char *dir = xasprintf("%s/" TPM_STATE, vm->name);
+
+	if (!d->keep_disks) {
+		add_matching(d, vm, TPM_STATE, patterns, steps);
+		step_rmdir(steps, dir);
+	}
+	free(dir);
 }
 
 /* The list of files, and the directory, come last. */
@@ -138,6 +183,7 @@ static void add_vm_steps(const struct deletion *d, const struct deleted *vm, jso
 	for (size_t i = 0; i < ARRAY_SIZE(traces); i++)
 		step_remove_in(steps, vm->name, traces[i]);
 	add_credentials(d, vm, steps);
+	add_tpm(d, vm, steps);
 	name = made_file(vm->name);
 	step_remove(steps, name);
 	free(name);

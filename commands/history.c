@@ -47,6 +47,11 @@ static bool is_start(json_t *line)
 	return strcmp(text_of(line, "event"), HISTORY_START) == 0;
 }
 
+static bool is_helper(json_t *line)
+{
+	return strcmp(text_of(line, "event"), HISTORY_HELPER) == 0;
+}
+
 /* ---- what there is ---- */
 
 static int by_time(const void *a, const void *b)
@@ -85,7 +90,8 @@ static void add_lines(struct entries *e, const char *name, json_t *lines)
 						  .line = json_incref(line),
 						  .unseen = start && up,
 						  .serial = e->serial++};
-		up = start;
+		if (!is_helper(line))
+			up = start;
 	}
 	keep_newest(e);
 }
@@ -203,6 +209,25 @@ static char *start_text(const struct entry *entry)
 	return text;
 }
 
+static char *helper_text(json_t *line)
+{
+	return xasprintf("%s, pid %" JSON_INTEGER_FORMAT ", %s; the VM went on without it",
+			 text_of(line, "helper"), json_integer_value(json_object_get(line, "pid")),
+			 text_of(line, "words"));
+}
+
+/* When it was, and what is said of it: malloc'd. */
+static char *entry_text(const struct entry *entry, time_t *at)
+{
+	json_t *line = entry->line;
+	const char *key = is_start(line) ? "started" : is_helper(line) ? "at" : "ended";
+
+	*at = (time_t)json_integer_value(json_object_get(line, key));
+	if (is_start(line))
+		return start_text(entry);
+	return is_helper(line) ? helper_text(line) : end_text(line);
+}
+
 /* The columns that a word takes on a terminal, nearly. */
 static size_t columns(const char *word, size_t len)
 {
@@ -254,9 +279,8 @@ static void print_console(json_t *line)
 static void print_entry(const struct entry *entry, int name_width)
 {
 	json_t *line = entry->line;
-	bool start = is_start(line);
-	time_t at = (time_t)json_integer_value(json_object_get(line, start ? "started" : "ended"));
-	char *text = printable(start ? start_text(entry) : end_text(line)), when[32] = "?";
+	time_t at;
+	char *text = printable(entry_text(entry, &at)), when[32] = "?";
 	struct tm tm;
 	int used;
 

@@ -60,7 +60,23 @@ static bool write_chardev(int config, enum rundir_socket which, const struct run
 	return written;
 }
 
-int child_readconfig(const struct rundir *dir)
+/* Connected already. */
+static bool write_helpers(int config, const struct helpers *helpers)
+{
+	const char *chardev;
+	bool written = true;
+	int fd;
+
+	for (size_t i = 0; written && (fd = helpers_socket(helpers, i, &chardev)) >= 0; i++)
+		written = dprintf(config,
+				  "[chardev \"%s\"]\n"
+				  "  backend = \"socket\"\n"
+				  "  fd = \"%d\"\n",
+				  chardev, fd) >= 0;
+	return written;
+}
+
+int child_readconfig(const struct rundir *dir, const struct helpers *helpers)
 {
 	int fd = memfd_create("qemu-supervise", MFD_CLOEXEC);
 
@@ -71,7 +87,7 @@ int child_readconfig(const struct rundir *dir)
 		if (dir->sockets[i] >= 0 && !write_chardev(fd, i, dir))
 			return -1;
 	}
-	return fd;
+	return write_helpers(fd, helpers) ? fd : -1;
 }
 
 static void inherit(int fd)
@@ -113,9 +129,11 @@ static void execute(char **argv, const struct confine_use *use)
 }
 
 _Noreturn static void child(char **argv, const sigset_t *mask, const struct rundir *dir,
-			    int readconfig, int report, const struct confine_use *use)
+			    const struct helpers *helpers, int readconfig, int report,
+			    const struct confine_use *use)
 {
-	int error;
+	const char *chardev;
+	int error, fd;
 
 	vmlock_claim(dir, 0);
 	/* A copy would outlive the supervisor, if that is killed before the exec. */
@@ -123,6 +141,8 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 	close(dir->supervision);
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
 		inherit(dir->sockets[i]);
+	for (size_t i = 0; (fd = helpers_socket(helpers, i, &chardev)) >= 0; i++)
+		inherit(fd);
 	inherit(dir->vm_lock);
 	inherit(dir->console_log);
 	inherit(readconfig);
@@ -141,13 +161,14 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 	_exit(127);
 }
 
-pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir, int readconfig,
-		  int report, const struct confine_use *use)
+pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir,
+		  const struct helpers *helpers, int readconfig, int report,
+		  const struct confine_use *use)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
-		child(argv, mask, dir, readconfig, report, use);
+		child(argv, mask, dir, helpers, readconfig, report, use);
 	return pid;
 }
 

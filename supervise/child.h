@@ -6,17 +6,20 @@
 #include <sys/types.h>
 
 #include "supervise/confinement.h"
+#include "supervise/helpers.h"
 #include "supervise/rundir.h"
 
 /*
  * Forks and executes argv (NULL-terminated, searched for in PATH) with mask, the listening sockets
- * and vm.lock of dir, and the descriptor readconfig. A VM with a definition runs in its state
- * directory, executed by program_run(), if possible with our sandbox.h instead of the one in argv.
- * QEMU is confined as use says. If QEMU cannot be executed, errno is written as an int to report,
- * the write end of a close-on-exec pipe. Returns the pid, or -1 and errno if it cannot fork.
+ * and vm.lock of dir, the connections to helpers, and the descriptor readconfig. A VM with a
+ * definition runs in its state directory, executed by program_run(), if possible with our sandbox.h
+ * instead of the one in argv. QEMU is confined as use says. If QEMU cannot be executed, errno is
+ * written as an int to report, the write end of a close-on-exec pipe. Returns the pid, or -1 and
+ * errno if it cannot fork.
  */
-pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir, int readconfig,
-		  int report, const struct confine_use *use);
+pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir,
+		  const struct helpers *helpers, int readconfig, int report,
+		  const struct confine_use *use);
 
 /*
  * The child that runs the same command: QEMU, if a wrapper ended without executing it and we reap
@@ -25,10 +28,10 @@ pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir, i
 pid_t child_orphaned(int readconfig);
 
 /*
- * A memory file for QEMU's -readconfig with a chardev for each listening socket of dir, and both
- * QMP monitors, which on the command line would remove the default monitor. -1 and errno on
- * failure.
+ * A memory file for QEMU's -readconfig with a chardev for each listening socket of dir and for each
+ * of helpers, and both QMP monitors, which on the command line would remove the default monitor. -1
+ * and errno on failure.
  */
-int child_readconfig(const struct rundir *dir);
+int child_readconfig(const struct rundir *dir, const struct helpers *helpers);
 
 #endif

@@ -48,8 +48,9 @@ void ending_finish_if_over(struct supervisor *s)
 		s->process.ended = true;
 		climber_end(&s->climber);
 		run_end(s->runner, false);
+		helpers_end(s->helpers, !s->outcome.ran);
 	}
-	if (!run_busy(s->runner))
+	if (!run_busy(s->runner) && !helpers_busy(s->helpers))
 		event_base_loopbreak(s->base);
 }
 

@@ -56,9 +56,9 @@ static void on_said(evutil_socket_t fd, short what, void *arg)
 	hear(arg);
 }
 
-struct lastwords *lastwords_of(struct event_base *base, int dirfd)
+struct lastwords *lastwords_of(struct event_base *base, int dirfd, const char *fifo)
 {
-	int fd = openat(dirfd, LASTWORDS_FIFO, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(dirfd, fifo, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 	struct lastwords *w;
 	struct stat st;
 
@@ -75,17 +75,17 @@ struct lastwords *lastwords_of(struct event_base *base, int dirfd)
 	return w;
 }
 
-struct lastwords *lastwords_new(struct event_base *base, int dirfd, int *qemu)
+struct lastwords *lastwords_new(struct event_base *base, int dirfd, const char *fifo, int *writer)
 {
 	struct lastwords *w = NULL;
 
-	*qemu = -1;
-	unlinkat(dirfd, LASTWORDS_FIFO, 0);
-	if (mkfifoat(dirfd, LASTWORDS_FIFO, 0600) == 0)
-		w = lastwords_of(base, dirfd);
+	*writer = -1;
+	unlinkat(dirfd, fifo, 0);
+	if (mkfifoat(dirfd, fifo, 0600) == 0)
+		w = lastwords_of(base, dirfd, fifo);
 	if (w)
-		*qemu = openat(dirfd, LASTWORDS_FIFO, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
-	if (w && *qemu < 0) {
+		*writer = openat(dirfd, fifo, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	if (w && *writer < 0) {
 		lastwords_free(w);
 		w = NULL;
 	}

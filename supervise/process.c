@@ -62,7 +62,8 @@ void process_reap(struct supervisor *s)
 			read_exec_pipe(s); /* it may arrive after SIGCHLD */
 			s->process.gone = s->process.waited = !take_orphan(s);
 			s->process.wait_status = status;
-		} else if (!run_reaped(s->runner, pid, status)) {
+		} else if (!run_reaped(s->runner, pid, status) &&
+			   !helpers_reaped(s->helpers, pid, status)) {
 			log_debug("reaped pid %d", pid);
 		}
 	}

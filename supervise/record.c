@@ -113,10 +113,17 @@ static void set_qemu(const struct supervisor *s, json_t *line)
 	set_text(line, "qemu", s->record.qemu);
 }
 
+static bool is_not_helper(json_t *line)
+{
+	const char *event = json_string_value(json_object_get(line, "event"));
+
+	return !event || strcmp(event, HISTORY_HELPER) != 0;
+}
+
 /* Whether the supervisor before us wrote it, and was killed before it could tell us. */
 static bool is_written(const struct supervisor *s)
 {
-	json_t *last = s->process.adopted ? history_read(s->dir.home, 1, NULL) : NULL;
+	json_t *last = s->process.adopted ? history_read(s->dir.home, 1, is_not_helper) : NULL;
 	json_t *line = json_array_get(last, 0);
 	json_int_t started = json_integer_value(json_object_get(line, "started"));
 	const char *event = json_string_value(json_object_get(line, "event"));
@@ -198,6 +205,17 @@ static void set_console(const struct supervisor *s, json_t *line, int status)
 	if (json_array_size(lines) > 0)
 		json_object_set(line, "console", lines);
 	json_decref(lines);
+}
+
+void record_helper(struct supervisor *s, const struct helper_running *helper, const char *how)
+{
+	json_t *line = history_line(HISTORY_HELPER, "at");
+
+	set_text(line, "helper", helper->name);
+	json_object_set_new(line, "pid", json_integer(helper->process.pid));
+	set_text(line, "words", how);
+	history_append(s->dir.home, line, false);
+	json_decref(line);
 }
 
 void record_end(struct supervisor *s, int status)

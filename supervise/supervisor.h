@@ -3,7 +3,8 @@
  * handles signals; process.c has QEMU's process, takeover.c takes one over; actions.c does the
  * actions of rungs, setaction.c their settings in QEMU; events.c handles QEMU's events and the
  * guest, silence.c their absence; standstill.c knows why a guest does not run, halted.c whether it
- * has halted; report.c informs others; ending.c has the end, record.c what the VM's history tells.
+ * has halted; report.c informs others; ending.c has the end, record.c what the VM's history tells,
+ * beside.c the programs that run beside QEMU.
  */
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H
@@ -19,6 +20,7 @@
 #include "supervise/agentport.h"
 #include "supervise/diskwatch.h"
 #include "supervise/guest.h"
+#include "supervise/helpers.h"
 #include "supervise/jobs.h"
 #include "supervise/climber.h"
 #include "supervise/options.h"
@@ -166,6 +168,8 @@ struct supervisor {
 	struct agentport *agentport; /* NULL: the VM has none */
 	struct diskwatch *diskwatch;
 	struct lastwords *lastwords; /* NULL: QEMU's standard error is ours */
+	struct helpers *helpers;
+	struct lastwords *helpers_words; /* the same of theirs; NULL: there are none */
 	struct climber climber;
 	struct runner *runner;
 	struct outcome outcome;
@@ -196,7 +200,7 @@ void takeover_go_on(struct supervisor *s);
 
 /* ---- ending.c ---- */
 
-/* Leaves the event loop once QEMU has ended and all its output was read. */
+/* Leaves the event loop once QEMU has ended, all its output was read, and its helpers are gone. */
 void ending_finish_if_over(struct supervisor *s);
 
 /* Logs the last line and returns the exit status. */
@@ -229,6 +233,9 @@ void record_listens(struct supervisor *s);
 /* For state.json, a new reference; and from there. */
 json_t *record_state(const struct supervisor *s);
 void record_resume(struct supervisor *s, json_t *state);
+
+/* A helper died. */
+void record_helper(struct supervisor *s, const struct helper_running *helper, const char *how);
 
 /* Writes the end to the VM's history. */
 void record_end(struct supervisor *s, int status);
@@ -294,6 +301,17 @@ void setaction_reset_refused(struct supervisor *s);
 
 /* For TIMER_BACK. */
 void setaction_on_timer(evutil_socket_t fd, short what, void *arg);
+
+/* ---- beside.c ---- */
+
+/* For s->helpers (helpers.h). */
+extern const struct helpers_callbacks beside_callbacks;
+
+/* Starts the helpers of a definition. 0; or an exit status, and the reason is logged. */
+int beside_start(struct supervisor *s, const sigset_t *mask);
+
+/* QEMU was taken over, and they with it. */
+void beside_resume(struct supervisor *s);
 
 /* ---- events.c ---- */
 

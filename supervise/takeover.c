@@ -56,8 +56,9 @@ void takeover_adopt(struct supervisor *s)
 	s->terminal.saved = false; /* QEMU's terminal is another, or in the modes it needs */
 	process_watch(s);
 	log_notice("taking over QEMU, pid %d, which runs without a supervisor", s->process.pid);
-	s->lastwords = lastwords_of(s->base, s->dir.fd);
+	s->lastwords = lastwords_of(s->base, s->dir.fd, LASTWORDS_OF_QEMU);
 	take_state(s);
+	beside_resume(s);
 	link_connect_again(s);
 }
 
@@ -73,8 +74,9 @@ void takeover_go_on(struct supervisor *s)
 	if (s->dir.running >= 0) /* else it has ended meanwhile, and SIGCHLD reports it */
 		process_watch(s);
 	log_notice("reexec: done, version " VERSION "; QEMU's pid is %d", s->process.pid);
-	s->lastwords = lastwords_of(s->base, s->dir.fd);
+	s->lastwords = lastwords_of(s->base, s->dir.fd, LASTWORDS_OF_QEMU);
 	take_state(s);
+	beside_resume(s);
 	if (r->qmp >= 0)
 		s->link.qmp = qmp_continue(s->base, r->qmp, r->qmp_id, &link_callbacks, s);
 	if (s->link.qmp)

@@ -87,7 +87,7 @@ subtest 'where to read more' => sub {
 subtest 'keys of other programs' => sub {
 	my @keys = slurp("$top/vm/otherkeys.c") =~ /^\t\{"([-a-z]+)", /mg;
 	my %known = map { $_ => 1 } @keys;
-	is_deeply([grep { !$known{$_} } qw(shares tpm boot vga usb hugepages panic snapshot ports)], [], 'there are hints');
+	is_deeply([grep { !$known{$_} } qw(share swtpm passt boot vga usb hugepages panic snapshot ports)], [], 'there are hints');
 	for my $key (@keys) {
 		define("{\"$key\": 1}");
 		my ($line) = refused(qr/^$key: unknown key; \S/, $key);
@@ -98,8 +98,8 @@ subtest 'keys of other programs' => sub {
 			is("$status$err", '0', "{$text}");
 		}
 	}
-	define('{"Shares": 1}');
-	refused(qr/^Shares: unknown key; write "args"/, 'in capitals');
+	define('{"Volumes": 1}');
+	refused(qr/^Volumes: unknown key; write "shares"/, 'in capitals');
 };
 
 subtest 'every problem in one go' => sub {

@@ -61,7 +61,7 @@ static bool is_there(const struct place *p, const char *name)
 static const char *readconfig(const struct place *p)
 {
 	static char text[4096];
-	int fd = child_readconfig(&p->dir);
+	int fd = child_readconfig(&p->dir, NULL);
 	ssize_t len;
 
 	assert_true(fd >= 0);

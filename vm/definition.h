@@ -50,6 +50,8 @@ struct vm_devices {
 	const char *video; /* NULL: none fits */
 	const char *usb;   /* NULL: none fits */
 	const char *panic; /* tells QEMU of a panic; NULL: none fits */
+	const char *fs;	   /* for a share */
+	const char *tpm;   /* NULL: none fits */
 	unsigned ide;	   /* disks on each of the buses ide.0, ide.1, ...; 0: none */
 };
 
@@ -69,6 +71,19 @@ struct vm_nic {
 	const char *device; /* the driver of its -device */
 	json_t *properties; /* more of -device, or NULL */
 	json_t *passed_on;  /* the other keys, for -netdev; owned */
+};
+
+/* A directory of the host for the guest, by virtiofsd. */
+struct vm_share {
+	char *path; /* absolute; owned. NULL only while it is being read, as is tag */
+	const char *tag;
+	bool read_only;
+};
+
+/* A program that runs beside QEMU, for a device that the definition's other keys have. */
+struct vm_helper {
+	const char **run; /* its words, NULL-terminated; owned */
+	char *socket;	  /* where it listens, absolute and owned; NULL: not awaited */
 };
 
 /* What cloud-init is told in the guest; NULL: nothing. */
@@ -127,7 +142,13 @@ struct vm {
 	size_t forward_count;
 	struct vm_cloud cloud;
 	json_t *credentials; /* an object, or NULL */
-	int console;	     /* enum vm_console */
+	bool tpm;	     /* the guest has one, of swtpm */
+	char *tpm_key;	     /* absolute path of its state's passphrase, owned; or NULL */
+	struct vm_share *shares;
+	size_t share_count;
+	struct vm_helper *helpers;
+	size_t helper_count;
+	int console; /* enum vm_console */
 	bool console_log, agent, pvpanic;
 	const char *watchdog; /* its device, or NULL */
 	int watchdog_action;  /* in watchdog_actions */

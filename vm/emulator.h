@@ -1,4 +1,4 @@
-/* What an installed QEMU supports. */
+/* What an installed QEMU, or a program that runs beside it, supports. */
 #ifndef EMULATOR_H
 #define EMULATOR_H
 

@@ -284,6 +284,7 @@ static void add_files(const struct walk *w, json_t *definition)
 		json_object_del(rest, keys[i]);
 	}
 	add_cloud(w, json_object_get(rest, "cloud-init"));
+	add_given(w, node_text(json_object_get(rest, "tpm"), "key-file"));
 	add_credentials(w, json_object_get(rest, "credentials"));
 	json_object_del(rest, "credentials");
 	json_object_del(rest, "cloud-init");

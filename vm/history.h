@@ -1,6 +1,7 @@
 /*
- * A VM's history: history.jsonl in its state directory has one line, a JSON object, for each start
- * and each end (qemu-supervise.8). Lines are appended whole, and older ones go.
+ * A VM's history: history.jsonl in its state directory has one line, a JSON object, for each start,
+ * each end and each helper that died (qemu-supervise.8). Lines are appended whole, and older ones
+ * go.
  */
 #ifndef HISTORY_H
 #define HISTORY_H
@@ -19,8 +20,9 @@
 #define LAST_END_NEW "last-end.json.new"
 
 /* The "event" of a line. */
-#define HISTORY_START "start"
-#define HISTORY_END   "end"
+#define HISTORY_START  "start"
+#define HISTORY_END    "end"
+#define HISTORY_HELPER "helper-died" /* what runs beside QEMU (vm/helpers.h) */
 
 /*
  * A new line: its event, and its time, which is now: "time" for people, and seconds since 1970 as

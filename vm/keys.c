@@ -10,6 +10,7 @@
 #include "lib/words.h"
 #include "lib/xalloc.h"
 #include "vm/forward.h"
+#include "vm/helperkeys.h"
 #include "vm/netdev.h"
 #include "vm/otherkeys.h"
 #include "vm/values.h"
@@ -26,9 +27,11 @@ static const char *const console_words[] = {
 const char *const watchdog_actions[] = {"reset", "shutdown", "poweroff", "inject-nmi",
 					"pause", "debug",    "none",	 NULL};
 
-#define VM(member)   offsetof(struct vm, member)
-#define DISK(member) offsetof(struct vm_disk, member)
-#define NIC(member)  offsetof(struct vm_nic, member)
+#define VM(member)     offsetof(struct vm, member)
+#define DISK(member)   offsetof(struct vm_disk, member)
+#define NIC(member)    offsetof(struct vm_nic, member)
+#define SHARE(member)  offsetof(struct vm_share, member)
+#define HELPER(member) offsetof(struct vm_helper, member)
 #define KEY(word, reader, where, text, ...)                                                        \
 	{                                                                                          \
 		.name = (word), .read = (reader), .offset = (where), .expected = (text),           \
@@ -79,9 +82,30 @@ static const struct key confine_keys[] = {
 	KEY("execute", read_strings, VM(confine.execute), "a list of paths"),
 };
 
+static const struct key tpm_keys[] = {
+	KEY("key-file", read_path, VM(tpm_key), "a path"),
+};
+
+static const struct key share_keys[] = {
+	KEY("path", read_path, SHARE(path), "the path of a directory"),
+	KEY("tag", read_share_tag, SHARE(tag), SHARE_TAG_IS),
+	KEY("read-only", read_bool, SHARE(read_only), "true or false"),
+};
+
+static const struct key helper_keys[] = {
+	KEY("run", read_command, HELPER(run), "a list of strings, the first of which is a program"),
+	KEY("socket", read_path, HELPER(socket), "a path"),
+};
+
 static void read_watchdog(struct reader *r, const struct place *place, const struct key *key,
 			  json_t *value, void *to);
 static void read_confine(struct reader *r, const struct place *place, const struct key *key,
+			 json_t *value, void *to);
+static void read_tpm(struct reader *r, const struct place *place, const struct key *key,
+		     json_t *value, void *to);
+static void read_shares(struct reader *r, const struct place *place, const struct key *key,
+			json_t *value, void *to);
+static void read_helpers(struct reader *r, const struct place *place, const struct key *key,
 			 json_t *value, void *to);
 static void read_cloud(struct reader *r, const struct place *place, const struct key *key,
 		       json_t *value, void *to);
@@ -118,6 +142,9 @@ static const struct key vm_keys[] = {
 	KEY("cloud-init", read_cloud, 0, "an object with what cloud-init is told in the guest"),
 	KEY("credentials", read_credentials, VM(credentials),
 	    "an object with credentials of systemd"),
+	KEY("tpm", read_tpm, VM(tpm), "true, false or an object with key-file"),
+	KEY("shares", read_shares, 0, "a list of objects"),
+	KEY("helpers", read_helpers, 0, "a list of objects"),
 	KEY("console", read_word, VM(console), "\"socket\", \"stdio\" or \"none\"",
 	    .words = console_words),
 	KEY("console-log", read_bool, VM(console_log), "true or false"),
@@ -410,6 +437,61 @@ static void read_watchdog(struct reader *r, const struct place *place, const str
 	if (read_group(r, place, key, watchdog_keys, ARRAY_SIZE(watchdog_keys), value, to) &&
 	    !json_object_get(value, "device"))
 		missing(r, place, value, watchdog_keys, ARRAY_SIZE(watchdog_keys), "device");
+}
+
+/* ---- what runs beside QEMU ---- */
+
+static void read_tpm(struct reader *r, const struct place *place, const struct key *key,
+		     json_t *value, void *to)
+{
+	if (json_is_object(value))
+		r->vm->tpm =
+			read_group(r, place, key, tpm_keys, ARRAY_SIZE(tpm_keys), value, r->vm);
+	else
+		read_bool(r, place, key, value, to);
+}
+
+/* One object of a list, of which the first required keys must be there. */
+static void read_element(struct reader *r, const struct place *list, size_t i,
+			 const struct key *keys, size_t count, size_t required, json_t *value,
+			 void *to)
+{
+	const struct place here = {.in = list, .index = i};
+
+	if (!json_is_object(value))
+		return; /* already reported */
+	read_group(r, &here, NULL, keys, count, value, to);
+	for (size_t k = 0; k < required; k++)
+		if (!json_object_get(value, keys[k].name))
+			missing(r, &here, value, keys, count, keys[k].name);
+}
+
+static void read_shares(struct reader *r, const struct place *place, const struct key *key,
+			json_t *value, void *to)
+{
+	struct vm *vm = to;
+
+	if (!is_list(r, place, key, value))
+		return;
+	vm->share_count = json_array_size(value);
+	vm->shares = xcalloc(vm->share_count + 1, sizeof(vm->shares[0]));
+	for (size_t i = 0; i < vm->share_count; i++)
+		read_element(r, place, i, share_keys, ARRAY_SIZE(share_keys), 2,
+			     json_array_get(value, i), &vm->shares[i]);
+}
+
+static void read_helpers(struct reader *r, const struct place *place, const struct key *key,
+			 json_t *value, void *to)
+{
+	struct vm *vm = to;
+
+	if (!is_list(r, place, key, value))
+		return;
+	vm->helper_count = json_array_size(value);
+	vm->helpers = xcalloc(vm->helper_count + 1, sizeof(vm->helpers[0]));
+	for (size_t i = 0; i < vm->helper_count; i++)
+		read_element(r, place, i, helper_keys, ARRAY_SIZE(helper_keys), 1,
+			     json_array_get(value, i), &vm->helpers[i]);
 }
 
 void keys_read(struct reader *r, json_t *object)

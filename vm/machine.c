@@ -38,28 +38,30 @@ static const struct {
 	{                                                                                          \
 		.machines = (pattern), .disk = "virtio-blk-pci", .cdrom = (cd),                    \
 		.nic = "virtio-net-pci", .scsi = "virtio-scsi-pci", .serial = "virtio-serial-pci", \
-		.video = (gpu), .usb = "qemu-xhci", __VA_ARGS__                                    \
+		.video = (gpu), .usb = "qemu-xhci", .fs = "vhost-user-fs-pci", __VA_ARGS__         \
 	}
 
 static const struct vm_devices devices[] = {
-	PCI("q35*", "scsi-cd", "VGA", .ide = 1, .panic = "pvpanic-pci"),
-	PCI("pc-q35*", "scsi-cd", "VGA", .ide = 1, .panic = "pvpanic-pci"),
-	PCI("pc*", "scsi-cd", "VGA", .ide = 2, .panic = "pvpanic"),
-	PCI("pseries*", "scsi-cd", "VGA"),
+	PCI("q35*", "scsi-cd", "VGA", .ide = 1, .panic = "pvpanic-pci", .tpm = "tpm-crb"),
+	PCI("pc-q35*", "scsi-cd", "VGA", .ide = 1, .panic = "pvpanic-pci", .tpm = "tpm-crb"),
+	PCI("pc*", "scsi-cd", "VGA", .ide = 2, .panic = "pvpanic", .tpm = "tpm-crb"),
+	PCI("pseries*", "scsi-cd", "VGA", .tpm = "tpm-spapr"),
 	{.machines = "microvm*",
 	 .disk = "virtio-blk-device",
 	 .cdrom = "scsi-cd",
 	 .nic = "virtio-net-device",
 	 .scsi = "virtio-scsi-device",
-	 .serial = "virtio-serial-device"},
+	 .serial = "virtio-serial-device",
+	 .fs = "vhost-user-fs-device"},
 	{.machines = "s390-ccw*",
 	 .disk = "virtio-blk-ccw",
 	 .cdrom = "scsi-cd",
 	 .nic = "virtio-net-ccw",
 	 .scsi = "virtio-scsi-ccw",
 	 .serial = "virtio-serial-ccw",
-	 .video = "virtio-gpu-ccw"},
-	PCI("virt*", "scsi-cd", "virtio-gpu-pci", .panic = "pvpanic-pci"),
+	 .video = "virtio-gpu-ccw",
+	 .fs = "vhost-user-fs-ccw"},
+	PCI("virt*", "scsi-cd", "virtio-gpu-pci", .panic = "pvpanic-pci", .tpm = "tpm-tis-device"),
 	PCI("*", "scsi-cd", "virtio-gpu-pci"),
 };
 

@@ -10,13 +10,11 @@
 #define NICS	INSTEAD("\"nics\": [{\"type\": \"user\"}]")
 #define FORWARD INSTEAD("\"nics\": [{\"type\": \"user\"}], \"forwards\": [\"8080:80\"]")
 #define DISKS	INSTEAD("\"disks\": [{\"path\": \"root.qcow2\", \"format\": \"qcow2\"}]")
-#define SHARE                                                                                      \
-	INSTEAD("\"args\": [\"-virtfs\", "                                                         \
-		"\"local,path=/srv,mount_tag=srv,security_model=mapped-xattr\"]")
-#define TPM                                                                                        \
-	INSTEAD("\"args\": [\"-chardev\", \"socket,id=tpm,path=/run/swtpm.sock\", \"-tpmdev\", "   \
-		"\"emulator,id=tpm0,chardev=tpm\", \"-device\", \"tpm-crb,tpmdev=tpm0\"]")         \
-	", with swtpm on that socket"
+#define SHARE	INSTEAD("\"shares\": [{\"path\": \"/srv/data\", \"tag\": \"data\"}]")
+#define HELPER                                                                                     \
+	INSTEAD("\"helpers\": [{\"run\": [\"passt\", \"--foreground\", \"--one-off\", "            \
+		"\"--socket\", "                                                                   \
+		"\"passt.sock\"], \"socket\": \"passt.sock\"}]")
 #define BOOT                                                                                       \
 	"; the order of booting is that of \"properties\": {\"bootindex\": 1} of disks and nics"
 #define VIDEO INSTEAD("\"display\": \"gtk\", or \"args\": [\"-device\", \"virtio-vga\"]")
@@ -75,13 +73,13 @@ static const struct {
 	{"cloudinit", INSTEAD("\"cloud-init\": {\"user-data\": \"user-data\"}")},
 	{"qemu-args", INSTEAD("\"args\": [\"-device\", \"virtio-rng-pci\"]")},
 	{"extra-args", INSTEAD("\"args\": [\"-device\", \"virtio-rng-pci\"]")},
-	{"shares", SHARE},
 	{"share", SHARE},
 	{"virtfs", SHARE},
 	{"virtiofs", SHARE},
 	{"mounts", SHARE},
 	{"volumes", SHARE},
-	{"tpm", TPM},
+	{"swtpm", INSTEAD("\"tpm\": true")},
+	{"passt", HELPER},
 	{"boot", BOOT},
 	{"boot-order", BOOT},
 	{"bootindex", BOOT},

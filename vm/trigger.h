@@ -1,4 +1,4 @@
-/* What can begin a ladder: signals, QMP events and UNRESPONSIVE. */
+/* What can begin a ladder: signals, QMP events UNRESPONSIVE and HELPER_DIED. */
 #ifndef TRIGGER_H
 #define TRIGGER_H
 
@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #define TRIGGER_UNRESPONSIVE "UNRESPONSIVE"
+#define TRIGGER_HELPER_DIED  "HELPER_DIED"
 
 /*
  * The signal that carries a deadline: RTMIN of glibc. The number is fixed, since each C library has
@@ -15,7 +16,7 @@
 
 enum trigger_kind {
 	TRIGGER_SIGNAL,
-	TRIGGER_EVENT,	       /* a QMP event, or UNRESPONSIVE */
+	TRIGGER_EVENT,	       /* a QMP event, or one of our own */
 	TRIGGER_UNKNOWN_EVENT, /* looks like an event, but no known QEMU has it */
 	TRIGGER_INVALID,
 };

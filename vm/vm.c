@@ -18,6 +18,7 @@
 #include "vm/credentials.h"
 #include "vm/defaults.h"
 #include "vm/forward.h"
+#include "vm/helperkeys.h"
 #include "vm/keys.h"
 #include "vm/machine.h"
 #include "vm/paths.h"
@@ -147,6 +148,7 @@ static void read_all(struct reader *r)
 	check_args(r, &file);
 	check_credentials(r, &file);
 	forwards_check(r, &file);
+	helperkeys_judge(r, &file);
 }
 
 /* Takes ownership of vm, json and defaults; without these, problems says why. */
@@ -340,6 +342,7 @@ void vm_free(struct vm *vm)
 	free(vm->disks);
 	free(vm->nics);
 	free(vm->forwards);
+	helperkeys_free(vm);
 	free(vm->cloud.ssh_keys);
 	free(vm->cloud.user_data);
 	free(vm->cloud.network_config);

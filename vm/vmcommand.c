@@ -18,6 +18,7 @@
 #include "vm/emulator.h"
 #include "vm/firmware.h"
 #include "vm/forward.h"
+#include "vm/helpers.h"
 #include "vm/nvram.h"
 #include "vm/sandbox.h"
 #include "vm/vm.h"
@@ -154,12 +155,18 @@ static void add_machine(struct words *w, const struct vm *vm, const struct firmw
 	add_option(w, "-nodefaults", NULL);
 	add_option(w, "-no-user-config", NULL);
 	pflash = add_firmware(w, vm, firmware);
-	add_made(w, "-machine", xasprintf("%s%s", vm->machine, pflash));
+	add_made(w, "-machine",
+		 xasprintf("%s%s%s", vm->machine, pflash,
+			   helpers_share_memory(vm) ? ",memory-backend=memory" : ""));
 	for (const char **accel = vm->accel; *accel; accel++)
 		add_option(w, "-accel", *accel);
 	add_option(w, "-cpu", vm->cpu);
 	add_made(w, "-smp", xasprintf("%" JSON_INTEGER_FORMAT, vm->cpus));
 	add_made(w, "-m", xasprintf("%" JSON_INTEGER_FORMAT, vm->memory));
+	if (helpers_share_memory(vm))
+		add_json(w, "-object",
+			 json_pack("{s:s, s:s, s:I, s:b}", "qom-type", "memory-backend-memfd", "id",
+				   "memory", "size", vm->memory * VM_MIB, "share", true));
 }
 
 static void add_kernel(struct words *w, const struct vm *vm)
@@ -445,6 +452,31 @@ static void add_credentials(struct words *w, const struct vm *vm)
 	json_decref(all);
 }
 
+/* Behind all others, too. Their chardevs are connected already. */
+static void add_helpers(struct words *w, const struct vm *vm)
+{
+	for (size_t i = 0; i < helpers_count(vm); i++) {
+		struct helper helper = helper_at(vm, i);
+
+		switch (helper.kind) {
+		case HELPER_TPM:
+			add_made(w, "-tpmdev",
+				 xasprintf("emulator,id=tpm,chardev=%s", helper.chardev));
+			add_json(w, "-device",
+				 json_pack("{s:s, s:s}", "driver", vm->devices->tpm, "tpmdev",
+					   "tpm"));
+			break;
+		case HELPER_SHARE:
+			add_json(w, "-device",
+				 json_pack("{s:s, s:s, s:s}", "driver", vm->devices->fs, "chardev",
+					   helper.chardev, "tag", vm->shares[helper.index].tag));
+			break;
+		case HELPER_OTHER: /* the definition's other keys have its device */
+			break;
+		}
+	}
+}
+
 /* ---- all of it ---- */
 
 static bool find_firmware(const struct vm *vm, struct firmware *firmware, char **why)
@@ -487,6 +519,7 @@ char **vm_command(const struct vm *vm, char **why)
 	add_last_cdrom(&w, vm);
 	add_cloud(&w, vm);
 	add_credentials(&w, vm);
+	add_helpers(&w, vm);
 	for (const char **arg = vm->args; *arg; arg++)
 		add_option(&w, *arg, NULL);
 	firmware_free(&firmware);
@@ -508,5 +541,6 @@ bool vm_prepare(const struct vm *vm, char **why)
 	if (prepared && firmware.variables)
 		prepared = nvram_make(vm->home, &firmware, why);
 	firmware_free(&firmware);
-	return prepared && cloudinit_make(vm, why) && credentials_make(vm, why);
+	return prepared && cloudinit_make(vm, why) && credentials_make(vm, why) &&
+	       helpers_make(vm, why);
 }

@@ -338,17 +338,17 @@ WRAPPED(pid_t, waitpid, pid_t pid, int *status, int how)
 }
 
 WRAPPED(pid_t, child_spawn, char **argv, const sigset_t *mask, const struct rundir *dir,
-	int readconfig, int report, const struct confine_use *use)
+	const struct helpers *helpers, int readconfig, int report, const struct confine_use *use)
 {
-	(void)argv, (void)mask, (void)dir, (void)readconfig, (void)report, (void)use;
+	(void)argv, (void)mask, (void)dir, (void)helpers, (void)readconfig, (void)report, (void)use;
 	rules_spawn();
 	qemu_start();
 	return QEMU_PID;
 }
 
-WRAPPED(int, child_readconfig, const struct rundir *dir)
+WRAPPED(int, child_readconfig, const struct rundir *dir, const struct helpers *helpers)
 {
-	(void)dir;
+	(void)dir, (void)helpers;
 	return FD_OTHER;
 }
 

@@ -1,0 +1,214 @@
+/* What runs beside QEMU: which programs, how they are called, and what is refused. */
+#include "unit.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/xalloc.h"
+#include "vm/helpers.h"
+#include "vm/vm.h"
+
+/* Has both virtiofsd's and swtpm's names, and a directory to share. */
+static char base[] = "/tmp/unit-helpers.XXXXXX";
+
+static void make_program(const char *name, const char *help)
+{
+	char *path = xasprintf("%s/%s", base, name);
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fprintf(file, "#!/bin/sh\necho '%s'\n", help);
+	fclose(file);
+	chmod(path, 0755);
+	free(path);
+}
+
+static int begin_tests(void **state)
+{
+	char *dir;
+
+	(void)state;
+	assert_non_null(mkdtemp(base));
+	dir = xasprintf("%s/a, b", base);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	setenv("QEMU_SUPERVISE_CONFIG_DIR", base, 1);
+	setenv("QEMU_SUPERVISE_STATE_DIR", base, 1);
+	dir[strlen(base)] = '\0';
+	setenv("PATH", xasprintf("%s:/usr/bin:/bin", dir), 1);
+	free(dir);
+	make_program("swtpm", "");
+	return 0;
+}
+
+static int end_tests(void **state)
+{
+	char *command = xasprintf("rm -r %s", base);
+
+	(void)state;
+	assert_int_equal(system(command), 0);
+	free(command);
+	return 0;
+}
+
+/* Takes text. */
+static struct vm *vm_of(char *text)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = vm_from_text("web", text, strlen(text), &problems);
+
+	if (!vm)
+		fail_msg("%s", problems.lines[0]);
+	free(text);
+	return vm;
+}
+
+static struct vm *vm_with_share(const char *more)
+{
+	return vm_of(xasprintf("{\"shares\": [{\"path\": \"%s/a, b//\", \"tag\": \"x\"%s}]}", base,
+			       more));
+}
+
+/* All words with spaces between them; "" and *why where it is refused. Malloc'd. */
+static char *words_of(const struct vm *vm, size_t i, int key, bool *bind_read_only, char **why)
+{
+	struct helper helper = helper_at(vm, i);
+	struct helper_command command;
+	char *words = xstrdup("");
+
+	if (helper_command(vm, &helper, 7, key, &command, why)) {
+		for (char **word = command.argv; *word; word++) {
+			char *longer = xasprintf("%s%s%s", words, *words ? " " : "", *word);
+
+			free(words);
+			words = longer;
+		}
+		*bind_read_only = command.bind_read_only;
+	}
+	helper_command_free(&command);
+	return words;
+}
+
+static void calls(struct vm *vm, size_t i, int key, const char *expected, bool binds)
+{
+	bool bind_read_only = false;
+	char *why = NULL, *words = words_of(vm, i, key, &bind_read_only, &why), *at;
+
+	if (why)
+		fail_msg("%s", why);
+	while ((at = strstr(words, base))) {
+		memcpy(at, "BASE", 4);
+		memmove(at + 4, at + strlen(base), strlen(at + strlen(base)) + 1);
+	}
+	assert_string_equal(words, expected);
+	assert_int_equal(bind_read_only, binds);
+	free(words);
+	vm_free(vm);
+}
+
+static void swtpm_is_called(void **state)
+{
+	(void)state;
+	calls(vm_of(xstrdup("{\"tpm\": true}")), 0, -1,
+	      "BASE/swtpm socket --tpm2 --terminate --tpmstate dir=.,mode=0600 --ctrl "
+	      "type=unixio,clientfd=7",
+	      false);
+	calls(vm_of(xstrdup("{\"tpm\": {\"key-file\": \"k\"}}")), 0, 9,
+	      "BASE/swtpm socket --tpm2 --terminate --tpmstate dir=.,mode=0600 --ctrl "
+	      "type=unixio,clientfd=7 --key pwdfd=9,mode=aes-256-cbc,kdf=pbkdf2",
+	      false);
+}
+
+/* The one of QEMU takes its words apart at commas, and has none for read-only. */
+static void virtiofsd_in_c_is_called(void **state)
+{
+	(void)state;
+	make_program("virtiofsd", "-o source=PATH");
+	calls(vm_with_share(""), 0, -1, "BASE/virtiofsd --fd=7 -o source=BASE/a\\, b,log_level=err",
+	      false);
+	calls(vm_with_share(", \"read-only\": true"), 0, -1,
+	      "BASE/virtiofsd --fd=7 -o source=BASE/a\\, b,log_level=err", true);
+}
+
+static void virtiofsd_in_rust_is_called(void **state)
+{
+	(void)state;
+	make_program("virtiofsd", "--shared-dir --readonly");
+	calls(vm_with_share(""), 0, -1,
+	      "BASE/virtiofsd --fd=7 --shared-dir=BASE/a, b --log-level=error", false);
+	calls(vm_with_share(", \"read-only\": true"), 0, -1,
+	      "BASE/virtiofsd --fd=7 --shared-dir=BASE/a, b --log-level=error --readonly", false);
+	make_program("virtiofsd", "--shared-dir"); /* an older one */
+	calls(vm_with_share(", \"read-only\": true"), 0, -1,
+	      "BASE/virtiofsd --fd=7 --shared-dir=BASE/a, b --log-level=error", true);
+}
+
+static void others_are_called_as_they_are(void **state)
+{
+	(void)state;
+	calls(vm_of(xstrdup("{\"helpers\": [{\"run\": [\"swtpm\", \"a b\", \"\"]}]}")), 0, -1,
+	      "swtpm a b ", false);
+}
+
+static void they_have_an_order_and_names(void **state)
+{
+	static const char *const names[] = {"tpm", "share x", "share y", "helper sh", "helper ??"};
+	static const char *const chardevs[] = {"qemu-supervise-tpm", "qemu-supervise-share0",
+					       "qemu-supervise-share1", "", ""};
+	struct vm *vm =
+		vm_of(xstrdup("{\"tpm\": true, \"shares\": [{\"path\": \"a\", \"tag\": "
+			      "\"x\"}, {\"path\": \"b\", \"tag\": \"y\"}], \"helpers\": "
+			      "[{\"run\": [\"/bin/sh\"]}, {\"run\": [\"\\u001b\\u007f\"]}]}"));
+
+	(void)state;
+	assert_int_equal(helpers_count(vm), ARRAY_SIZE(names));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct helper helper = helper_at(vm, i);
+
+		assert_string_equal(helper.name, names[i]);
+		assert_string_equal(helper.chardev, chardevs[i]);
+	}
+	assert_true(helpers_share_memory(vm));
+	vm_free(vm);
+	vm = vm_of(xstrdup("{\"tpm\": true}"));
+	assert_int_equal(helpers_count(vm), 1);
+	assert_false(helpers_share_memory(vm));
+	vm_free(vm);
+}
+
+/* A name is cut between characters, or it could be in no JSON. */
+static void names_stay_text(void **state)
+{
+	struct helper helper;
+	struct vm *vm;
+	json_t *name;
+
+	(void)state;
+	vm = vm_of(xstrdup(
+		"{\"helpers\": [{\"run\": [\"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+		"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+		"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+		"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\"]}]}"));
+	helper = helper_at(vm, 0);
+	name = json_string(helper.name);
+	assert_non_null(name);
+	json_decref(name);
+	vm_free(vm);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(swtpm_is_called),
+		cmocka_unit_test(virtiofsd_in_c_is_called),
+		cmocka_unit_test(virtiofsd_in_rust_is_called),
+		cmocka_unit_test(others_are_called_as_they_are),
+		cmocka_unit_test(they_have_an_order_and_names),
+		cmocka_unit_test(names_stay_text),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, begin_tests, end_tests);
+}
