@@ -83,6 +83,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/doc/qemu-supervise/examples/ups/ups-vms
 	share/doc/qemu-supervise/examples/ups/upsmon.conf
 	share/doc/qemu-supervise/examples/ups/upssched.conf
+	share/doc/qemu-supervise/troubleshooting.md
 	share/man/man5/vmconf.5
 	share/man/man7/qemu-supervise-init.7
 	share/man/man7/qemu-supervise.7
