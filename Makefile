@@ -256,6 +256,7 @@ lint:
 	@printf '%s\n' $(SOURCES) $(wildcard bench/*.c fuzz/*.c) | xargs -n 1 -P $$(nproc) sh -c 'clang-tidy --quiet $$0 -- $(TIDY_CFLAGS) 2>/dev/null'
 	@printf '%s\n' $(SOURCES) | xargs -n 1 -P $$(nproc) gcc $(TIDY_CFLAGS) -O1 -fanalyzer -c -o /dev/null
 	@t/rooms
+	@t/messages
 	@t/explore-faults -n
 	@mandoc -Tlint -Wstyle man/*.[0-9]
 	@shellcheck $(SCRIPTS)
@@ -339,6 +340,7 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 examples/vm/uefi.json $(DOCDIR)/examples/vm \
 	644 examples/vm/vde.json $(DOCDIR)/examples/vm \
 	644 examples/vm/windows.json $(DOCDIR)/examples/vm \
+	644 doc/troubleshooting.md $(DOCDIR) \
 	644 vm.schema.json $(DATADIR) \
 	644 rpc.schema.json $(DATADIR) \
 	644 completion/qemu-supervise $(COMPLETIONDIR) \

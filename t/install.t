@@ -103,6 +103,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/doc/qemu-supervise/examples/vm/windows.json
 	share/fish/vendor_completions.d/qemu-supervise.fish
 	share/fish/vendor_completions.d/vmconf.fish
+	share/doc/qemu-supervise/troubleshooting.md
 	share/man/man5/vmconf.5
 	share/man/man7/qemu-supervise-init.7
 	share/man/man7/qemu-supervise-security.7

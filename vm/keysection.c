@@ -16,8 +16,9 @@ static const struct {
 	{"Disks", " disks cdrom "},
 	{"Network", " nics forwards "},
 	{"The guest's first boot", " cloud-init credentials "},
+	{"Beside QEMU", " tpm shares helpers "},
 	{"Channels", " console console-log agent display "},
-	{"Security", " sandbox run-as args "},
+	{"Security", " sandbox run-as args confine "},
 	{"Supervision",
 	 " pvpanic watchdog on ready press-interval boot-timeout order tags protect "},
 };
