@@ -277,6 +277,7 @@ INSTALLED = 755 qemu-supervise $(BINDIR) \
 	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/user@.service.d-vms.conf $(DOCDIR)/examples/systemd \
+	755 import/libvirt $(LIBEXECDIR)/qemu-supervise/import \
 	755 init/attend $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/openrc $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/runit $(LIBEXECDIR)/qemu-supervise/init \
@@ -333,7 +334,7 @@ INSTALLED = 755 qemu-supervise $(BINDIR) \
 	644 man/vmconf-rpc.7 $(MANDIR)/man7 \
 	$(if $(RESTART_PAUSE),$(RESTART_PAUSES))
 OURS = $(addsuffix /qemu-supervise@.service.d,$(SYSTEMDDIR)/system $(SYSTEMDDIR)/user) \
-	$(addprefix $(SERVICEDIR)/,openrc runit/control runit/log runit s6/log s6 s6-rc) $(SERVICEDIR) $(LIBEXECDIR)/qemu-supervise/init \
+	$(addprefix $(SERVICEDIR)/,openrc runit/control runit/log runit s6/log s6 s6-rc) $(SERVICEDIR) $(addprefix $(LIBEXECDIR)/qemu-supervise/,import init) \
 	$(LIBEXECDIR)/qemu-supervise $(DATADIR) \
 	$(addprefix $(DOCDIR)/examples/,amqp container daemontools/log daemontools monit nomad prometheus rpc runit supervisord systemd sysvinit ups) \
 	$(OCFDIR)/resource.d/qemu-supervise $(DOCDIR)/examples $(DOCDIR) $(SYSCONFDIR)/needrestart/conf.d $(SYSCONFDIR)/needrestart

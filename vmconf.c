@@ -36,6 +36,10 @@ static const struct command commands[] = {
 	 "  --enable              have it started when the host boots\n"
 	 "  --json                report when it is being made, and when it is, as lines of "
 	 "JSON\n"},
+	{"import", cmd_import, "FILE [NAME] [--print]",
+	 "Makes a VM from libvirt's XML of a domain (virsh dumpxml), and tells what is left out.\n"
+	 "FILE is - for standard input. The disks stay where they are.\n"
+	 "  --print               print the definition only\n"},
 	{"list", cmd_list, "[NAME]... [--tag TAG] [--json] [--addresses]",
 	 "Lists VMs, all by default, without asking QEMU.\n"
 	 "  --tag TAG             those with that tag; repeatable\n"

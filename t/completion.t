@@ -46,6 +46,10 @@ is_deeply(offers('vmconf', 'list', '--j'), ['--json'], 'an option of another com
 is_deeply(offers('vmconf', 'rpc', '--c'), ['--check'], 'rpc --check');
 is_deeply(offers('vmconf', 'rpc', ''), [], 'rpc takes no names');
 is_deeply(offers('vmconf', 'create', '--image', 'deb'), ['debian12'], 'a base image');
+spew("$work/here/web.xml", '');
+is_deeply(offers('vmconf', 'import', 'we'), ['web.xml'], 'import: a file');
+is_deeply(offers('vmconf', 'import', 'web.xml', 'we'), [], 'its name is a new one');
+is_deeply(offers('vmconf', 'import', '--p'), ['--print'], 'import --print');
 spew("$work/config/mail.json", '{ "tags": ["lab", "mx"], "args": ["x"] }');
 is_deeply(offers('vmconf', 'stop', '--tag', ''), ['lab', 'mx'], 'tags');
 is_deeply([sort @{ offers('vmconf', 'set', 'web1', '') }], ['cpus=', 'memory='], 'keys of a definition');

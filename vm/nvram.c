@@ -193,6 +193,11 @@ static bool copy_file(const char *from, const char *path, char **why)
 
 bool nvram_make(const char *home, const struct firmware *firmware, char **why)
 {
+	return nvram_copy(home, firmware, firmware->variables, why);
+}
+
+bool nvram_copy(const char *home, const struct firmware *firmware, const char *from, char **why)
+{
 	char *path = nvram_path(home, firmware);
 	bool new = access(path, F_OK) < 0 && errno == ENOENT, made = true;
 
@@ -201,7 +206,7 @@ bool nvram_make(const char *home, const struct firmware *firmware, char **why)
 		*why = xasprintf("cannot write %s/" NVRAM_RECORD ": %s", home, strerror(errno));
 		made = false;
 	} else if (new) {
-		made = copy_file(firmware->variables, path, why);
+		made = copy_file(from, path, why);
 		if (!made)
 			forget(home);
 	}

@@ -43,4 +43,7 @@ bool nvram_fits(const char *home, const struct firmware *firmware);
  */
 bool nvram_make(const char *home, const struct firmware *firmware, char **why);
 
+/* The same with what a VM that is managed by something else has had so far: the file from. */
+bool nvram_copy(const char *home, const struct firmware *firmware, const char *from, char **why);
+
 #endif
