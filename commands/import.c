@@ -101,6 +101,17 @@ static bool copy_variables(const struct import *i, const struct newvm *vm,
 	return copied;
 }
 
+/* name: that of the variables in the state directory. */
+static bool add_variables(struct newvm *vm, const char *name)
+{
+	char *half = xasprintf("%s" NVRAM_NEW, name);
+
+	newvm_add_passing(vm, half);
+	newvm_add_passing(vm, NVRAM_RECORD_NEW);
+	free(half);
+	return newvm_add(vm, name, false) && newvm_add(vm, NVRAM_RECORD, false);
+}
+
 static bool make(const struct import *i, struct store *store)
 {
 	struct firmware firmware = {.code = (char *)text_of(i->variables, "code"),
@@ -112,7 +123,7 @@ static bool make(const struct import *i, struct store *store)
 
 	made = newvm_open(&vm, store, i->name);
 	if (made && copies)
-		made = newvm_add(&vm, path + 1, false) && newvm_add(&vm, NVRAM_RECORD, false);
+		made = add_variables(&vm, path + 1);
 	made = made && newvm_begin(&vm) && (!copies || copy_variables(i, &vm, &firmware));
 	if (made) {
 		new_macs(store, i->definition, false);

@@ -7,7 +7,9 @@
 
 #include <stdbool.h>
 
-#define NVRAM_RECORD "uefi-vars.json"
+#define NVRAM_RECORD	 "uefi-vars.json"
+#define NVRAM_RECORD_NEW NVRAM_RECORD ".new" /* while it is written */
+#define NVRAM_NEW	 ".new"		     /* the end of the name of variables being copied */
 
 /* A firmware; firmware_free(). */
 struct firmware {
