@@ -289,6 +289,7 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/user@.service.d-vms.conf $(DOCDIR)/examples/systemd \
+	755 import/libvirt $(LIBEXECDIR)/qemu-supervise/import \
 	755 init/attend $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/openrc $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/runit $(LIBEXECDIR)/qemu-supervise/init \

@@ -45,6 +45,14 @@ static const struct command commands[] = {
 	 "  -q, --quiet           do not tell what was made, and what comes next\n",
 	 {"vmconf create web1 --image debian12 --memory 2G --start",
 	  "vmconf create web2 --disk 20G --nic bridge,br=br0 --enable"}},
+	{"import",
+	 cmd_import,
+	 "FILE [NAME] [--print]",
+	 "Makes a VM from libvirt's XML of a domain (virsh dumpxml), and tells what is left out.\n"
+	 "FILE is - for standard input. The disks stay where they are.\n"
+	 "  --print               print the definition only\n",
+	 {"virsh dumpxml web >web.xml; vmconf import web.xml",
+	  "vmconf import web.xml web2 --print"}},
 	{"list",
 	 cmd_list,
 	 "[NAME]... [--tag TAG] [--json] [--addresses]",

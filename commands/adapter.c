@@ -15,6 +15,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "commands/nearby.h"
 #include "lib/array.h"
 #include "lib/fd.h"
 #include "lib/log.h"
@@ -33,42 +34,17 @@ static const char *const adapters[] = {"systemd", "s6", "runit", "openrc", "none
 
 #define ADAPTER_COUNT (ARRAY_SIZE(adapters))
 
-/* A program, relative to this program's directory; malloc'd, NULL if it does not exist. */
-static char *near_us(const char *file)
-{
-	char path[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
-	char *found = NULL, *slash;
-
-	path[len > 0 ? len : 0] = '\0';
-	slash = strrchr(path, '/');
-	if (slash)
-		found = xasprintf("%.*s/%s", (int)(slash - path), path, file);
-	if (found && access(found, X_OK) == 0)
-		return found;
-	free(found);
-	return NULL;
-}
-
-/* In the source tree, or installed, even under another PREFIX. */
 static char *our_adapter(const char *word)
 {
-	char *in_tree = xasprintf("init/%s", word);
-	char *installed = xasprintf("../libexec/qemu-supervise/init/%s", word);
-	char *path = near_us(in_tree);
+	char *file = xasprintf("init/%s", word), *path = nearby_helper(file);
 
-	if (!path)
-		path = near_us(installed);
-	if (!path)
-		path = xasprintf(LIBEXECDIR "/qemu-supervise/init/%s", word);
-	free(in_tree);
-	free(installed);
+	free(file);
 	return path;
 }
 
 static void set_environment(const struct store *store)
 {
-	char *supervise = near_us("qemu-supervise");
+	char *supervise = nearby("qemu-supervise");
 
 	setenv("QEMU_SUPERVISE", supervise ? supervise : "qemu-supervise", 0);
 	setenv("QEMU_SUPERVISE_CONFIG_DIR", store->config, 1);

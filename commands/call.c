@@ -175,6 +175,17 @@ void tell_problems(struct vm_problems *problems)
 	vm_problems_free(problems);
 }
 
+bool definition_is_good(const char *name, json_t *definition, const char *of)
+{
+	struct vm_problems problems = {.of = of};
+	struct vm *vm = vm_from_json(name, definition, &problems);
+	bool good = vm != NULL;
+
+	tell_problems(&problems);
+	vm_free(vm);
+	return good;
+}
+
 struct vm *load_or_tell(const char *name)
 {
 	struct vm_problems problems = {0};

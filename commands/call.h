@@ -47,6 +47,7 @@ int cmd_edit(struct call *call);
 int cmd_enable(struct call *call);
 int cmd_grow(struct call *call);
 int cmd_history(struct call *call);
+int cmd_import(struct call *call);
 int cmd_ip(struct call *call);
 int cmd_is_enabled(struct call *call);
 int cmd_list(struct call *call);
@@ -103,6 +104,9 @@ int name_is_known(const struct store *store, const char *name);
 
 /* vm_load(), logging each problem. NULL: the exit status is EX_CONFIG. */
 struct vm *load_or_tell(const char *name);
+
+/* Whether a definition is valid; if not, each problem is logged, and of is how these begin. */
+bool definition_is_good(const char *name, json_t *definition, const char *of);
 
 /* Logs that a VM is not running, or that this is not known, so it cannot be reached. */
 void tell_down(const char *name, const struct vm_status *status);

@@ -24,9 +24,9 @@ static const struct {
 	const char *command;
 	enum vms vms;
 } special[] = {
-	{"create", VMS_NONE}, {"start", VMS_DOWN}, {"clone", VMS_DOWN}, {"rename", VMS_DOWN},
-	{"stop", VMS_UP},     {"restart", VMS_UP}, {"upgrade", VMS_UP}, {"console", VMS_UP},
-	{"ssh", VMS_UP},      {"ip", VMS_UP},	   {"qmp", VMS_UP},
+	{"create", VMS_NONE}, {"import", VMS_NONE}, {"start", VMS_DOWN}, {"clone", VMS_DOWN},
+	{"rename", VMS_DOWN}, {"stop", VMS_UP},	    {"restart", VMS_UP}, {"upgrade", VMS_UP},
+	{"console", VMS_UP},  {"ssh", VMS_UP},	    {"ip", VMS_UP},	 {"qmp", VMS_UP},
 };
 
 static enum vms vms_of(const struct command *command)
@@ -258,6 +258,8 @@ static void offer_operand(struct call *call, const struct complete *c)
 		offer_assignment(c, c->operands[0]);
 	else if (strcmp(call->command->name, "help") == 0 && c->count == 0)
 		offer_commands(call, c->typed);
+	else if (strncmp(operands, "FILE", 4) == 0 && c->count == 0)
+		complete_files();
 	else if (vms_of(call->command) != VMS_NONE &&
 		 (c->count == 0 || strstr(operands, "NAME...") || strstr(operands, "NAME]...")))
 		offer_vms(&call->store, c, vms_of(call->command));

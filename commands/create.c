@@ -84,24 +84,12 @@ static const struct option create_options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-/* Whether the definition is valid; of is the start of its messages. */
-static bool check_definition(const char *name, json_t *definition, const char *of)
-{
-	struct vm_problems problems = {.of = of};
-	struct vm *vm = vm_from_json(name, definition, &problems);
-	bool good = vm != NULL;
-
-	tell_problems(&problems);
-	vm_free(vm);
-	return good;
-}
-
 /* Checks what an option stands for by itself, so that messages name the option. */
 static void check_option(const char *option, const char *text, json_t *definition)
 {
 	char *of = xasprintf("--%s %s", option, text);
 
-	if (!check_definition("vm", definition, of))
+	if (!definition_is_good("vm", definition, of))
 		exit(EX_USAGE);
 	free(of);
 }
@@ -487,7 +475,7 @@ static int create(struct create *c, struct call *call)
 
 	if (c->name && !name_is_good(c->name))
 		return EX_USAGE;
-	if (!check_definition(c->name ? c->name : "vm", c->definition, "--set") ||
+	if (!definition_is_good(c->name ? c->name : "vm", c->definition, "--set") ||
 	    !disk_can_be_made(c))
 		return EX_USAGE;
 	if (base && !disk_find_base(store, base, c->image_format, &c->base))

@@ -13,44 +13,20 @@
 #include "lib/array.h"
 #include "commands/copywait.h"
 #include "commands/disk.h"
+#include "commands/jsonof.h"
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
 /* ---- what is in an image ---- */
 
-_Noreturn static void ask_child(int out, const char *path, const char *format)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	dup2(out, STDOUT_FILENO);
-	execlp("qemu-img", "qemu-img", "info", "--output=json", "-f", format, path, (char *)NULL);
-	log_warn("cannot execute qemu-img");
-	_exit(127);
-}
-
-/* Runs qemu-img info. NULL: it failed, for example as a QEMU has the image open, and said so. */
+/* What qemu-img info says. NULL: it failed, for example as a QEMU has the image open, and said so.
+ */
 static json_t *ask(const char *path, const char *format)
 {
-	json_t *info = NULL;
-	int out[2];
-	pid_t pid;
+	const char *const argv[] = {"qemu-img", "info", "--output=json", "-f", format, path, NULL};
 
-	if (pipe2(out, O_CLOEXEC) < 0) {
-		log_warn("cannot ask qemu-img about %s", path);
-		return NULL;
-	}
-	pid = fork();
-	if (pid == 0)
-		ask_child(out[1], path, format);
-	close(out[1]);
-	if (pid > 0)
-		info = json_loadfd(out[0], 0, NULL);
-	close(out[0]);
-	if (!disk_wait(pid, "qemu-img")) {
-		json_decref(info);
-		info = NULL;
-	}
-	return info;
+	return json_of(argv, "qemu-utils");
 }
 
 static json_t *bitmaps_of(json_t *info)

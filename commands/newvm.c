@@ -124,6 +124,7 @@ bool newvm_open(struct newvm *vm, struct store *store, const char *name)
 			     .home = store_path(store, name, ""),
 			     .files = xcheck(json_array()),
 			     .disks = xcheck(json_array()),
+			     .passing = xcheck(json_array()),
 			     .dirs = xcheck(json_array())};
 	if (!store_has(store, name))
 		return journal_is_free(store, name) && home_is_ours(vm->home);
@@ -175,6 +176,11 @@ bool newvm_add(struct newvm *vm, const char *file, bool is_disk)
 	return !there;
 }
 
+void newvm_add_passing(struct newvm *vm, const char *file)
+{
+	json_array_append_new(vm->passing, xcheck(json_string(file)));
+}
+
 /* The steps that undo it, last made first. */
 static json_t *steps_back(const struct newvm *vm)
 {
@@ -183,6 +189,8 @@ static json_t *steps_back(const struct newvm *vm)
 	size_t i;
 
 	json_array_foreach(vm->files, i, file)
+		step_remove_in(steps, vm->name, json_string_value(file));
+	json_array_foreach(vm->passing, i, file)
 		step_remove_in(steps, vm->name, json_string_value(file));
 	name = made_file(vm->name);
 	step_remove(steps, name);
@@ -287,6 +295,7 @@ void newvm_close(struct newvm *vm)
 	}
 	json_decref(vm->files);
 	json_decref(vm->disks);
+	json_decref(vm->passing);
 	json_decref(vm->dirs);
 	free(vm->home);
 	*vm = (struct newvm){0};

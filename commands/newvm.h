@@ -18,6 +18,7 @@ struct newvm {
 	const char *like; /* the VM whose readers may read this definition; or NULL */
 	json_t *files;	  /* names in it to be made */
 	json_t *disks;	  /* those that are disks */
+	json_t *passing;  /* names that files have while they are written */
 	json_t *dirs;	  /* directories, relative to the state directory of all VMs */
 	bool begun;
 };
@@ -33,6 +34,9 @@ bool newvm_open(struct newvm *vm, struct store *store, const char *name);
  * already, which is logged.
  */
 bool newvm_add(struct newvm *vm, const char *file, bool is_disk);
+
+/* Adds a name that a file has only while it is written: nothing is left there if it was cut off. */
+void newvm_add_passing(struct newvm *vm, const char *file);
 
 /* Writes the journal and makes the directories. */
 bool newvm_begin(struct newvm *vm);

@@ -50,7 +50,7 @@ is_deeply(offers('vmconf', 'enable', 'web1', ''), ['mail', 'up1', 'web2'], 'each
 is_deeply(offers('vmconf', 'status', 'web1', ''), [], 'one where one is taken');
 for my $line (vmconf_does('help') =~ /^  (vmconf .*\bNAME\b.*)$/mg) {
 	my ($command) = $line =~ /^vmconf (\S+)/;
-	ok(@{ offers('vmconf', $command, '') } > 0 || $command eq 'create', "$command takes a VM");
+	ok(@{ offers('vmconf', $command, '') } > 0 || $command =~ /^(?:create|import)$/, "$command takes a VM");
 }
 
 # The options that the program knows are those that help tells.
@@ -70,6 +70,8 @@ is_deeply(offers('vmconf', 'create', '--image', 'deb'), [':files', 'debian12'], 
 is_deeply(offers('vmconf', 'create', '--image=deb'), ['--image=debian12', ':files'], 'behind = as well');
 is_deeply(offers('vmconf', 'create', '--nic', 'b'), ['bridge,br='], 'a nic');
 is_deeply(offers('vmconf', 'create', '--user-data', ''), [':files'], 'a file');
+is_deeply(offers('vmconf', 'import', 'we'), [':files'], 'import: a file');
+is_deeply(offers('vmconf', 'import', 'web.xml', 'we'), [], 'its name is a new one');
 is_deeply(offers('vmconf', 'stop', '--tag', ''), ['lab', 'mx'], 'tags');
 is_deeply(offers('vmconf', 'history', '-n', ''), [], 'a value that nobody knows');
 is_deeply(offers('vmconf', 'history', '-n', '5', 'we'), ['web1', 'web2'], 'what follows it');

@@ -97,6 +97,16 @@ sub asked {
 	return ('sh', '-c', 'exec "$0" rpc <"$1"', $program, spew("$work/request", "$request\n"));
 }
 
+# A domain of libvirt's, with variables of UEFI firmware if a descriptor of this host names the firmware.
+sub domain {
+	my ($found) = grep { $_->{targets}[0]{architecture} eq 'x86_64' && $_->{mapping}{'nvram-template'} }
+		map { JSON::PP::decode_json(slurp($_)) } glob '/usr/share/qemu/firmware/60-*.json';
+	my ($code, $template) = map { $found->{mapping}{$_}{filename} } 'executable', 'nvram-template';
+	return spew("$work/domain.xml", "<domain type='qemu'><name>fresh</name><memory>65536</memory><vcpu>1</vcpu><os><type arch='x86_64'>hvm</type>"
+		. "<loader type='pflash'>$code</loader><nvram template='$template'>$template</nvram></os><features><acpi/></features>"
+		. "<devices><emulator>$emulator</emulator></devices></domain>");
+}
+
 my $no_start = spew("$work/adapter", "#!/bin/sh\n[ \"\$1\" != start ]\n");
 chmod(0755, $no_start);
 
@@ -112,6 +122,7 @@ my @changes = (
 		do => ['create', 'fresh', '--disk', '1M', @new] },
 	{ name => 'create, raw, mounted', thorough => 1, with => sub { mkdir("$dir/state/fresh", 0700) }, mounted => '/state/fresh',
 		do => ['create', 'fresh', '--disk', '1M', '--set', 'disks.0.format=raw', @new] },
+	{ name => 'import', do => ['import', domain()] },
 	{ name => 'set', do => ['set', 'base', 'description=new', 'cpus=2'] },
 	{ name => 'edit', do => ['edit', 'base'] },
 	{ name => 'rename', do => ['rename', 'base', 'renamed'] },

@@ -49,8 +49,7 @@ static bool write_record(const char *home, json_t *record)
 {
 	int dirfd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	char *text = xcheck(json_dumps(record, JSON_INDENT(2)));
-	bool written =
-		dirfd >= 0 && safefile_replace(dirfd, NVRAM_RECORD, NVRAM_RECORD ".new", text);
+	bool written = dirfd >= 0 && safefile_replace(dirfd, NVRAM_RECORD, NVRAM_RECORD_NEW, text);
 	int error = errno;
 
 	fd_close(&dirfd);
@@ -176,7 +175,7 @@ static bool copy(const char *from, int dirfd, const char *half, const char *name
 static bool copy_file(const char *from, const char *path, char **why)
 {
 	const char *name = strrchr(path, '/') + 1;
-	char *half = xasprintf("%s.new", name);
+	char *half = xasprintf("%s" NVRAM_NEW, name);
 	char *home = xasprintf("%.*s", (int)(name - path), path);
 	int dirfd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	bool copied = dirfd >= 0 && copy(from, dirfd, half, name);
@@ -193,6 +192,11 @@ static bool copy_file(const char *from, const char *path, char **why)
 
 bool nvram_make(const char *home, const struct firmware *firmware, char **why)
 {
+	return nvram_copy(home, firmware, firmware->variables, why);
+}
+
+bool nvram_copy(const char *home, const struct firmware *firmware, const char *from, char **why)
+{
 	char *path = nvram_path(home, firmware);
 	bool new = access(path, F_OK) < 0 && errno == ENOENT, made = true;
 
@@ -201,7 +205,7 @@ bool nvram_make(const char *home, const struct firmware *firmware, char **why)
 		*why = xasprintf("cannot write %s/" NVRAM_RECORD ": %s", home, strerror(errno));
 		made = false;
 	} else if (new) {
-		made = copy_file(firmware->variables, path, why);
+		made = copy_file(from, path, why);
 		if (!made)
 			forget(home);
 	}

@@ -7,7 +7,9 @@
 
 #include <stdbool.h>
 
-#define NVRAM_RECORD "uefi-vars.json"
+#define NVRAM_RECORD	 "uefi-vars.json"
+#define NVRAM_RECORD_NEW NVRAM_RECORD ".new" /* while it is written */
+#define NVRAM_NEW	 ".new"		     /* the end of the name of variables being copied */
 
 /* A firmware; firmware_free(). */
 struct firmware {
@@ -42,5 +44,8 @@ bool nvram_fits(const char *home, const struct firmware *firmware);
  * is a malloc'd sentence.
  */
 bool nvram_make(const char *home, const struct firmware *firmware, char **why);
+
+/* The same with what a VM that is managed by something else has had so far: the file from. */
+bool nvram_copy(const char *home, const struct firmware *firmware, const char *from, char **why);
 
 #endif
