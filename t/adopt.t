@@ -120,7 +120,7 @@ subtest 'its definition is refused' => sub {
 	is($printed[0], 78, '--print is refused');
 	unlike($printed[2], qr/taken over/, 'and takes nothing over');
 	$s = $s->taken_over;
-	like($s->log, qr/refused.json: memory: .*\n.*: refused: it runs, and is taken over all the same, with the default ladders\n/, 'why');
+	like($s->log, qr/refused.json: memory: .*\n(?:.*: see The machine in vmconf\(5\)\n)?.*: refused: it runs, and is taken over all the same, with the default ladders\n/, 'why');
 	unlink($definition);
 	$s = $s->taken_over(command => [$s->{command}[0], '-o', 'TERM=powerdown 1s, agent-shutdown 60s, kill', 'refused']);
 	$s->signal('TERM');

@@ -269,7 +269,7 @@ static int count_copies(void)
 	int count = 0;
 
 	while ((entry = readdir(dir)))
-		count += strncmp(entry->d_name, "vmconf-web-", 11) == 0;
+		count += strncmp(entry->d_name, "vmconf-", 7) == 0;
 	closedir(dir);
 	return count;
 }

@@ -53,7 +53,7 @@ sub background {
 sub copying {
 	my ($setup, @words) = @_;
 	unlink "$work/begun";
-	my $pid = background(sub { $ENV{PATH} = "$work/bin:$ENV{PATH}"; $setup->() }, 'clone', @words);
+	my $pid = background(sub { $ENV{PATH} = "$work/bin:$ENV{PATH}"; $setup->() }, 'clone', '-q', @words);
 	wait_until('the copy', sub { -e "$work/begun" });
 	return $pid;
 }

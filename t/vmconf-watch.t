@@ -142,7 +142,7 @@ is($line->{event}, 'present', 'first, what is');
 is($line->{state}, 'stopped', 'its state');
 like($line->{time}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'a time in UTC');
 my %list = %{ state_of('web2') };
-delete @list{qw(memory enabled order tags protect broken moved)};
+delete @list{qw(memory cpus changed enabled order tags protect broken moved)};
 is_deeply({ map { $_ => $line->{$_} } keys %list }, \%list, 'the keys of list --json');
 is_deeply([sort grep { !exists $list{$_} } keys %$line], [qw(event time version)], 'and three more');
 vmconf_does('set', 'web2', 'on.TERM=qmp:query-status 1s, quit 10s, kill');	# slow enough to be seen
