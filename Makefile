@@ -264,7 +264,7 @@ lint:
 	@zsh -n completion/zsh/_vmconf
 	@fish -n completion/fish/*.fish
 	@shellcheck packaging/alpine/* packaging/arch/* packaging/debian/*.p*
-	@nix-instantiate --parse packaging/nix/default.nix >/dev/null
+	@NIX_CONFIG='build-users-group =' nix-instantiate --parse packaging/nix/default.nix >/dev/null
 	@for f in $(PERL); do perl -It -wc $$f 2>&1 | sed '/ syntax OK$$/d'; done
 
 # Of which the adapters make the services of VMs: ../examples as they see it, here and where they are installed.
