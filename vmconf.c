@@ -51,8 +51,7 @@ static const struct command commands[] = {
 	 "Makes a VM from libvirt's XML of a domain (virsh dumpxml), and tells what is left out.\n"
 	 "FILE is - for standard input. The disks stay where they are.\n"
 	 "  --print               print the definition only\n",
-	 {"virsh dumpxml web >web.xml; vmconf import web.xml",
-	  "vmconf import web.xml web2 --print"}},
+	 {"vmconf import web.xml", "vmconf import web.xml web2 --print"}},
 	{"list",
 	 cmd_list,
 	 "[NAME]... [--tag TAG] [--json] [--addresses]",
