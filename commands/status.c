@@ -266,12 +266,13 @@ int cmd_status(struct call *call)
 	bool json = call_wants_json(call, 1, 1);
 	struct vm_status status;
 	const char *name = call->argv[0], *why = NULL;
-	json_t *all, *state = NULL, *forwards = xcheck(json_array());
+	json_t *all, *state = NULL, *forwards;
 	int known = call_known_operand(call);
 
 	if (known != 0)
 		return known;
 	vm_status_read_all(&call->store, name, &status);
+	forwards = xcheck(json_array());
 	all = describe_status(name, &status);
 	json_object_set_new(all, "version", json_integer(1));
 	json_object_set_new(all, "memory", describe_number(status.memory));

@@ -28,7 +28,7 @@ static void make_program(const char *name, const char *help)
 
 static int begin_tests(void **state)
 {
-	char *dir;
+	char *dir, *path;
 
 	(void)state;
 	assert_non_null(mkdtemp(base));
@@ -37,7 +37,9 @@ static int begin_tests(void **state)
 	setenv("QEMU_SUPERVISE_CONFIG_DIR", base, 1);
 	setenv("QEMU_SUPERVISE_STATE_DIR", base, 1);
 	dir[strlen(base)] = '\0';
-	setenv("PATH", xasprintf("%s:/usr/bin:/bin", dir), 1);
+	path = xasprintf("%s:/usr/bin:/bin", dir);
+	setenv("PATH", path, 1);
+	free(path);
 	free(dir);
 	make_program("swtpm", "");
 	return 0;
