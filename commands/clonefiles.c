@@ -37,7 +37,7 @@ static bool is_ours(const char *file)
 {
 	static const char *const ours[] = {CLOUD_VOLUME, MADE_BEFORE, LAST_END,	 MOVED,
 					   "log",	 LOG_OLD,     "vm.lock", HISTORY,
-					   CONSOLE_LOG,	 KNOWN_HOSTS, TPM_STATE, HELPERS_RECORD};
+					   CONSOLE_LOG,	 KNOWN_HOSTS, TPM_STATE};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		if (strcmp(file, ours[i]) == 0)

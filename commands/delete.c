@@ -52,27 +52,11 @@ struct deletion {
 };
 
 /* Besides the listed files: those made while a VM runs. */
-static const char *const traces[] = {MADE_BEFORE,
-				     LAST_END,
-				     LAST_END_NEW,
-				     HISTORY,
-				     HISTORY_NEW,
-				     MOVED,
-				     MOVED_NEW,
-				     MOVED_BY_VMCONF,
-				     CONSOLE_LOG,
-				     CONSOLE_LOG_NEW,
-				     "log",
-				     LOG_OLD,
-				     "vm.lock",
-				     UEFI_VARIABLES,
-				     "uefi-vars.json.new",
-				     CLOUD_VOLUME,
-				     CLOUD_VOLUME_NEW,
-				     KNOWN_HOSTS,
-				     KNOWN_HOSTS_OLD,
-				     HELPERS_RECORD,
-				     HELPERS_RECORD_NEW};
+static const char *const traces[] = {
+	MADE_BEFORE,  LAST_END,		LAST_END_NEW,	 HISTORY,	 HISTORY_NEW,
+	MOVED,	      MOVED_NEW,	MOVED_BY_VMCONF, CONSOLE_LOG,	 CONSOLE_LOG_NEW,
+	"log",	      LOG_OLD,		"vm.lock",	 UEFI_VARIABLES, "uefi-vars.json.new",
+	CLOUD_VOLUME, CLOUD_VOLUME_NEW, KNOWN_HOSTS,	 KNOWN_HOSTS_OLD};
 
 /* ---- what there is ---- */
 

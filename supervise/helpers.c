@@ -17,6 +17,7 @@
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 #include "supervise/helperchild.h"
+#include "vm/runfiles.h"
 
 #define AT_ONCE_MS 200 /* for those that QEMU has not used, which end when it hangs up */
 
@@ -36,7 +37,7 @@ struct helpers {
 
 /* ---- the record ---- */
 
-static void write_record(struct helpers *helpers)
+static void write_record(const struct helpers *helpers)
 {
 	json_t *list = xcheck(json_array()), *record;
 	const struct helper_running *helper;
@@ -50,23 +51,23 @@ static void write_record(struct helpers *helpers)
 						       (json_int_t)helper->process.start)));
 	record = xcheck(json_pack("{s:i, s:s, s:o}", "version", 1, "boot", boot, "helpers", list));
 	text = xcheck(json_dumps(record, JSON_COMPACT));
-	if (!safefile_replace(helpers->dir->home, HELPERS_RECORD, HELPERS_RECORD_NEW, text))
-		log_warn("cannot write " HELPERS_RECORD " in the state directory: a supervisor "
+	if (!safefile_replace(helpers->dir->fd, HELPERS_RECORD, HELPERS_RECORD_NEW, text))
+		log_warn("cannot write " HELPERS_RECORD " in the runtime directory: a supervisor "
 			 "after us would not know of them");
 	free(text);
 	json_decref(record);
 }
 
+void helpers_keep_record(const struct helpers *helpers)
+{
+	if (helpers_busy(helpers) && faccessat(helpers->dir->fd, HELPERS_RECORD, F_OK, 0) < 0)
+		write_record(helpers);
+}
+
 static void remove_record(const struct helpers *helpers)
 {
 	if (helpers->dir->defined)
-		unlinkat(helpers->dir->home, HELPERS_RECORD, 0);
-}
-
-/* Whoever may write to the directory could name any process: it must at least lead a session. */
-static bool is_like_ours(pid_t pid)
-{
-	return getsid(pid) == pid;
+		unlinkat(helpers->dir->fd, HELPERS_RECORD, 0);
 }
 
 static struct helper_running read_one(json_t *object, const char *boot)
@@ -82,8 +83,6 @@ static struct helper_running read_one(json_t *object, const char *boot)
 	snprintf(helper.process.boot, sizeof(helper.process.boot), "%s", boot);
 	if (helper.process.pid > 1 && helper.process.start > 0)
 		helper.pidfd = holder_pidfd(&helper.process);
-	if (helper.pidfd >= 0 && !is_like_ours(helper.process.pid))
-		fd_close(&helper.pidfd);
 	return helper;
 }
 
@@ -91,7 +90,7 @@ static struct helper_running read_one(json_t *object, const char *boot)
 static void read_record(struct helpers *helpers,
 			void (*take)(struct helpers *helpers, const struct helper_running *helper))
 {
-	int fd = safefile_open(helpers->dir->home, HELPERS_RECORD, O_RDONLY);
+	int fd = safefile_open(helpers->dir->fd, HELPERS_RECORD, O_RDONLY);
 	json_t *record = safefile_read_json(fd), *object;
 	const char *boot = json_string_value(json_object_get(record, "boot"));
 	size_t i;

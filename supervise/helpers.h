@@ -1,6 +1,7 @@
 /*
  * The programs that run beside QEMU (vm/helpers.h): they are started before it and end after it.
- * helpers.json in the VM's state directory has their processes, for the next supervisor.
+ * helpers.json in the VM's runtime directory has their processes, for the next supervisor. It kills
+ * what is named there, so the record must be where QEMU cannot write: not in the state directory.
  */
 #ifndef SUPERVISE_HELPERS_H
 #define SUPERVISE_HELPERS_H
@@ -51,6 +52,9 @@ void helpers_handed_over(struct helpers *helpers);
 
 /* QEMU was taken over: watches those that were started with it. */
 void helpers_resume(struct helpers *helpers);
+
+/* Writes the record again if it is gone, as after the runtime directory was removed. */
+void helpers_keep_record(const struct helpers *helpers);
 
 /* A child has ended, with its wait status. False: it is none of them. */
 bool helpers_reaped(struct helpers *helpers, pid_t pid, int status);

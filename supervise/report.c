@@ -95,10 +95,12 @@ void report_write_state(struct supervisor *s)
 	json_object_set(state, "disks", diskwatch_origins(s->diskwatch));
 	json_object_set_new(state, "listening", listening(s));
 	add_times(s, json_object_get(state, "ladder"));
-	if (rundir_write_state(&s->dir, state))
+	if (rundir_write_state(&s->dir, state)) {
 		evtimer_del(s->timers[TIMER_STATE]);
-	else
+		helpers_keep_record(s->helpers);
+	} else {
 		timespan_arm(s->timers[TIMER_STATE], STATE_AGAIN_MS);
+	}
 	json_decref(state);
 }
 

@@ -50,7 +50,7 @@ sub script {
 
 sub record {
 	my ($s) = @_;
-	my $text = slurp("$state/$s->{name}/helpers.json");
+	my $text = slurp($s->dir . '/helpers.json');
 	return $text ? @{ decode_json($text)->{helpers} } : ();
 }
 
@@ -107,7 +107,7 @@ subtest 'a TPM and a share, from the start of a VM to its end' => sub {
 	$next->ends_with(0, qr/ended: the guest powered itself off/);
 	share_is_complete($next, "$work/share");
 	is_deeply([grep { lives($_) } @pids], [], 'they have ended with it');
-	ok(!-e "$state/$s->{name}/helpers.json", 'and are on record no longer');
+	ok(!-e $s->dir . '/helpers.json', 'and are on record no longer');
 	is_deeply([died($s)], [], 'no death is told');
 	is_deeply([map { (stat($_))[2] & 0777 } glob("$state/$s->{name}/tpm/*")], [0600], 'only its user can read the state of the TPM');
 	$first = $s->{name};
@@ -209,7 +209,7 @@ subtest 'one that cannot be started' => sub {
 	like($s->log, qr/QEMU is not started: helper helper\d+: its program ended with status 3 at its start: no device \(status 69\)$/m, 'and why');
 	like(last_end($s->{name})->{words}, qr/ended with status 3 at its start: no device$/, 'as in the history');
 	unlike($s->log, qr/QEMU runs/, 'QEMU is not');
-	ok(!-e "$state/$s->{name}/helpers.json", 'and the other one is not left');
+	ok(!-e $s->dir . '/helpers.json', 'and the other one is not left');
 	is((run_command('pgrep', '-f', "^sleep 1002[.]$$"))[0], 1, 'at all');
 
 	my ($path) = ($ENV{PATH});
@@ -256,6 +256,48 @@ subtest 'a supervisor that is killed before it starts QEMU' => sub {
 	wait_gone($pid);
 	$s->signal('QUIT');
 	is($s->end, 80, 'and starts QEMU');
+};
+
+# Who has broken out of QEMU writes to the state directory, and may have root kill nobody.
+subtest 'a record that is forged' => sub {
+	my $victim = fork // die "fork: $!";
+	if ($victim == 0) {
+		POSIX::setsid();
+		exec('sleep', "1005.$$") or POSIX::_exit(127);
+	}
+	wait_until('the victim', sub { slurp("/proc/$victim/cmdline") =~ /1005/ });
+	my $started = (split / /, slurp("/proc/$victim/stat"))[21];
+	chomp(my $boot = slurp('/proc/sys/kernel/random/boot_id'));
+	my $forged = encode_json({ version => 1, boot => $boot, helpers => [{ name => 'tpm', pid => $victim, start => $started + 0 }] });
+	my $definition = fake([{ run => ['sleep', "1006.$$"] }]);
+	mkdir($_) for $state, "$state/forged";
+	spew("$state/forged/helpers.json", $forged);
+	T::define('forged', $definition);
+	my $s = start('forged');
+	$s->wait_log(qr/QEMU runs/);
+	spew("$state/forged/helpers.json", $forged);
+	$s = $s->taken_over;
+	$s->signal('QUIT');
+	$s->end;
+	ok(lives($victim), 'its process lives');
+	kill('KILL', $victim);
+	waitpid($victim, 0);
+};
+
+subtest 'a runtime directory that is removed' => sub {
+	my $s = start(fake([{ run => ['sleep', "1007.$$"] }]));
+	$s->wait_log(qr/QEMU runs/);
+	my ($pid) = map { $_->{pid} } record($s);
+	run_command('rm', '-r', $s->dir);
+	$s->signal('USR1');
+	wait_until('the record', sub { (record($s))[0] });
+	$s->lost;
+	$s = $s->successor;
+	$s->wait_log(qr/taking over QEMU/);
+	$s->signal('QUIT');
+	$s->end;
+	wait_gone($pid);
+	ok(!lives($pid), 'the next supervisor has ended it after QEMU');
 };
 
 subtest 'one that listens late' => sub {

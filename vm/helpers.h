@@ -16,10 +16,6 @@
 /* What swtpm has there, as patterns for fnmatch(3). */
 #define TPM_FILES "tpm2-00.*", "TMP2-00.*", ".lock"
 
-/* The record of those that run, in the state directory (supervise/helpers.h). */
-#define HELPERS_RECORD	   "helpers.json"
-#define HELPERS_RECORD_NEW "helpers.json.new"
-
 enum helper_kind { HELPER_TPM, HELPER_SHARE, HELPER_OTHER };
 
 #define HELPER_NAME 64

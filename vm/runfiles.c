@@ -22,8 +22,9 @@ static const char *const socket_names[] = {[SOCKET_CONTROL] = "control",
 _Static_assert(ARRAY_SIZE(socket_names) == SOCKET_COUNT, "a name for each socket");
 
 /* Besides the sockets. Locks go last. */
-static const char *const files[] = {STATE_FILE,	      STATE_NEW, STATE_SPARE, "stderr",
-				    "stderr-helpers", "helper",	 "lock"};
+static const char *const files[] = {STATE_FILE,	    STATE_NEW,		STATE_SPARE,
+				    "stderr",	    "stderr-helpers",	"helper",
+				    HELPERS_RECORD, HELPERS_RECORD_NEW, "lock"};
 
 const char *runfiles_socket(enum rundir_socket socket)
 {

@@ -6,6 +6,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+/* The record of the programs beside QEMU (supervise/helpers.h). */
+#define HELPERS_RECORD	   "helpers.json"
+#define HELPERS_RECORD_NEW "helpers.json.new"
+
 /* The sockets on which QEMU listens. */
 enum rundir_socket {
 	SOCKET_CONTROL,
