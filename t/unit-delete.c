@@ -206,15 +206,23 @@ static void a_list_that_is_not_believed(void **state)
 	assert_true(is_there("state/web/a/b/disk"));
 }
 
-static void open_elsewhere(void **state)
+/* With the lock that QEMU has on an image (vm/image.c). */
+static int open_as_qemu(const char *name)
 {
 	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1};
+	int fd = open(in_base(name), O_RDWR | O_CLOEXEC);
+
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	return fd;
+}
+
+static void open_elsewhere(void **state)
+{
 	int fd;
 
 	(void)state;
 	make_vm("web");
-	fd = open(in_base("state/web/a/b/disk"), O_RDWR | O_CLOEXEC);
-	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	fd = open_as_qemu("state/web/a/b/disk");
 	refused("web", NULL, "web cannot be deleted: another QEMU has its disk ");
 	assert_int_equal(do_delete("web", "--keep-disks"), 0);
 	said();
@@ -223,29 +231,33 @@ static void open_elsewhere(void **state)
 
 static void open_elsewhere_by_force(void **state)
 {
-	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1};
 	int fd;
 
 	(void)state;
 	make_vm("web");
-	fd = open(in_base("state/web/a/b/disk"), O_RDWR | O_CLOEXEC);
-	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	fd = open_as_qemu("state/web/a/b/disk");
 	assert_int_equal(do_delete("web", "--force"), 0);
 	assert_false(is_there("state/web"));
 	close(fd);
 }
 
-/* One VM's disk is the other's base, and with it that one goes, too. */
-static void used_by_another(void **state)
+/* db has it, too. */
+static void use_disk_of_web(void)
 {
 	char text[PATH_MAX + 128];
 
-	(void)state;
-	make_vm("web");
-	make_vm("db");
 	snprintf(text, sizeof(text), "{\"disks\": [{\"path\": \"%s\", \"format\": \"raw\"}]}",
 		 in_base("state/web/a/b/disk"));
 	put("config/db.json", text);
+}
+
+/* One VM's disk is the other's base, and with it that one goes, too. */
+static void used_by_another(void **state)
+{
+	(void)state;
+	make_vm("web");
+	make_vm("db");
+	use_disk_of_web();
 	refused("web", NULL, "disk is also a disk of db");
 	assert_true(is_there("state/web/a/b/disk"));
 	assert_int_equal(run_command(cmd_delete, "delete", "web", "db", NULL), 0);
@@ -255,13 +267,9 @@ static void used_by_another(void **state)
 
 static void used_by_another_and_kept(void **state)
 {
-	char text[PATH_MAX + 128];
-
 	(void)state;
 	make_vm("web");
-	snprintf(text, sizeof(text), "{\"disks\": [{\"path\": \"%s\", \"format\": \"raw\"}]}",
-		 in_base("state/web/a/b/disk"));
-	put("config/db.json", text);
+	use_disk_of_web();
 	assert_int_equal(do_delete("web", "--keep-disks"), 0);
 	assert_true(is_there("state/web/a/b/disk"));
 	said();
