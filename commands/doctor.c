@@ -236,7 +236,8 @@ static void look_at_kvm(struct doctor *d)
 	case KVM_NO_RUN:
 	case KVM_SLOW:
 		find(d, VERDICT_WRONG, "/dev/kvm opens, and runs %s",
-		     kvm == KVM_SLOW ? "guests slower than emulation would" : "no guest");
+		     kvm == KVM_SLOW ? "guests slower than emulation would, if at all"
+				     : "no guest");
 		advise(d, "\"accel\": \"tcg\" in defaults.json or a definition does without; a "
 			  "host that is a VM needs nested virtualization");
 		break;

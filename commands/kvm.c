@@ -113,10 +113,13 @@ enum kvm kvm_try(void)
 
 	if (pid == 0) {
 		signal(SIGALRM, SIG_DFL);
-		alarm(TRY_S); /* a machine that does not come back */
+		alarm(TRY_S);
 		_exit(try_here());
 	}
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	return pid > 0 && WIFEXITED(status) ? (enum kvm)WEXITSTATUS(status) : KVM_NO_RUN;
+	if (pid > 0 && WIFEXITED(status))
+		return (enum kvm)WEXITSTATUS(status);
+	return pid > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? KVM_SLOW
+									     : KVM_NO_RUN;
 }
