@@ -417,6 +417,10 @@ installed:
 dist:
 	packaging/dist $(VERSION) .
 
+# The manual pages as HTML, in $(O)/html.
+html:
+	packaging/html $(VERSION) $(O)/html
+
 # Whether a release can be made of this tree; TAGGED=1: whether this commit is one (CONTRIBUTING.md).
 release-check:
 	t/release $(if $(TAGGED),--tagged)
@@ -442,6 +446,6 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all deb rpm release-check without-amqp check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench bench-peers fuzz fuzz-merge lint install installed upgrade uninstall dist clean
+.PHONY: FORCE all deb html rpm release-check without-amqp check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench bench-peers fuzz fuzz-merge lint install installed upgrade uninstall dist clean
 
 -include $(wildcard $(O)/*.d $(O)/*/*.d $(O)/t/explore/*.d bench/*.d fuzz/*.d t/*.d)
