@@ -369,8 +369,8 @@ INSTALLED.host = 644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/syst
 	755 packaging/keep-vms $(LIBEXECDIR)/qemu-supervise \
 	$(if $(RESTART_PAUSE),$(call RESTART_PAUSES,$(SYSTEMDDIR)/system))
 
-INSTALLED.amqp = $(if $(HAVE_AMQP),755 vmconf-amqp $(BINDIR)) \
-	644 examples/amqp/vmconf-amqp.service $(DOCDIR)/examples/amqp \
+INSTALLED.amqp = $(if $(HAVE_AMQP),755 vmconf-amqp $(BINDIR) \
+	$(if $(AT_HOME),,644 examples/amqp/vmconf-amqp.service $(SYSTEMDDIR)/system)) \
 	644 man/vmconf-amqp.8 $(MANDIR)/man8
 
 INSTALLED.pacemaker = 755 examples/pacemaker/qemu-supervise $(OCFDIR)/resource.d/qemu-supervise

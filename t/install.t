@@ -25,7 +25,7 @@ my ($status, $said, $errors) = run_command(@make, 'install');
 is($status, 0, 'make install') or diag($errors);
 unlike($said, qr/Next/, 'nothing is to be done next where it is for another host');
 is_deeply([sort split /\n/, $said], [sort split /\n/, (run_command(@make, 'installed'))[1]], 'make installed tells where files are');
-my @amqp = -x "$top/vmconf-amqp" ? 'bin/vmconf-amqp' : ();	# where librabbitmq is
+my @amqp = -x "$top/vmconf-amqp" ? qw(bin/vmconf-amqp lib/systemd/system/vmconf-amqp.service) : ();	# where librabbitmq is
 is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	bin/qemu-supervise
 	bin/vmconf
@@ -63,7 +63,6 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/doc/qemu-supervise/NEWS.md
 	share/doc/qemu-supervise/README.md
 	share/doc/qemu-supervise/first-vm.md
-	share/doc/qemu-supervise/examples/amqp/vmconf-amqp.service
 	share/doc/qemu-supervise/examples/container/Containerfile
 	share/doc/qemu-supervise/examples/container/compose.yaml
 	share/doc/qemu-supervise/examples/container/pod.yaml
