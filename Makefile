@@ -352,6 +352,11 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 README.md $(DOCDIR) \
 	644 NEWS.md $(DOCDIR) \
 	644 doc/first-vm.md $(DOCDIR) \
+	644 doc/laptop.md $(DOCDIR) \
+	644 doc/moving.md $(DOCDIR) \
+	644 doc/systemd.md $(DOCDIR) \
+	644 doc/ups.md $(DOCDIR) \
+	644 examples/web.service $(DOCDIR)/examples \
 	644 man/qemu-supervise.8 $(MANDIR)/man8 \
 	644 man/vmconf.8 $(MANDIR)/man8 \
 	644 man/vmconf.5 $(MANDIR)/man5 \
@@ -379,7 +384,7 @@ INSTALLED.pacemaker = 755 examples/pacemaker/qemu-supervise $(OCFDIR)/resource.d
 OLD_PLACE = for program in qemu-supervise vmconf; do old="$(DESTDIR)$(PREFIX)/sbin/$$program"; \
 	[ ! -e "$$old" ] && [ ! -L "$$old" ] || [ "$(DESTDIR)$(PREFIX)/sbin" -ef "$(DESTDIR)$(BINDIR)" ]
 
-# Pages name the version and our documents. systemd finds programs by their name in /usr/bin and /usr/local/bin alone.
+# Pages name the version and our documents, documents the place where they are. systemd finds programs by their name in /usr/bin and /usr/local/bin alone.
 PAGE = s|^\.Os$$|.Os "qemu-supervise $(VERSION)"|; s|/usr/local/share/doc/qemu-supervise|$(DOCDIR)|
 UNIT = $(if $(filter /usr/bin /usr/local/bin,$(BINDIR)),,s,^\(Exec[A-Za-z]*=\)\(qemu-supervise\|vmconf\),\1$(BINDIR)/\2,)
 ROWS = set -- $(INSTALLED); while [ $$\# -gt 0 ]; do mode=$$1 file=$$2 dir=$$3; to="$(DESTDIR)$$dir/$${file\#\#*/}"; shift 3
@@ -390,7 +395,7 @@ install: all
 		echo "$$to"; \
 		install -D -m "$$mode" "$$file" "$$to.new"; \
 		case $$file in \
-		man/*) sed '$(PAGE)' "$$file" >"$$to.new" ;; \
+		man/* | doc/*) sed '$(PAGE)' "$$file" >"$$to.new" ;; \
 		*.service) sed '$(UNIT)' "$$file" >"$$to.new" ;; \
 		esac; \
 		mv -f "$$to.new" "$$to"; done
