@@ -37,7 +37,7 @@ for my $name (sort keys %deb) {
 # The files of a package, less what Debian's tools add to each.
 sub files_in {
 	my ($deb) = @_;
-	return sort map { s/^\.//r =~ s{(/(?:doc|man)/.*)\.gz$}{$1}r } grep { !m{/$|/changelog|/copyright$|lintian/overrides/} }
+	return sort map { s/^\.//r =~ s{(/man/.*)\.gz$}{$1}r } grep { !m{/$|/changelog|/copyright$|lintian/overrides/} }
 		map { (split)[5] } split /\n/, (run_command('dpkg-deb', '-c', $deb))[1];
 }
 
