@@ -352,6 +352,7 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 README.md $(DOCDIR) \
 	644 NEWS.md $(DOCDIR) \
 	644 doc/first-vm.md $(DOCDIR) \
+	644 doc/cluster.md $(DOCDIR) \
 	644 doc/laptop.md $(DOCDIR) \
 	644 doc/moving.md $(DOCDIR) \
 	644 doc/systemd.md $(DOCDIR) \

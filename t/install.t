@@ -63,6 +63,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/doc/qemu-supervise/NEWS.md
 	share/doc/qemu-supervise/README.md
 	share/doc/qemu-supervise/first-vm.md
+	share/doc/qemu-supervise/cluster.md
 	share/doc/qemu-supervise/laptop.md
 	share/doc/qemu-supervise/moving.md
 	share/doc/qemu-supervise/systemd.md
@@ -146,7 +147,7 @@ for my $page (glob "$work/root/opt/qs/share/man/man*/*") {
 	like($text, qr/^\.Os "qemu-supervise \Q$number\E"$/m, "$page has it, too");
 	unlike($text, qr{/usr/local/share/doc}, 'and names documents where they are');
 }
-my %pages = map { $_ => slurp("$work/root/opt/qs/share/doc/qemu-supervise/$_.md") } qw(first-vm laptop moving systemd ups);
+my %pages = map { $_ => slurp("$work/root/opt/qs/share/doc/qemu-supervise/$_.md") } qw(cluster first-vm laptop moving systemd ups);
 for my $page (sort keys %pages) {
 	my @examples = $pages{$page} =~ m{(?<![\w/])examples/[-\w@./]+\w}g;
 	is_deeply([grep { !(my @there = glob "$work/root/opt/qs/share/doc/qemu-supervise/$_*") } @examples], [], "$page.md: its examples are beside it");
