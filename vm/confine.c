@@ -255,20 +255,37 @@ static char *path_in(const char *message)
 	return found;
 }
 
+static char *explain_path(const struct confinement *c, const char *path)
+{
+	if (!confine_allows(c, path, LANDLOCK_READ))
+		return xasprintf("confined: %s is not in the definition; add it to confine.read, "
+				 "or confine.write",
+				 path);
+	if (!confine_allows(c, path, BOTH))
+		return xasprintf("confined: %s may only be read; add it to confine.write", path);
+	return NULL;
+}
+
+/* Connecting to a socket that has a path needs no rule. */
+static char *explain_connect(const struct confinement *c, bool has_path)
+{
+	bool may = has_path || c->why_not || !(c->limits & LANDLOCK_NO_CONNECT);
+
+	return may ? NULL
+		   : xstrdup("confined: nothing in the definition connects by TCP, so QEMU may "
+			     "not; a Unix socket needs no right");
+}
+
 char *confine_explain(const struct confine_use *use, const char *message)
 {
+	bool connects = strstr(message, "Failed to connect");
 	char *path = strstr(message, "Permission denied") ? path_in(message) : NULL, *text = NULL;
 	struct confinement c;
 
-	if (!path)
+	if (!path && !(connects && strstr(message, "Permission denied")))
 		return NULL;
 	confine_make(&c, use);
-	if (!confine_allows(&c, path, LANDLOCK_READ))
-		text = xasprintf("confined: %s is not in the definition; add it to confine.read, "
-				 "or confine.write",
-				 path);
-	else if (!confine_allows(&c, path, BOTH))
-		text = xasprintf("confined: %s may only be read; add it to confine.write", path);
+	text = connects ? explain_connect(&c, path) : explain_path(&c, path);
 	confine_free(&c);
 	free(path);
 	return text;

@@ -69,7 +69,7 @@ static const struct row rows[] = {
 	HOST("object", "sev*guest", "/dev/sev", .rights = DEVICE),
 	VALUE("object", "sev*guest", "sev-device", .rights = DEVICE),
 	VALUE("machine M", NULL, "dumpdtb", .rights = BOTH, .special = CREATED),
-	VALUE("kernel initrd dtb bios L plugin option-rom", NULL, TYPE, .rights = READ),
+	VALUE("kernel initrd dtb bios L plugin option-rom readconfig", NULL, TYPE, .rights = READ),
 	VALUE("option-rom plugin", NULL, "file", .rights = READ),
 	VALUE("acpitable", NULL, "file", .rights = READ),
 	VALUE("acpitable", NULL, "data", .rights = READ),
