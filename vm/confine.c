@@ -276,17 +276,24 @@ static char *explain_connect(const struct confinement *c, bool has_path)
 			     "not; a Unix socket needs no right");
 }
 
+/* Some devices do not say why they could not read a file. */
+static bool may_be_refused(const char *path)
+{
+	return path && access(path, R_OK) == 0;
+}
+
 char *confine_explain(const struct confine_use *use, const char *message)
 {
-	bool connects = strstr(message, "Failed to connect");
-	char *path = strstr(message, "Permission denied") ? path_in(message) : NULL, *text = NULL;
+	bool refused = strstr(message, "Permission denied");
+	bool connects = refused && strstr(message, "Failed to connect");
+	char *path = path_in(message), *text = NULL;
 	struct confinement c;
 
-	if (!path && !(connects && strstr(message, "Permission denied")))
-		return NULL;
-	confine_make(&c, use);
-	text = connects ? explain_connect(&c, path) : explain_path(&c, path);
-	confine_free(&c);
+	if (connects || (refused && path) || may_be_refused(path)) {
+		confine_make(&c, use);
+		text = connects ? explain_connect(&c, path) : explain_path(&c, path);
+		confine_free(&c);
+	}
 	free(path);
 	return text;
 }
