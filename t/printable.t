@@ -134,6 +134,8 @@ subtest 'files of a VM' => sub {
 		['check', 'files'], ['doctor'], ['confine', 'files'], ['ssh-config', 'files'], ['watch', '--help']) {
 		prints(qr/\S/, @$_);
 	}
+	spew("$run/files/state.json", $json->encode({ %$told, 'run-state' => 'io-error', why => $evil }));
+	prints(qr/io-error: a\?/, 'list');
 	my $out = "$work/watched";
 	my $pid = fork // die "fork: $!";
 	if ($pid == 0) {

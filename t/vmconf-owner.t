@@ -154,6 +154,9 @@ SKIP: {
 			unlink($disk);
 		}
 		rename("$disk.was", $disk);
+		symlink("$work/precious", "$state/links/known_hosts") or die $!;
+		system('chown', '-h', 12345, "$state/links/known_hosts");
+		vmconf_fails(1, qr/known_hosts is a symbolic link that uid 12345 has put there/, 'ssh', 'links');
 		# Variables of UEFI likewise.
 		my $descriptors = "$work/xdg/qemu/firmware";
 		system('mkdir', '-p', $descriptors);
