@@ -45,6 +45,11 @@ subtest 'a guest with all sorts of devices' => sub {
 	vmconf_fails(1, qr{Permission denied; confined: \Q$work\E/other is not in the definition; add it to confine.read}, 'qmp', 'web',
 		'blockdev-add', qq({"node-name": "x", "driver": "file", "filename": "$work/other"})) if spew("$work/other", 'x' x 512);
 	vmconf_does('qmp', 'web', 'blockdev-snapshot-sync', qq({"node-name": "disk1", "snapshot-file": "$state/web/over", "snapshot-node-name": "o"}));
+	rename("$work/raw", "$work/raw.was");
+	spew("$work/raw", 'y' x 512);
+	vmconf_fails(1, qr{Permission denied}, 'qmp', 'web', 'blockdev-add', qq({"node-name": "x", "driver": "file", "filename": "$work/raw", "read-only": true}));
+	rename("$work/raw.was", "$work/raw");
+	vmconf_does('qmp', 'web', 'blockdev-add', qq({"node-name": "x", "driver": "file", "filename": "$work/raw", "read-only": true}));
 	$s->signal('TERM');
 	$s->ends_with(0, qr/powered itself off/, 'web');
 	unlike($s->log, qr/Permission denied/, 'the end, too');

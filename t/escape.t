@@ -56,6 +56,7 @@ my %may = (
 	'tcp-listen' => 'ru',
 	'tcp-connect' => 'ru',
 	'setuid' => 'ru',
+	'loader' => 'rRuU',	# a program that it may read, confined the same
 	'shell' => 'ru',
 );
 
@@ -84,7 +85,8 @@ system('sh', '-c', "mknod $block b 7 0; mknod $mem c 1 1; chmod 0600 $block $mem
 $may{block} = undef if !open(my $opened, '<', $block);	# a file system without devices
 
 sub targets {
-	return (BLOCK => $block, MEM => $mem, OTHER_CONTROL => $other->dir . '/control', OTHER_DISK => $disk, OTHER_STATE => $state, DEFINITION => $definition, ANYWHERE => $anywhere, REMOVED => $removed,
+	my ($loader) = (run_command('ldd', $attacker))[1] =~ m{^\s*(/\S*ld-\S+)}m or die 'ldd';
+	return (LOADER => $loader, BLOCK => $block, MEM => $mem, OTHER_CONTROL => $other->dir . '/control', OTHER_DISK => $disk, OTHER_STATE => $state, DEFINITION => $definition, ANYWHERE => $anywhere, REMOVED => $removed,
 		OTHER_PID => $other->qemu, OTHER_QMP => $other->dir . '/qmp', ABSTRACT => "qs-escape-$$", PORT => $tcp->sockport);
 }
 
@@ -148,16 +150,21 @@ for my $version (sort keys %missing) {
 }
 
 # A definition needs no word for it; in its own directory QEMU makes files, but no links; and it makes threads, but no processes. With a
-# tap it gets at all that its user may make or open.
-my @possible = ('fill-disk', 'fill-threads', grep { $may{$_} =~ ($root ? qr/R/ : qr/U/) } qw(bpf qmp control));
-for my $nic (undef, { type => 'tap', ifname => 'qs-mine', script => 'no', downscript => 'no' }) {
-	subtest 'a definition' . ($nic ? ' with a tap' : '') => sub {
-		T::define('attacker', { emulator => $attacker, machine => 'q35', nics => $nic ? [$nic] : [] });
+# tap it gets at all that its user may make or open, with a user network at all that listens.
+my @possible = ('fill-disk', 'fill-threads', grep { $may{$_} =~ ($root ? qr/R/ : qr/U/) } qw(bpf qmp control loader));
+my %nics = (
+	'' => [[]],
+	' with a tap' => [[{ type => 'tap', ifname => 'qs-mine', script => 'no', downscript => 'no' }], $root ? ('tun', 'tap') : ()],
+	' with a user network' => [[{ type => 'user' }], 'tcp-connect'],
+);
+for my $with (sort keys %nics) {
+	subtest "a definition$with" => sub {
+		my ($nics, @more) = @{ $nics{$with} };
+		T::define('attacker', { emulator => $attacker, machine => 'q35', nics => $nics });
 		local %ENV = (%ENV, targets());
 		my $s = supervise(vm => 'attacker');
 		is($s->end, 69, 'it ends');
 		my %tried = $s->log =~ /^tried: ([\w-]+): (.*)$/mg;
-		my @more = $nic && $root ? ('tun', 'tap') : ();
 		is_deeply([sort grep { $tried{$_} eq 'done' } keys %tried], [sort @possible, @more], 'all but what has no rule is refused');
 		is(scalar keys %tried, scalar keys %may, 'everything was tried');
 		unlike($s->log, qr/not confined/, 'and nothing is said');
