@@ -60,6 +60,13 @@ my %may = (
 	'shell' => 'ru',
 );
 
+# Who is not root makes the targets, too, and so attacks what is his own; yama may refuse some of that.
+if (!$root) {
+	$may{$_} .= 'u' for 'read-disk', 'write-disk', 'cut-disk', 'definition', 'history', 'signal';
+	$may{$_} .= 'uU' for 'qmp', 'control';
+	$may{$_} = undef for 'proc-mem', 'vm-readv';
+}
+
 # The first version of Landlock that refuses it, if that is not 1.
 my %since = ('cut-disk' => 3, 'tcp-listen' => 4, 'tcp-connect' => 4, abstract => 6, signal => 6, 'signal-supervisor' => 6);
 

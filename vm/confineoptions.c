@@ -154,7 +154,6 @@ static const struct row rows[] = {
 	VALUE("D pidfile", NULL, TYPE, .rights = BOTH, .special = CREATED),
 	VALUE("trace", NULL, "file", .rights = BOTH, .special = CREATED),
 	VALUE("trace", NULL, "events", .rights = READ),
-	NET("incoming", "tcp:*", BIND),
 	NET("incoming", "rdma:*", BIND | CALL),
 	NET("incoming", "defer", BIND),
 	NET("s", NULL, BIND),
