@@ -259,6 +259,14 @@ int close(int fd)
 	return closed;
 }
 
+DIR *opendir(const char *path)
+{
+	static DIR *(*fn)(const char *);
+
+	REAL_OF(fn, "opendir");
+	return is_to_fail("opendir") ? NULL : fn(path);
+}
+
 struct dirent *readdir(DIR *dir)
 {
 	static struct dirent *(*fn)(DIR *);
