@@ -94,7 +94,7 @@ $(ROOMS) $(O)/amqp.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-t/unit-%: t/unit-%.c $(ROOMS)
+$(UNITS): %: $(O)/%.o $(ROOMS)
 	$(COMPILE) -o $@ $< $(ROOMS) $(LINKED) $$($(PKG_CONFIG) --libs cmocka)
 
 fuzz/replay-%: fuzz/replay.c fuzz/fuzz-%.c $(ROOMS)
