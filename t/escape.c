@@ -77,6 +77,10 @@ static int record(void)
 {
 	return file_in("OTHER_STATE", "history.jsonl", O_WRONLY | O_CREAT);
 }
+static int own(void)
+{
+	return opens("own", O_WRONLY | O_CREAT);
+}
 static int anywhere(void)
 {
 	return file_in("ANYWHERE", "made", O_WRONLY | O_CREAT);
@@ -244,6 +248,7 @@ static const struct {
 	{"cut-disk", cuts},
 	{"definition", definition},
 	{"history", record},
+	{"own", own},
 	{"anywhere", anywhere},
 	{"remove", removes},
 	{"list-etc", lists},
@@ -267,8 +272,11 @@ static const struct {
 	{"shell", shell},
 };
 
-int main(void)
+int main(int argc, char **argv)
 {
+	/* virtiofsd is asked for its options, and serves nobody yet. */
+	if (argc > 1 && strcmp(argv[1], "--help") == 0)
+		return 0;
 	for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
 		int error = attacks[i].tries();
 

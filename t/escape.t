@@ -25,6 +25,7 @@ my %may = (
 	'cut-disk' => 'r',
 	'definition' => 'r',
 	'history' => 'r',
+	'own' => 'ru',	# a new file where it runs, which is in its state directory only for a definition
 	'anywhere' => 'ru',	# new files, and removing some
 	'remove' => 'ru',
 	'list-etc' => 'ru',
@@ -60,9 +61,9 @@ mkdir($anywhere);
 chmod(01777, $anywhere);
 my $definition = spew("$work/other.json", '{}');
 chmod(0600, $definition);
-my $tcp = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die $!;
+my $tcp = IO::Socket::INET->new(Listen => 100, LocalAddr => '127.0.0.1') or die $!;
 my $abstract;
-socket($abstract, AF_UNIX, SOCK_STREAM, 0) && bind($abstract, pack_sockaddr_un("\0qs-escape-$$")) && listen($abstract, 5) or die $!;
+socket($abstract, AF_UNIX, SOCK_STREAM, 0) && bind($abstract, pack_sockaddr_un("\0qs-escape-$$")) && listen($abstract, 100) or die $!;
 
 my $removed = "$anywhere/removed";
 
@@ -78,7 +79,7 @@ sub tried {
 	mkdir($dir, 0700);
 	chown(65534, 65534, $dir) if $user && $root;
 	spew($removed, '');
-	unlink("$anywhere/made", "$anywhere/link");
+	unlink(map { "$anywhere/$_" } qw(made link own));
 	chown(65534, 65534, $removed) if $user && $root;
 	my $s = supervise(command => [$attacker], name => 'attacker', options => [@options],
 		env => { targets(), QEMU_SUPERVISE_RUNTIME_DIR => $dir, QEMU_SUPERVISE_CONFIG_DIR => "$dir/none", QEMU_SUPERVISE_STATE_DIR => "$dir/none" },
@@ -110,10 +111,40 @@ subtest 'a definition' => sub {
 	my $s = supervise(vm => 'attacker');
 	is($s->end, 69, 'it ends');
 	my %tried = $s->log =~ /^tried: ([\w-]+): (.*)$/mg;
-	is_deeply([sort grep { $tried{$_} eq 'done' } keys %tried], $root ? ['qmp'] : [], 'all but what has no rule is refused');
+	is_deeply([sort grep { $tried{$_} eq 'done' } keys %tried], $root ? ['own', 'qmp'] : ['own'], 'all but what has no rule is refused');
 	is(scalar keys %tried, scalar keys %may, 'everything was tried');
 	unlike($s->log, qr/not confined/, 'and nothing is said');
 };
+
+# Instead of swtpm and virtiofsd: each gets at its own directory, and at what no rule is for.
+subtest 'programs beside QEMU' => sub {
+	my $bin = "$work/bin";
+	mkdir($bin);
+	for my $program (qw(swtpm virtiofsd)) {
+		link($attacker, "$bin/$program") or die $!;
+	}
+	local %ENV = (%ENV, targets(), PATH => "$bin:$ENV{PATH}");
+	my @share = (path => $anywhere, tag => 'x');
+	my %by_root = (
+		tpm => [{ tpm => JSON::PP::true }, 'own'],
+		share => [{ shares => [{ @share }] }, 'anywhere', 'remove'],
+		'read-only' => [{ shares => [{ @share, 'read-only' => JSON::PP::true }] }],
+		'not-confined' => [{ tpm => JSON::PP::true, confine => JSON::PP::false }, grep { ($may{$_} // '') =~ /r/ } keys %may],
+	);
+	for my $name (sort keys %by_root) {
+		my ($keys, @may) = @{ $by_root{$name} };
+		spew($removed, '');
+		unlink("$anywhere/made");
+		T::define($name, { %{ T::fake_definition("$work/qemu-$name", fake_qemu()) }, confine => JSON::PP::true, %$keys });
+		my $s = supervise(vm => $name);
+		is($s->end, 69, "$name: it ends") or diag($s->log);
+		my %tried = $s->log =~ /^tried: ([\w-]+): (.*)$/mg;
+		my %done = map { $_ => 1 } grep { $tried{$_} eq 'done' && defined $may{$_} } keys %tried;
+		my %expected = map { $_ => 1 } @may, 'qmp';
+		is_deeply([sort keys %done], [sort keys %expected], 'and gets at that alone');
+		is(scalar keys %tried, scalar keys %may, 'everything was tried') or diag($s->log);
+	}
+} if $root;
 
 is($other->qmp->status, 'running', 'the other VM runs');
 $other->signal('QUIT');
