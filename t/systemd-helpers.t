@@ -15,9 +15,10 @@ need_that('virtiofsd is installed', sub { $virtiofsd });
 
 my $h = Nspawn->new;
 
+# SeaBIOS has no ACPI tables for the unpacked kernel (vmlinux, by PVH) if there is a TPM.
 sub vm {
 	my ($name, $append, %keys) = @_;
-	$h->vm($name, 'normal', append => $append, keys => \%keys);
+	$h->vm($name, 'normal', append => $append, keys => { kernel => '/guest/vmlinuz', %keys });
 }
 
 sub share { return { path => "/srv/$_[0]", tag => 'data', @_[1 .. $#_] } }
