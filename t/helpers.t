@@ -54,6 +54,11 @@ sub record {
 	return $text ? @{ decode_json($text)->{helpers} } : ();
 }
 
+sub beside {
+	my ($s) = @_;
+	return @{ decode_json(vmconf_does('status', $s->{name}, '--json'))->{helpers} };
+}
+
 sub lives {
 	my ($pid) = @_;
 	return slurp("/proc/$pid/stat") =~ /^\d+ \(.*\) [^ZX]/s;
@@ -62,6 +67,26 @@ sub lives {
 sub wait_gone {
 	my (@pids) = @_;
 	return wait_until("the end of @pids", sub { !grep { lives($_) } @pids });
+}
+
+# A vmconf watch: called with a pattern, it waits for that and returns all that was printed; without one, it ends it.
+sub watching {
+	my ($name) = @_;
+	my $out = "$work/watch" . ++$n;
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		open(STDOUT, '>', $out) or die;
+		{ no warnings 'exec'; exec($ENV{T_VMCONF} || "$top/vmconf", 'watch', $name); }
+		POSIX::_exit(127);
+	}
+	my $see = sub {
+		my ($what) = @_;
+		return wait_until(sub { "watch: $what\n" . slurp($out) }, sub { slurp($out) =~ /$what/m && slurp($out) }) if $what;
+		kill('TERM', $pid);
+		return waitpid($pid, 0);
+	};
+	$see->(qr/  present: /);
+	return $see;
 }
 
 sub died { return grep { $_->{event} eq 'helper-died' } history($_[0]{name}) }
@@ -88,6 +113,8 @@ subtest 'a TPM and a share, from the start of a VM to its end' => sub {
 	ok($key, 'it has asked its TPM for a key');
 	my @running = record($s);
 	is_deeply([map { $_->{name} } @running], ['tpm', 'share data'], 'both are on record');
+	is_deeply([beside($s)], [map { { name => $_->{name}, pid => $_->{pid}, died => undef } } @running], 'as in status --json');
+	like(vmconf_does('status', $s->{name}), qr/^beside       tpm, pid \d+, up\nbeside       share data, pid \d+, up$/m, 'and in status');
 	my @pids = map { $_->{pid} } @running;
 	my $qemu = $s->qemu;
 	for my $pid (@pids) {
@@ -166,6 +193,7 @@ subtest 'one that dies' => sub {
 	my $s = start($definition);
 	$s->wait_log(qr/QEMU runs/);
 	my @pids = map { $_->{pid} } record($s);
+	my $watch = watching($s->{name});
 	kill('KILL', $pids[0]);
 	$s->wait_log(qr/helper helper\d+, pid $pids[0], was ended by signal 9: the VM goes on without it/);
 	wait_until('the program of the ladder', sub { -e $told });
@@ -175,14 +203,28 @@ subtest 'one that dies' => sub {
 	is($line->{words}, 'was ended by signal 9', 'the history has it');
 	like(vmconf_does('history', $s->{name}), qr/helper helper\d+, pid $pids[0], was ended by\s+signal 9/, 'and vmconf history');
 	is_deeply([map { $_->{pid} } record($s)], [$pids[1]], 'the other one is left');
+	my $killed = { name => $line->{helper}, pid => $pids[0], died => 'was ended by signal 9' };
+	is_deeply([beside($s)], [{ name => 'helper sleep', pid => $pids[1], died => undef }, $killed], 'status has both');
+	like(vmconf_does('status', $s->{name}), qr/^beside       helper helper\d+, pid $pids[0], was ended by signal 9$/m, 'the dead one, too');
+	$watch->(qr/helper-died: helper helper\d+, pid $pids[0], was ended by signal 9$/);
 	my $lost = $s->lost;
 	kill('KILL', $pids[1]);
 	wait_gone($pids[1]);
+	is_deeply([beside($s)], [{ name => 'helper sleep', pid => $pids[1], died => 'has ended' }, $killed], 'also where no supervisor has told it');
 	$s = $lost->successor;
 	$s->wait_log(qr/helper sleep, pid $pids[1], has ended: the VM goes on without it/);
+	my $seen = $watch->(qr/helper-died: helper sleep, pid $pids[1], has ended$/);
+	is(scalar(() = $seen =~ /helper-died/g), 2, 'watch tells each death once');
 	$s->signal('QUIT');
 	is($s->end, 80, 'a stop as without them');
 	is(scalar(died($s)), 2, 'each death is told once');
+	is_deeply([beside($s)], [], 'nothing is beside a VM that is down');
+	$s = start($s->{name});
+	$s->wait_log(qr/QEMU runs/);
+	is_deeply([map { $_->{died} } beside($s)], [undef, undef], 'and after its next start they are others');
+	$s->signal('QUIT');
+	$s->end;
+	$watch->();
 };
 
 subtest 'one that does not end' => sub {
