@@ -30,6 +30,13 @@ static void make_program(const char *name, const char *help)
 	free(path);
 }
 
+static void make_program_as_root(const char *name, const char *help)
+{
+	assert_int_equal(seteuid(0), 0);
+	make_program(name, help);
+	assert_int_equal(seteuid(65534), 0);
+}
+
 static int begin_tests(void **state)
 {
 	static const struct rlimit files = {500, 600};
@@ -194,6 +201,11 @@ static void virtiofsd_of_less_than_root_is_called(void **state)
 	calls_share(READ_ONLY END, RUST_WORDS, landlock_version() >= 2 ? "none" : "namespace",
 		    " --readonly", false);
 	calls_share(FREE, RUST_WORDS, "namespace", "", false);
+	make_program_as_root("virtiofsd", "--shared-dir --readonly --translate-uid");
+	calls_share(END, RUST_WORDS, landlock_version() >= 2 ? "none" : "namespace",
+		    " --translate-uid=squash-guest:0:65534:4294967295"
+		    " --translate-gid=squash-guest:0:0:4294967295",
+		    false);
 	assert_int_equal(seteuid(0), 0);
 }
 

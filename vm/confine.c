@@ -65,6 +65,7 @@ static const struct {
 	{"/proc/stat", LANDLOCK_READ},
 	{"/proc/filesystems", LANDLOCK_READ},
 	{"/proc/sys/fs/file-max", LANDLOCK_READ},
+	{"/proc/sys/fs/nr_open", LANDLOCK_READ},
 	{"/proc/sys/vm", LANDLOCK_READ},
 	{"/sys/devices/system", LANDLOCK_READ},
 	{"/sys/kernel/mm", LANDLOCK_READ},

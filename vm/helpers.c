@@ -80,12 +80,14 @@ static bool root_has(int capability)
 
 /* ---- their commands ---- */
 
-/* A list of these, which it takes: malloc'd each, or NULL at the end. */
+/* A list of these, which it takes, without those that are NULL: malloc'd. */
 static char **list_of(char *const *words, size_t count)
 {
 	char **list = xcalloc(count + 1, sizeof(list[0]));
 
-	memcpy(list, words, count * sizeof(list[0]));
+	for (size_t i = 0, n = 0; i < count; i++)
+		if (words[i])
+			list[n++] = words[i];
 	return list;
 }
 
@@ -183,17 +185,23 @@ static void c_words(struct helper_command *command, const char *program, int soc
 	command->argv = list_of(words, ARRAY_SIZE(words));
 }
 
-static void rust_words(struct helper_command *command, const char *program, int socket,
+/* Nobody but root can make files of others: whoever makes one in the guest, it is ours. */
+#define EVERYBODY "4294967295"
+
+static void rust_words(struct helper_command *command, const struct virtiofsd *program, int socket,
 		       bool read_only)
 {
-	char *rlimit = rlimit_word();
-	char *words[] = {xstrdup(program),
-			 xasprintf("--fd=%d", socket),
-			 xasprintf("--shared-dir=%s", command->share),
-			 xstrdup("--log-level=error"),
-			 xasprintf("--sandbox=%s", sandbox_of(command)),
-			 read_only ? xstrdup("--readonly") : rlimit,
-			 read_only ? rlimit : NULL};
+	bool ours = geteuid() != 0 && program->translate;
+	char *words[] = {
+		xstrdup(program->path),
+		xasprintf("--fd=%d", socket),
+		xasprintf("--shared-dir=%s", command->share),
+		xstrdup("--log-level=error"),
+		xasprintf("--sandbox=%s", sandbox_of(command)),
+		ours ? xasprintf("--translate-uid=squash-guest:0:%u:" EVERYBODY, geteuid()) : NULL,
+		ours ? xasprintf("--translate-gid=squash-guest:0:%u:" EVERYBODY, getegid()) : NULL,
+		read_only ? xstrdup("--readonly") : NULL,
+		rlimit_word()};
 
 	command->argv = list_of(words, ARRAY_SIZE(words));
 }
@@ -226,7 +234,7 @@ static bool share_command(const struct vm *vm, size_t i, int socket, struct help
 		command->forbid_writing = share->read_only && !option;
 		command->rights = share->read_only ? LANDLOCK_READ : WHOLE_SHARE;
 		if (program.rust)
-			rust_words(command, program.path, socket, option);
+			rust_words(command, &program, socket, option);
 		else
 			c_words(command, program.path, socket);
 	}
