@@ -18,11 +18,12 @@ need_that('root, whose mounts virtiofsd changes', sub { $> == 0 });
 my ($config, $state) = map { $ENV{"QEMU_SUPERVISE_${_}_DIR"} } qw(CONFIG STATE);
 my $n = 0;
 
-# A definition of the guest, and where its console is.
+# A definition of the guest, and where its console is. slow: seconds that it goes on after a press.
 sub guest {
 	my ($append, %keys) = @_;
 	my $console = "$work/guest-console." . ++$n;
-	my $definition = T::guest_definition('normal', disk => make_disk(), console => $console, append => $append);
+	my $slow = delete $keys{slow};
+	my $definition = T::guest_definition($slow ? 'slow-stop' : 'normal', disk => make_disk(), console => $console, append => $append, delay => $slow);
 	$definition->{initrd} =~ s/-agent$//;
 	delete $definition->{agent};
 	return ({ %$definition, %keys }, $console);
@@ -105,7 +106,7 @@ mkdir("$work/share");
 my ($first, $key);
 
 subtest 'a TPM and a share, from the start of a VM to its end' => sub {
-	my ($definition, $console) = guest('tpm=yes share=data', tpm => { 'key-file' => "$work/key" }, shares => [{ path => "$work/share/", tag => 'data' }]);
+	my ($definition, $console) = guest('tpm=yes share=data', slow => 3, tpm => { 'key-file' => "$work/key" }, shares => [{ path => "$work/share/", tag => 'data' }]);
 	my $s = start($definition, $console);
 	$s->wait_console(qr/guest: listening/);
 	like($s->console, qr/guest: sharing/, 'the guest writes to the share');
@@ -131,6 +132,9 @@ subtest 'a TPM and a share, from the start of a VM to its end' => sub {
 	is_deeply([grep { lives($_) } @pids], \@pids, 'they live, whatever they were sent and whatever became of the supervisor');
 	is($next->qemu, $qemu, 'and QEMU is the same');
 	$next->signal('TERM');
+	$next->wait_console(qr/guest: press/);
+	$next = $next->taken_over;
+	unlike($next->console, qr/guest: shared/, 'the supervisor is killed in the stop, in which the guest still writes');
 	$next->ends_with(0, qr/ended: the guest powered itself off/);
 	share_is_complete($next, "$work/share");
 	is_deeply([grep { lives($_) } @pids], [], 'they have ended with it');
@@ -225,6 +229,44 @@ subtest 'one that dies' => sub {
 	$s->signal('QUIT');
 	$s->end;
 	$watch->();
+};
+
+# QEMU has lost the device, and goes on.
+subtest 'virtiofsd and swtpm die' => sub {
+	my $s = start(guest('tpm=yes share=data', tpm => JSON::PP::true, shares => [{ path => "$work/share", tag => 'data' }]));
+	$s->wait_console(qr/guest: listening/);
+	for my $helper (record($s)) {
+		kill('KILL', $helper->{pid});
+		$s->wait_log(qr/\Q$helper->{name}\E, pid $helper->{pid}, was ended by signal 9: the VM goes on without it/);
+	}
+	is($s->qmp->status, 'running', 'QEMU runs without them');
+	is_deeply([map { $_->{died} } beside($s)], [('was ended by signal 9') x 2], 'which is known');
+	$s->signal('QUIT');
+	is($s->end, 80, 'and can be ended');
+};
+
+# As the real one, and then it stays.
+subtest 'swtpm hangs at the end' => sub {
+	my $swtpm = (grep { -x } map { "$_/swtpm" } split(/:/, $ENV{PATH}))[0];
+	mkdir("$work/hangs");
+	rename(script("$swtpm \"\$@\"\nexec sleep 1008"), "$work/hangs/swtpm") or die $!;
+	local $ENV{PATH} = "$work/hangs:$ENV{PATH}";
+	my $s = start(guest('tpm=yes', tpm => JSON::PP::true));
+	$s->wait_console(qr/guest: listening/);
+	my ($pid) = map { $_->{pid} } record($s);
+	$s->signal('TERM');
+	$s->wait_log(qr/tpm, pid $pid, has not ended with QEMU: killed/);
+	is($s->end, 0, 'the status is of the VM');
+	ok(!lives($pid), 'it is gone');
+	is_deeply([died($s)], [], 'that is no death');
+};
+
+subtest 'virtiofsd is not there' => sub {
+	my @hidden = ('unshare', '-m', 'sh', '-c', "mount --bind /dev/null $virtiofsd && exec \"\$@\"", 'sh');
+	my $definition = { %{ T::fake_definition("$work/qemu" . ++$n, fake_qemu()) }, shares => [{ path => "$work/share", tag => 'x' }] };
+	my $s = supervise(definition => $definition, prefix => \@hidden);
+	is($s->end, 78, 'not started');
+	like($s->log, qr/QEMU is not started: shares\[0\]: virtiofsd is not there: install the package virtiofsd/, 'and why');
 };
 
 subtest 'one that does not end' => sub {
