@@ -26,6 +26,7 @@ my %may = (
 	'cut-disk' => 'r',
 	'definition' => 'r',
 	'history' => 'r',
+	'own' => 'ru',	# a new file where it runs, which is in its state directory only for a definition
 	'anywhere' => 'ru',	# new files, and removing some
 	'remove' => 'ru',
 	'list-etc' => 'ru',
@@ -104,7 +105,11 @@ sub tried {
 	mkdir($dir, 0700);
 	chown(65534, 65534, $dir) if $user && $root;
 	spew($removed, '');
+<<<<<<< HEAD
 	unlink(map { "$anywhere/$_" } qw(made link device fill));
+=======
+	unlink(map { "$anywhere/$_" } qw(made link own));
+>>>>>>> helpers-rest
 	chown(65534, 65534, $removed) if $user && $root;
 	my $s = supervise(command => [$attacker], name => 'attacker', options => [@options],
 		env => { targets(), QEMU_SUPERVISE_RUNTIME_DIR => $dir, QEMU_SUPERVISE_CONFIG_DIR => "$dir/none", QEMU_SUPERVISE_STATE_DIR => "$dir/none" },
@@ -135,6 +140,7 @@ for my $user ($root ? (0, 1) : 1) {
 	}
 }
 
+<<<<<<< HEAD
 # t/old-kernel.c has Landlock be what it was.
 my $old = "$work/old-kernel";
 is(system('cc', '-D_GNU_SOURCE', '-Wall', '-o', $old, "$top/t/old-kernel.c"), 0, 'an old kernel');
@@ -177,6 +183,49 @@ for my $with (sort keys %nics) {
 		unlike($s->log, qr/not confined/, 'and nothing is said');
 	};
 }
+=======
+# A definition needs no word for it; and in its own directory QEMU makes files, but no links.
+subtest 'a definition' => sub {
+	T::define('attacker', { emulator => $attacker, machine => 'q35' });
+	local %ENV = (%ENV, targets());
+	my $s = supervise(vm => 'attacker');
+	is($s->end, 69, 'it ends');
+	my %tried = $s->log =~ /^tried: ([\w-]+): (.*)$/mg;
+	is_deeply([sort grep { $tried{$_} eq 'done' } keys %tried], $root ? ['own', 'qmp'] : ['own'], 'all but what has no rule is refused');
+	is(scalar keys %tried, scalar keys %may, 'everything was tried');
+	unlike($s->log, qr/not confined/, 'and nothing is said');
+};
+>>>>>>> helpers-rest
+
+# Instead of swtpm and virtiofsd: each gets at its own directory, and at what no rule is for.
+subtest 'programs beside QEMU' => sub {
+	my $bin = "$work/bin";
+	mkdir($bin);
+	for my $program (qw(swtpm virtiofsd)) {
+		link($attacker, "$bin/$program") or die $!;
+	}
+	local %ENV = (%ENV, targets(), PATH => "$bin:$ENV{PATH}");
+	my @share = (path => $anywhere, tag => 'x');
+	my %by_root = (
+		tpm => [{ tpm => JSON::PP::true }, 'own'],
+		share => [{ shares => [{ @share }] }, 'anywhere', 'remove'],
+		'read-only' => [{ shares => [{ @share, 'read-only' => JSON::PP::true }] }],
+		'not-confined' => [{ tpm => JSON::PP::true, confine => JSON::PP::false }, grep { ($may{$_} // '') =~ /r/ } keys %may],
+	);
+	for my $name (sort keys %by_root) {
+		my ($keys, @may) = @{ $by_root{$name} };
+		spew($removed, '');
+		unlink("$anywhere/made");
+		T::define($name, { %{ T::fake_definition("$work/qemu-$name", fake_qemu()) }, confine => JSON::PP::true, %$keys });
+		my $s = supervise(vm => $name);
+		is($s->end, 69, "$name: it ends") or diag($s->log);
+		my %tried = $s->log =~ /^tried: ([\w-]+): (.*)$/mg;
+		my %done = map { $_ => 1 } grep { $tried{$_} eq 'done' && defined $may{$_} } keys %tried;
+		my %expected = map { $_ => 1 } @may, 'qmp';
+		is_deeply([sort keys %done], [sort keys %expected], 'and gets at that alone');
+		is(scalar keys %tried, scalar keys %may, 'everything was tried') or diag($s->log);
+	}
+} if $root;
 
 is($other->qmp->status, 'running', 'the other VM runs');
 $other->signal('QUIT');

@@ -17,8 +17,10 @@
 #define BOTH	(LANDLOCK_READ | LANDLOCK_WRITE)
 #define PROGRAM (LANDLOCK_READ | LANDLOCK_EXECUTE)
 #define ALL	(BOTH | LANDLOCK_DEVICE | LANDLOCK_TREE)
+#define ALL_LIMITS                                                                                 \
+	(LANDLOCK_NO_BIND | LANDLOCK_NO_CONNECT | LANDLOCK_NO_ABSTRACT | LANDLOCK_NO_SIGNALS)
 
-/* ---- what every QEMU needs ---- */
+/* ---- what every QEMU needs, and the programs beside it ---- */
 
 /* Libraries, firmware, what a C library reads of the host, and devices without a state. */
 static const struct {
@@ -62,6 +64,8 @@ static const struct {
 	{"/proc/meminfo", LANDLOCK_READ},
 	{"/proc/stat", LANDLOCK_READ},
 	{"/proc/filesystems", LANDLOCK_READ},
+	{"/proc/sys/fs/file-max", LANDLOCK_READ},
+	{"/proc/sys/fs/nr_open", LANDLOCK_READ},
 	{"/proc/sys/vm", LANDLOCK_READ},
 	{"/sys/devices/system", LANDLOCK_READ},
 	{"/sys/kernel/mm", LANDLOCK_READ},
@@ -98,13 +102,13 @@ static void add_neighbours(struct confinement *c, const char *emulator)
 }
 
 /* False: it is a script, or not there. */
-static bool add_emulator(struct confinement *c, const struct confine_use *use)
+static bool add_program(struct confinement *c, const char *home, const char *program)
 {
-	char *path = program_find(use->argv[0]), *loader = NULL;
+	char *path = program_find(program), *loader = NULL;
 	bool known = path && elf_read(path, &loader);
 
 	if (path)
-		confine_add(c, use->home, path, PROGRAM, WHY_QEMU);
+		confine_add(c, home, path, PROGRAM, WHY_QEMU);
 	if (loader)
 		confine_add(c, "/", loader, PROGRAM, WHY_QEMU);
 	if (known)
@@ -210,7 +214,7 @@ const char *confine_why_not(const struct confine_use *use)
 {
 	const struct vm_needs needs = vm_needs_of(use->argv + 1);
 	struct confinement c = {0};
-	const char *why = why_not(use, add_emulator(&c, use), &needs);
+	const char *why = why_not(use, add_program(&c, use->home, use->argv[0]), &needs);
 
 	confine_free(&c);
 	return why;
@@ -221,9 +225,8 @@ void confine_make(struct confinement *c, const struct confine_use *use)
 	const struct vm_needs needs = vm_needs_of(use->argv + 1);
 	bool known;
 
-	*c = (struct confinement){.limits = LANDLOCK_NO_BIND | LANDLOCK_NO_CONNECT |
-					    LANDLOCK_NO_ABSTRACT | LANDLOCK_NO_SIGNALS};
-	known = add_emulator(c, use);
+	*c = (struct confinement){.limits = ALL_LIMITS};
+	known = add_program(c, use->home, use->argv[0]);
 	c->programs = needs.programs || !known;
 	c->why_not = why_not(use, known, &needs);
 	if (c->why_not)
@@ -233,6 +236,13 @@ void confine_make(struct confinement *c, const struct confine_use *use)
 	confine_options(c, use);
 	add_own(c, use);
 	add_more(c, use);
+}
+
+void confine_make_beside(struct confinement *c, const char *program)
+{
+	*c = (struct confinement){.limits = ALL_LIMITS};
+	c->programs = !add_program(c, ".", program);
+	add_host(c);
 }
 
 /* ---- what a failure means ---- */

@@ -12,6 +12,12 @@
 /* Fills in c; confine_free(). Reads the headers of the VM's images, and makes no file. */
 void confine_make(struct confinement *c, const struct confine_use *use);
 
+/*
+ * The same for a program beside QEMU, found as program: all that it gets at, but for its own
+ * directory.
+ */
+void confine_make_beside(struct confinement *c, const char *program);
+
 /* Why QEMU is not confined, as c->why_not is, without reading images. */
 const char *confine_why_not(const struct confine_use *use);
 
