@@ -51,7 +51,7 @@ ROOMS = $(addprefix $(O)/,supervise.a commands.a shared.a)
 UNITS = $(basename $(wildcard t/unit-*.c))
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
-SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-order.t systemd-verify.t)
+SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-helpers.t systemd-order.t systemd-verify.t)
 HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t deb.t debian.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
 	sysvinit.t)
 # Those that take longest begin first.
@@ -94,7 +94,7 @@ $(ROOMS) $(O)/amqp.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-t/unit-%: t/unit-%.c $(ROOMS)
+$(UNITS): %: $(O)/%.o $(ROOMS)
 	$(COMPILE) -o $@ $< $(ROOMS) $(LINKED) $$($(PKG_CONFIG) --libs cmocka)
 
 fuzz/replay-%: fuzz/replay.c fuzz/fuzz-%.c $(ROOMS)
@@ -290,6 +290,8 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/user@.service.d-vms.conf $(DOCDIR)/examples/systemd \
 	755 import/libvirt $(LIBEXECDIR)/qemu-supervise/import \
+	644 import/libvirtdevices.py $(LIBEXECDIR)/qemu-supervise/import \
+	644 import/libvirtxml.py $(LIBEXECDIR)/qemu-supervise/import \
 	755 init/attend $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/openrc $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/runit $(LIBEXECDIR)/qemu-supervise/init \

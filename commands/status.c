@@ -7,6 +7,7 @@
 #include "commands/adapter.h"
 #include "commands/addresses.h"
 #include "commands/ask.h"
+#include "commands/beside.h"
 #include "commands/call.h"
 #include "commands/changed.h"
 #include "commands/describe.h"
@@ -210,6 +211,7 @@ static void print_status(const char *name, const struct vm_status *status, json_
 	print_boot(json_object_get(more, "enabled"), json_object_get(more, "order"));
 	json_array_foreach(json_object_get(more, "addresses"), i, address)
 		print_field("address", json_string_value(address));
+	beside_print(json_object_get(more, "helpers"));
 	print_outdated(name, json_object_get(more, "outdated"));
 	print_forwards(json_object_get(more, "forwards"));
 	print_disks(json_object_get(more, "disks"));
@@ -250,6 +252,7 @@ int cmd_status(struct call *call)
 	json_object_set_new(all, "forwards", forwards);
 	json_object_set_new(all, "moved", describe_moved(name, true));
 	json_object_set_new(all, "outdated", outdated_of(&status));
+	json_object_set_new(all, "helpers", beside_of(&call->store, name, &status));
 	ask_boot(&call->store, name, &status, all);
 	if (json)
 		say_json(all);

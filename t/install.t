@@ -49,7 +49,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	libexec/qemu-supervise/examples/s6/notification-fd
 	libexec/qemu-supervise/examples/s6/run
 	libexec/qemu-supervise/examples/s6/timeout-kill
-	libexec/qemu-supervise/import/libvirt
+	libexec/qemu-supervise/import/libvirt libexec/qemu-supervise/import/libvirtdevices.py libexec/qemu-supervise/import/libvirtxml.py
 	libexec/qemu-supervise/init/attend
 	libexec/qemu-supervise/init/none
 	libexec/qemu-supervise/init/openrc
