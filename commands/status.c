@@ -11,7 +11,6 @@
 #include "commands/call.h"
 #include "commands/changed.h"
 #include "commands/describe.h"
-#include "commands/disk.h"
 #include "commands/outdated.h"
 #include "commands/tags.h"
 #include "commands/usernet.h"
@@ -70,26 +69,6 @@ static void print_boot(json_t *enabled, json_t *order)
 		say("%-12s not started by the host, order %lld", "boot", at);
 }
 
-/*
- * The disks of the definition with the sizes that a guest sees, as far as their images show them.
- * Null if vm is, whose definition cannot be read: nobody knows them.
- */
-static json_t *disks_of(const struct vm *vm)
-{
-	json_t *disks = xcheck(vm ? json_array() : json_null());
-
-	for (size_t i = 0; vm && i < vm->disk_count; i++) {
-		const struct vm_disk *disk = &vm->disks[i];
-		uint64_t size = disk->path ? disk_size(disk->path, disk->format) : 0;
-
-		json_array_append_new(
-			disks,
-			xcheck(json_pack("{s:s*, s:s, s:o}", "file", disk->path, "format",
-					 disk->format, "size", describe_number((json_int_t)size))));
-	}
-	return disks;
-}
-
 static void print_forwards(json_t *forwards)
 {
 	json_t *forward;
@@ -125,20 +104,6 @@ static void print_disks(json_t *disks)
 	}
 }
 
-static json_t *nics_of(const struct vm *vm)
-{
-	json_t *nics = xcheck(vm ? json_array() : json_null());
-
-	for (size_t i = 0; vm && i < vm->nic_count; i++) {
-		char *mac = vm_mac(vm, i);
-
-		json_array_append_new(nics, xcheck(json_pack("{s:s, s:s}", "type", vm->nics[i].type,
-							     "mac", mac)));
-		free(mac);
-	}
-	return nics;
-}
-
 static void print_nics(json_t *nics)
 {
 	const char *type, *mac;
@@ -163,8 +128,8 @@ static void ask_boot(const struct store *store, const char *name, const struct v
 
 	if (vm)
 		tags_text(vm, tags);
-	json_object_set_new(all, "disks", disks_of(vm));
-	json_object_set_new(all, "nics", nics_of(vm));
+	json_object_set_new(all, "disks", describe_disks(vm));
+	json_object_set_new(all, "nics", describe_nics(vm));
 	describe_definition(all, vm ? vm->cpus : 0, vm && changed_since_start(store, vm, status));
 	describe_tags(all, vm ? tags : NULL, vm && vm->protect);
 	describe_boot(all,

@@ -265,21 +265,45 @@ static char *path_in(const char *message)
 	return found;
 }
 
-char *confine_explain(const struct confine_use *use, const char *message)
+static char *explain_path(const struct confinement *c, const char *path)
 {
-	char *path = strstr(message, "Permission denied") ? path_in(message) : NULL, *text = NULL;
-	struct confinement c;
-
-	if (!path)
-		return NULL;
-	confine_make(&c, use);
-	if (!confine_allows(&c, path, LANDLOCK_READ))
-		text = xasprintf("confined: %s is not in the definition; add it to confine.read, "
+	if (!confine_allows(c, path, LANDLOCK_READ))
+		return xasprintf("confined: %s is not in the definition; add it to confine.read, "
 				 "or confine.write",
 				 path);
-	else if (!confine_allows(&c, path, BOTH))
-		text = xasprintf("confined: %s may only be read; add it to confine.write", path);
-	confine_free(&c);
+	if (!confine_allows(c, path, BOTH))
+		return xasprintf("confined: %s may only be read; add it to confine.write", path);
+	return NULL;
+}
+
+/* Connecting to a socket that has a path needs no rule. */
+static char *explain_connect(const struct confinement *c, bool has_path)
+{
+	bool may = has_path || c->why_not || !(c->limits & LANDLOCK_NO_CONNECT);
+
+	return may ? NULL
+		   : xstrdup("confined: nothing in the definition connects by TCP, so QEMU may "
+			     "not; a Unix socket needs no right");
+}
+
+/* Some devices do not say why they could not read a file. */
+static bool may_be_refused(const char *path)
+{
+	return path && access(path, R_OK) == 0;
+}
+
+char *confine_explain(const struct confine_use *use, const char *message)
+{
+	bool refused = strstr(message, "Permission denied");
+	bool connects = refused && strstr(message, "Failed to connect");
+	char *path = path_in(message), *text = NULL;
+	struct confinement c;
+
+	if (connects || (refused && path) || may_be_refused(path)) {
+		confine_make(&c, use);
+		text = connects ? explain_connect(&c, path) : explain_path(&c, path);
+		confine_free(&c);
+	}
 	free(path);
 	return text;
 }

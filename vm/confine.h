@@ -22,8 +22,8 @@ void confine_make_beside(struct confinement *c, const char *program);
 const char *confine_why_not(const struct confine_use *use);
 
 /*
- * If message, of QEMU's, says that it had no permission for a file, and its confinement is why: a
- * sentence that says what to do, malloc'd; else NULL.
+ * If message, of QEMU's, is about a file that it may not open, or a TCP connection that it may not
+ * make, and its confinement is why: a sentence that says what to do, malloc'd; else NULL.
  */
 char *confine_explain(const struct confine_use *use, const char *message);
 
