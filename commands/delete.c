@@ -33,6 +33,7 @@
 #include "vm/credentials.h"
 #include "vm/helpers.h"
 #include "vm/moved.h"
+#include "vm/ownuid.h"
 #include "vm/runfiles.h"
 #include "vm/users.h"
 
@@ -155,6 +156,19 @@ static void add_tpm(const struct deletion *d, const struct deleted *vm, json_t *
 	free(dir);
 }
 
+/* Another VM may get its uid from here on. */
+static void add_uid(const struct deletion *d, const struct deleted *vm, json_t *steps)
+{
+	char *home = store_path(d->store, vm->name, ""), *file = ownuid_file(home);
+
+	if (file && d->keep_disks)
+		ownuid_take_back(home);
+	if (file)
+		step_remove(steps, file);
+	free(file);
+	free(home);
+}
+
 /* The list of files, and the directory, come last. */
 static void add_vm_steps(const struct deletion *d, const struct deleted *vm, json_t *steps)
 {
@@ -171,6 +185,7 @@ static void add_vm_steps(const struct deletion *d, const struct deleted *vm, jso
 	name = made_file(vm->name);
 	step_remove(steps, name);
 	free(name);
+	add_uid(d, vm, steps);
 	for (size_t i = 0; i < vm->made.count; i++)
 		add_directories(vm->made.v[i] + below, vm->name, steps);
 	step_rmdir(steps, vm->name);

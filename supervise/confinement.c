@@ -54,22 +54,34 @@ static bool add(int rules, const struct confine_rule *rule)
 	return added;
 }
 
-bool confinement_apply(const struct confine_use *use)
+static bool failed(void)
+{
+	int error = errno;
+
+	log_warn("cannot confine QEMU; \"confine\": false starts it all the same");
+	errno = error;
+	return false;
+}
+
+bool confinement_prepare(const struct confine_use *use, int *rules)
 {
 	struct confinement c;
 	bool good = true;
-	int rules;
 
+	*rules = -1;
 	if (!use->confine->on || landlock_version() == 0)
 		return true;
 	confine_make(&c, use);
-	rules = c.why_not ? -1 : landlock_new(c.limits);
-	for (size_t i = 0; i < c.count && rules >= 0 && good; i++)
-		good = add(rules, &c.v[i]);
-	good = c.why_not || (good && rules >= 0 && landlock_enforce(rules));
-	if (!good)
-		log_warn("cannot confine QEMU; \"confine\": false starts it all the same");
-	fd_close(&rules);
+	if (!c.why_not)
+		*rules = landlock_new(c.limits);
+	for (size_t i = 0; i < c.count && *rules >= 0 && good; i++)
+		good = add(*rules, &c.v[i]);
+	good = c.why_not || (good && *rules >= 0) || failed();
 	confine_free(&c);
 	return good;
+}
+
+bool confinement_enforce(int rules)
+{
+	return rules < 0 || landlock_enforce(rules) || failed();
 }

@@ -156,6 +156,7 @@ struct vm {
 	bool sandbox;
 	struct vm_confine confine;
 	const char *run_as;		      /* or NULL */
+	char *becomes; /* whom QEMU becomes by itself, in its words, owned; NULL: nobody */
 	const char **args;		      /* NULL-terminated */
 	json_t *on;			      /* an object of ladders, or NULL */
 	int ready;			      /* enum ready_when */

@@ -84,6 +84,7 @@ static bool tpm_command(int socket, int key, struct helper_command *command, cha
 			 key < 0 ? NULL : xasprintf("pwdfd=%d,mode=aes-256-cbc,kdf=pbkdf2", key)};
 
 	command->argv = list_of(words, ARRAY_SIZE(words));
+	command->as_qemu = true;
 	if (!path)
 		*why = xstrdup("tpm: " SWTPM " is not there: install the package " SWTPM);
 	return path;
