@@ -156,19 +156,6 @@ static void add_tpm(const struct deletion *d, const struct deleted *vm, json_t *
 	free(dir);
 }
 
-/* Another VM may get its uid from here on. */
-static void add_uid(const struct deletion *d, const struct deleted *vm, json_t *steps)
-{
-	char *home = store_path(d->store, vm->name, ""), *file = ownuid_file(home);
-
-	if (file && d->keep_disks)
-		ownuid_take_back(home);
-	if (file)
-		step_remove(steps, file);
-	free(file);
-	free(home);
-}
-
 /* The list of files, and the directory, come last. */
 static void add_vm_steps(const struct deletion *d, const struct deleted *vm, json_t *steps)
 {
@@ -185,7 +172,6 @@ static void add_vm_steps(const struct deletion *d, const struct deleted *vm, jso
 	name = made_file(vm->name);
 	step_remove(steps, name);
 	free(name);
-	add_uid(d, vm, steps);
 	for (size_t i = 0; i < vm->made.count; i++)
 		add_directories(vm->made.v[i] + below, vm->name, steps);
 	step_rmdir(steps, vm->name);
@@ -274,6 +260,17 @@ static void remove_runtime(const struct store *store, const char *name)
 	free(path);
 }
 
+/* Another VM may get its uid from here on, and not what is kept. */
+static void free_uid(const struct deletion *d, const char *name)
+{
+	char *home = store_path(d->store, name, "");
+
+	if (ownuid_look(home))
+		ownuid_take_back(home);
+	ownuid_release(d->store->state_fd, name);
+	free(home);
+}
+
 static bool delete_one(const struct deletion *d, const struct deleted *vm)
 {
 	json_t *steps = xcheck(json_array());
@@ -285,7 +282,10 @@ static bool delete_one(const struct deletion *d, const struct deleted *vm)
 	removed = store_remove(d->store, vm->name);
 	if (removed)
 		remove_runtime(d->store, vm->name);
-	return journal_end(d->store) && removed;
+	removed = journal_end(d->store) && removed;
+	if (removed)
+		free_uid(d, vm->name);
+	return removed;
 }
 
 /* Does nothing unless all of them may be deleted. */

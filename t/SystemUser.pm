@@ -18,7 +18,6 @@ sub copy {
 	chmod(0644, "$dir/$file");
 }
 
-# The files are read where they are mounted, so that they may be gone elsewhere.
 sub import {
 	return if $> != 0 || $ENV{T_SYSTEM_USER};
 	my $dir = File::Temp::tempdir("qs-user-XXXXXXXX", TMPDIR => 1);
@@ -26,8 +25,14 @@ sub import {
 	copy('group', $dir, "$name:x:$uid:\n");
 	$ENV{T_SYSTEM_USER} = $dir;
 	exec('unshare', '-m', '--propagation', 'private', 'sh', '-c',
-		'for f in passwd group; do mount --bind "$T_SYSTEM_USER/$f" "/etc/$f" || exit 1; done; rm -r "$T_SYSTEM_USER"; exec "$@"',
+		'for f in passwd group; do mount --bind "$T_SYSTEM_USER/$f" "/etc/$f" || exit 1; done; exec "$@"',
 		'sh', $^X, $0, @ARGV) or die "unshare: $!";
+}
+
+my $self = $$;
+
+END {
+	unlink(map { "$ENV{T_SYSTEM_USER}/$_" } qw(passwd group)) && rmdir($ENV{T_SYSTEM_USER}) if $ENV{T_SYSTEM_USER} && $$ == $self;
 }
 
 1;

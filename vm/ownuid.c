@@ -84,13 +84,6 @@ uid_t ownuid_look(const char *home)
 	return uid;
 }
 
-char *ownuid_file(const char *home)
-{
-	uid_t uid = ownuid_look(home);
-
-	return uid ? xasprintf(UIDS "/%u", uid) : NULL;
-}
-
 /* ---- taking one ---- */
 
 /* Where to begin: another VM, or another directory of VMs, rarely begins there. */

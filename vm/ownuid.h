@@ -25,10 +25,7 @@ uid_t ownuid_look(const char *home);
 /* The same, and one that is free if it has none. 0: *why is a malloc'd sentence. */
 uid_t ownuid_claim(const char *home, char **why);
 
-/* The link of that VM in the directory of all state directories, malloc'd; NULL: it has none. */
-char *ownuid_file(const char *home);
-
-/* In that directory: the VM is gone, or has a new name. */
+/* In the directory of all state directories: the VM is gone, or has a new name. */
 void ownuid_release(int state_fd, const char *name);
 void ownuid_rename(int state_fd, const char *name, const char *new_name);
 
