@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -186,6 +188,58 @@ static int reads_process(void)
 	return len < 0 && errno != EFAULT ? errno : 0;
 }
 
+/* Counts as refused where no user may, and the test knows. */
+static int loads_filter(void)
+{
+	union bpf_attr map = {.map_type = BPF_MAP_TYPE_ARRAY,
+			      .key_size = 4,
+			      .value_size = 4,
+			      .max_entries = 1};
+	long fd = syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof(map));
+
+	if (fd < 0)
+		return errno;
+	close((int)fd);
+	return 0;
+}
+
+/* ---- what it has inherited ---- */
+
+/* Types a letter into a terminal, or reads one. */
+static int types(void)
+{
+	int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
+
+	if (tty >= 0)
+		return 0;
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (ioctl(fd, TIOCSTI, "x") == 0 || isatty(fd))
+			return 0;
+	return ENOTTY;
+}
+
+/* Any file but those that it is to have: its lock, and what it is told and asked through. */
+static int inherits(void)
+{
+	static const char *const good[] = {"socket:", "/memfd:qemu-supervise", "/dev/null"};
+	char path[64], file[4096];
+	int found = ENOENT;
+
+	for (int fd = STDERR_FILENO + 1; fd < 1024; fd++) {
+		ssize_t len;
+		bool known = false;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		len = readlink(path, file, sizeof(file) - 1);
+		file[len > 0 ? len : 0] = '\0';
+		for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+			known = known || strncmp(file, good[i], strlen(good[i])) == 0;
+		if (len > 0 && !known && !strstr(file, "/vm.lock") && fcntl(fd, F_GETFD) == 0)
+			found = 0;
+	}
+	return found;
+}
+
 static int mounts(void)
 {
 	return mount("none", "/mnt", "tmpfs", 0, NULL) < 0 ? errno : 0;
@@ -259,6 +313,9 @@ static const struct {
 	{"proc-mem", reads_memory},
 	{"vm-readv", reads_process},
 	{"mount", mounts},
+	{"bpf", loads_filter},
+	{"tty", types},
+	{"descriptors", inherits},
 	{"qmp", qmp},
 	{"abstract", abstract},
 	{"tcp-listen", listens},

@@ -6,9 +6,11 @@ use warnings;
 use FindBin;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use POSIX ();
 use Socket;
 use JSON::PP ();
 use lib $FindBin::Bin;
+use SystemUser;
 use T;
 
 need('cc', 'setpriv');
@@ -40,6 +42,9 @@ my %may = (
 	'proc-mem' => 'r',
 	'vm-readv' => 'r',
 	'mount' => 'r',
+	'bpf' => undef,		# Landlock has no rule for it, and the kernel may leave it to root
+	'tty' => undef,		# ours may be one; a definition's has none
+	'descriptors' => undef,	# the same
 	'qmp' => 'rR',		# a socket with a path: Landlock has no rule for connect(2)
 	'abstract' => 'ru',
 	'tcp-listen' => 'ru',
@@ -95,6 +100,7 @@ for my $user ($root ? (0, 1) : 1) {
 			my $tried = tried($user, $confined ? '--confine' : ());
 			is_deeply([sort keys %$tried], [sort keys %may], 'everything was tried');
 			for my $what (sort keys %may) {
+				next if $what =~ /^(tty|descriptors)$/ || ($what eq 'bpf' && $letter eq 'R');
 				my $may = defined $may{$what} ? $may{$what} =~ /$letter/ : $confined ? 0 : next;
 				my $said = $tried->{$what} // 'nothing';
 				$may ? is($said, 'done', "$what: possible") : isnt($said, 'done', "$what: refused");
@@ -103,16 +109,56 @@ for my $user ($root ? (0, 1) : 1) {
 	}
 }
 
+# What came of it in a VM with a definition, whose supervisor has a terminal and a descriptor more. Without a terminal of perl's
+# it has none.
+sub tried_in {
+	my ($name, $env, %definition) = @_;
+	my $pty = eval { require IO::Pty; IO::Pty->new };
+	T::define($name, { emulator => $attacker, machine => 'q35', accel => 'tcg', %definition });
+	my $s = supervise(vm => $name, env => $env, setup => sub {
+		POSIX::dup2(POSIX::open("/etc/passwd", POSIX::O_RDONLY()), 8);
+		return if !$pty;
+		$pty->make_slave_controlling_terminal;
+		open(STDIN, '<&', $pty->slave) or die "stdin: $!";
+		open(STDOUT, '>&', $pty->slave) or die "stdout: $!";
+	});
+	is($s->end, 69, "$name: it ends") or diag($s->log);
+	unlike($s->log, qr/not confined/, "$name: nothing is said of confinement");
+	my %tried = $s->log =~ /^tried: ([\w-]+): (.*)$/mg;
+	is(scalar keys %tried, scalar keys %may, "$name: everything was tried");
+	return [sort grep { $tried{$_} eq 'done' } keys %tried];
+}
+
 # A definition needs no word for it; and in its own directory QEMU makes files, but no links.
 subtest 'a definition' => sub {
-	T::define('attacker', { emulator => $attacker, machine => 'q35' });
-	local %ENV = (%ENV, targets());
-	my $s = supervise(vm => 'attacker');
-	is($s->end, 69, 'it ends');
-	my %tried = $s->log =~ /^tried: ([\w-]+): (.*)$/mg;
-	is_deeply([sort grep { $tried{$_} eq 'done' } keys %tried], $root ? ['qmp'] : [], 'all but what has no rule is refused');
-	is(scalar keys %tried, scalar keys %may, 'everything was tried');
-	unlike($s->log, qr/not confined/, 'and nothing is said');
+	is_deeply(tried_in('attacker', { targets() }), [], 'as the system user nothing is possible: no socket of others, no terminal of ours');
+	return if !$root;
+	my $done = tried_in('as-root', { targets() }, 'run-as' => 'root');
+	is_deeply([grep { $_ ne 'bpf' } @$done], ['qmp'], 'as root all but what Landlock has no rule for is refused');
+	my $open = tried_in('open', { targets() }, 'run-as' => 'root', confine => JSON::PP::false, sandbox => JSON::PP::false);
+	ok(!grep({ /^(tty|descriptors)$/ } @$open), 'whatever it may do, it has not inherited a terminal or a descriptor');
+	ok(grep({ $_ eq 'shadow' } @$open), 'which is everything else');
+	is_deeply([grep { $_ eq 'bpf' } @{ tried_in('user', { targets() }, confine => JSON::PP::false) }], [], 'bpf(2) is root\'s')
+		if grep { $_ eq 'bpf' } @$done;
+};
+
+# Two VMs without Landlock, between which only their uids stand.
+subtest 'a uid of its own' => sub {
+	plan skip_all => 'needs root' if !$root;
+	need('qemu-system-x86_64');
+	my $between = sub {
+		my ($user) = @_;
+		my %alike = (confine => JSON::PP::false, ($user ? ('run-as' => $user) : ()));
+		T::define('neighbour', { accel => 'tcg', memory => '64M', args => ['-S'], %alike });
+		my $neighbour = supervise(vm => 'neighbour');
+		$neighbour->wait_log(qr/QEMU runs/);
+		my $done = tried_in('attacker', { targets(), OTHER_PID => $neighbour->qemu, OTHER_QMP => $neighbour->dir . '/qmp' }, %alike);
+		$neighbour->signal('QUIT');
+		$neighbour->ends_with(0, qr/no guest was running/, 'the neighbour lives');
+		return [grep { /^(signal|ptrace|proc-mem|vm-readv|qmp)$/ } @$done];
+	};
+	is_deeply($between->('own'), [], 'neither signals nor traces the other');
+	ok(grep({ $_ eq 'signal' } @{ $between->(undef) }), 'one user for both does');
 };
 
 is($other->qmp->status, 'running', 'the other VM runs');
