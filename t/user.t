@@ -108,6 +108,17 @@ subtest 'a uid of its own' => sub {
 	stop($one, 'won');
 };
 
+subtest 'a TPM' => sub {
+	plan skip_all => 'no swtpm' if !grep { -x "$_/swtpm" } split(/:/, $ENV{PATH});
+	mkdir("$state/tpm");
+	mkdir("$state/tpm/tpm", 0700);
+	my $s = start('tpm', tpm => JSON::PP::true);
+	my ($tpm) = grep { slurp("/proc/$_/comm") =~ /^swtpm/ } children($s->{pid});
+	like(slurp("/proc/$tpm/status"), qr/^Uid:\s+$user\s/m, 'its program is that user');
+	is(owner($_), "$user:$user", "$_ is its own") for "$state/tpm/tpm", glob("$state/tpm/tpm/tpm2*");
+	stop($s, 'tpm');
+};
+
 subtest 'what it may not open' => sub {
 	my $disk = file('elsewhere.raw');
 	T::define('disk', { @machine, disks => [{ path => $disk, format => 'raw' }] });
