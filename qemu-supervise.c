@@ -300,7 +300,8 @@ static int start_qemu(struct supervisor *s, const sigset_t *mask)
 	s->process.memory = s->options.vm ? s->options.vm->memory : 0;
 	s->process.began = s->process.since = monotonic_ms();
 	confinement_tell(&limits.confine);
-	s->process.pid = child_spawn(argv, mask, &s->dir, s->helpers, readconfig, report[1], &limits);
+	s->process.pid =
+		child_spawn(argv, mask, &s->dir, s->helpers, readconfig, report[1], &limits);
 	error = errno;
 	close(report[1]);
 	close(readconfig);

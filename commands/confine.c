@@ -59,8 +59,7 @@ static void add_user(json_t *all, const struct account *account)
 {
 	uid_t uid = account->changes ? account->uid : geteuid();
 
-	json_object_set_new(all, "uid",
-			    account->changes && !uid ? json_null() : json_integer(uid));
+	json_object_set_new(all, "uid", account->changes && !uid ? json_null() : json_integer(uid));
 	json_object_set_new(all, "own-uid", json_boolean(ownuid_is(uid)));
 }
 

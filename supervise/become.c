@@ -41,8 +41,7 @@ _Noreturn static void look(void *arg, int to)
 		log_error("%s: %s", asked->options->vm->file, why);
 	tell(to, &answer);
 	if (known && answer.account.changes && chdir(asked->use.home) == 0)
-		answer.found =
-			belongings_check(&asked->use, &answer.account, true, answer.why);
+		answer.found = belongings_check(&asked->use, &answer.account, true, answer.why);
 	if (known && answer.found != BELONGINGS_REFUSED)
 		tell(to, &answer);
 	log_flush();

@@ -29,8 +29,8 @@ struct helperchild_with {
 	const struct rundir *dir;
 	const sigset_t *mask;
 	const struct account *account; /* whom QEMU becomes */
-	int output;    /* its standard output and error; -1: our standard error */
-	int64_t until; /* monotonic ms, when all must serve */
+	int output;		       /* its standard output and error; -1: our standard error */
+	int64_t until;		       /* monotonic ms, when all must serve */
 };
 
 /*

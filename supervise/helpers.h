@@ -34,9 +34,9 @@ void helpers_free(struct helpers *helpers);
 
 /*
  * Starts those of vm, with mask and output (-1: ours) as their standard output and error, a TPM as
- * account, and waits until they serve (HELPER_START_MS at most for all); ends what is left of an earlier start. 0; or
- * an exit status, with *why (malloc'd), and none of them runs: EX_CONFIG, EX_OSERR, or
- * EX_UNAVAILABLE for one that ended or does not serve.
+ * account, and waits until they serve (HELPER_START_MS at most for all); ends what is left of an
+ * earlier start. 0; or an exit status, with *why (malloc'd), and none of them runs: EX_CONFIG,
+ * EX_OSERR, or EX_UNAVAILABLE for one that ended or does not serve.
  */
 #define HELPER_START_MS 10000
 int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *mask,

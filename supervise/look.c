@@ -20,7 +20,7 @@ _Noreturn static void child(void (*look)(void *arg, int answer), void *arg, int 
 	syscall(SYS_close_range, STDERR_FILENO + 2, ~0U, 0);
 	log_never_wait();
 	look(arg, STDERR_FILENO + 1);
-	_exit(EX_SOFTWARE);
+	_exit(EX_OSERR);
 }
 
 /* The child's exit status, or -1. A child that the kernel holds ends when it can. */

@@ -191,10 +191,8 @@ static int reads_process(void)
 /* Counts as refused where no user may, and the test knows. */
 static int loads_filter(void)
 {
-	union bpf_attr map = {.map_type = BPF_MAP_TYPE_ARRAY,
-			      .key_size = 4,
-			      .value_size = 4,
-			      .max_entries = 1};
+	union bpf_attr map = {
+		.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1};
 	long fd = syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof(map));
 
 	if (fd < 0)

@@ -102,8 +102,8 @@ static void give_sockets(int home, const struct account *account)
 	while (account->ours && (entry = directory_next(dir)))
 		if (fstatat(home, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		    S_ISSOCK(st.st_mode) && account_may_take(st.st_uid) &&
-		    fchownat(home, entry->d_name, account->uid, account->gid,
-			     AT_SYMLINK_NOFOLLOW) < 0)
+		    fchownat(home, entry->d_name, account->uid, account->gid, AT_SYMLINK_NOFOLLOW) <
+			    0)
 			break;
 	if (dir)
 		closedir(dir);
@@ -149,10 +149,10 @@ static void give(const struct confine_use *use, const struct confinement *c,
 static void create(const struct confinement *c, const struct account *account)
 {
 	for (size_t i = 0; i < c->count; i++) {
-		int fd = c->v[i].create ? open(c->v[i].path,
-					       O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC,
-					       0600)
-					: -1;
+		int fd = c->v[i].create
+				 ? open(c->v[i].path,
+					O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC, 0600)
+				 : -1;
 
 		if (fd >= 0 && fchown(fd, account->uid, account->gid) < 0)
 			log_debug("%s is not given to %s", c->v[i].path, account->name);
@@ -164,7 +164,8 @@ static void create(const struct confinement *c, const struct account *account)
 
 struct need {
 	const struct confine_rule *rule;
-	mode_t type; /* of the file, as root sees it; 0: it is not there, or need not be looked at */
+	mode_t type; /* of the file, as root sees it; 0: it is not there, or need not be looked at
+		      */
 };
 
 #define WHY_DISKS "disks"
@@ -183,8 +184,8 @@ static struct need look(const struct confine_use *use, const struct confine_rule
 static int access_of(const struct need *need)
 {
 	unsigned rights = need->rule->rights;
-	bool makes = S_ISDIR(need->type) && (rights & (LANDLOCK_MAKE | LANDLOCK_SOCKET |
-						       LANDLOCK_REMOVE | LANDLOCK_TREE));
+	bool makes = S_ISDIR(need->type) &&
+		     (rights & (LANDLOCK_MAKE | LANDLOCK_SOCKET | LANDLOCK_REMOVE | LANDLOCK_TREE));
 
 	return (rights & LANDLOCK_READ ? R_OK : 0) | (rights & LANDLOCK_WRITE ? W_OK : 0) |
 	       (makes ? W_OK | X_OK : 0);

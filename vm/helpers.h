@@ -30,7 +30,7 @@ struct helper {
 struct helper_command {
 	char **argv;	     /* NULL-terminated */
 	char *share;	     /* the path of what is shared, or NULL */
-	bool as_qemu; /* by the user whom QEMU becomes */
+	bool as_qemu;	     /* by the user whom QEMU becomes */
 	bool bind_read_only; /* it gets mounts of its own, in which that is read-only */
 };
 void helper_command_free(struct helper_command *command);
