@@ -54,6 +54,15 @@ static bool add(int rules, const struct confine_rule *rule)
 	return added;
 }
 
+static bool add_all(int rules, const struct confinement *c)
+{
+	bool good = rules >= 0;
+
+	for (size_t i = 0; i < c->count && good; i++)
+		good = add(rules, &c->v[i]);
+	return good;
+}
+
 static bool failed(void)
 {
 	int error = errno;
@@ -66,7 +75,7 @@ static bool failed(void)
 bool confinement_prepare(const struct confine_use *use, int *rules)
 {
 	struct confinement c;
-	bool good = true;
+	bool good;
 
 	*rules = -1;
 	if (!use->confine->on || landlock_version() == 0)
@@ -74,9 +83,7 @@ bool confinement_prepare(const struct confine_use *use, int *rules)
 	confine_make(&c, use);
 	if (!c.why_not)
 		*rules = landlock_new(c.limits);
-	for (size_t i = 0; i < c.count && *rules >= 0 && good; i++)
-		good = add(*rules, &c.v[i]);
-	good = c.why_not || (good && *rules >= 0) || failed();
+	good = c.why_not || add_all(*rules, &c) || failed();
 	confine_free(&c);
 	return good;
 }
@@ -84,4 +91,19 @@ bool confinement_prepare(const struct confine_use *use, int *rules)
 bool confinement_enforce(int rules)
 {
 	return rules < 0 || landlock_enforce(rules) || failed();
+}
+
+bool confinement_apply_beside(const char *program, int dir, unsigned rights)
+{
+	struct confinement c;
+	int rules;
+	bool good;
+
+	confine_make_beside(&c, program);
+	rules = landlock_new(c.limits);
+	good = rules >= 0 && landlock_allow(rules, dir, rights) && add_all(rules, &c) &&
+	       landlock_enforce(rules);
+	fd_close(&rules);
+	confine_free(&c);
+	return good;
 }

@@ -24,4 +24,10 @@ bool confinement_prepare(const struct confine_use *use, int *rules);
 /* Confines this process. False: it fails, which is logged; errno. */
 bool confinement_enforce(int rules);
 
+/*
+ * The same for the child that will be program, beside QEMU: it gets at the directory dir, with
+ * rights (enum landlock_right), and at what a program needs to run. False: errno.
+ */
+bool confinement_apply_beside(const char *program, int dir, unsigned rights);
+
 #endif
