@@ -14,22 +14,28 @@
 
 /* ---- descriptors ---- */
 
-static bool has_number(const char *word, const char *number)
+/* "8", "8:9" */
+static bool is_listed(const char *numbers, int fd)
 {
-	size_t len = strlen(number);
+	char *end;
 
-	for (const char *p = strstr(word, number); p; p = strstr(p + 1, number))
-		if ((p == word || !isdigit((unsigned char)p[-1])) &&
-		    !isdigit((unsigned char)p[len]))
+	for (; isdigit((unsigned char)*numbers); numbers = end + (*end == ':'))
+		if (strtol(numbers, &end, 10) == fd)
 			return true;
 	return false;
 }
 
-static bool is_named(char *const *argv, const char *number)
+/* "fd=8", "vhostfds=8:9", "fd:8", "/dev/fd/8", and in JSON "fds": "8:9" */
+static bool is_named(char *const *argv, int fd)
 {
 	for (; *argv; argv++)
-		if (strstr(*argv, "fd") && has_number(*argv, number))
-			return true;
+		for (const char *p = strstr(*argv, "fd"); p; p = strstr(p + 1, "fd")) {
+			const char *value = p + 2 + (p[2] == 's');
+			size_t between = strspn(value, "=:/\" ");
+
+			if (between > 0 && is_listed(value + between, fd))
+				return true;
+		}
 	return false;
 }
 
@@ -41,7 +47,7 @@ void inherited_close(char *const *argv)
 	while ((entry = directory_next(dir))) {
 		int fd = (int)strtol(entry->d_name, NULL, 10), flags = fcntl(fd, F_GETFD);
 
-		if (fd > STDERR_FILENO && flags >= 0 && !is_named(argv, entry->d_name))
+		if (fd > STDERR_FILENO && flags >= 0 && !is_named(argv, fd))
 			fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
 	}
 	if (dir)

@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use FindBin;
+use POSIX ();
 use lib $FindBin::Bin;
 use SystemUser;
 use T;
@@ -146,6 +147,15 @@ subtest 'what it may not open' => sub {
 	like($s->log, qr/by itself: its emulator is not QEMU itself/, 'a script');
 	is(uid_of($s), $user, 'is root, and QEMU is not');
 	stop($s, 'script');
+};
+
+subtest 'descriptors that the definition names' => sub {
+	my $named = spew("$work/named", 'x' x 512);
+	T::define('fds', { @machine, args => ['-S', '-add-fd', 'fd=8,set=5', '-add-fd', 'set=6,fd=9'] });
+	my $s = supervise(vm => 'fds', setup => sub { POSIX::dup2(POSIX::open($named, POSIX::O_RDONLY()), $_) for 8, 9, 10 });
+	$s->wait_log(qr/QEMU runs/);
+	is(scalar(grep { (readlink($_) // '') eq $named } glob('/proc/' . $s->qemu . '/fd/*')), 4, 'both are there, and QEMU\'s copies of them');
+	stop($s, 'fds');
 };
 
 subtest 'whose files are given' => sub {
