@@ -51,7 +51,7 @@ ROOMS = $(addprefix $(O)/,supervise.a commands.a shared.a)
 UNITS = $(basename $(wildcard t/unit-*.c))
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
-SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-order.t systemd-verify.t)
+SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-order.t systemd-sandbox.t systemd-verify.t)
 HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t deb.t debian.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
 	sysvinit.t)
 # Those that take longest begin first.
@@ -289,6 +289,7 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/user@.service.d-vms.conf $(DOCDIR)/examples/systemd \
+	644 examples/systemd/user/sandbox.conf $(DOCDIR)/examples/systemd/user \
 	755 import/libvirt $(LIBEXECDIR)/qemu-supervise/import \
 	755 init/attend $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/openrc $(LIBEXECDIR)/qemu-supervise/init \

@@ -83,6 +83,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/doc/qemu-supervise/examples/systemd/needs-db.conf
 	share/doc/qemu-supervise/examples/systemd/other-user.conf
 	share/doc/qemu-supervise/examples/systemd/slower-stop.conf
+	share/doc/qemu-supervise/examples/systemd/user/sandbox.conf
 	share/doc/qemu-supervise/examples/systemd/user@.service.d-vms.conf
 	share/doc/qemu-supervise/examples/sysvinit/qemu-supervise
 	share/doc/qemu-supervise/examples/ups/apcupsd.doshutdown
