@@ -287,6 +287,8 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 examples/systemd/user/qemu-supervise-guests.service $(USERUNITDIR) \
 	644 examples/systemd/needs-db.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
+	644 examples/systemd/placement.conf $(DOCDIR)/examples/systemd \
+	644 examples/systemd/shares.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/user@.service.d-vms.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/user/sandbox.conf $(DOCDIR)/examples/systemd/user \

@@ -82,6 +82,8 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/doc/qemu-supervise/examples/supervisord/vm-web.conf
 	share/doc/qemu-supervise/examples/systemd/needs-db.conf
 	share/doc/qemu-supervise/examples/systemd/other-user.conf
+	share/doc/qemu-supervise/examples/systemd/placement.conf
+	share/doc/qemu-supervise/examples/systemd/shares.conf
 	share/doc/qemu-supervise/examples/systemd/slower-stop.conf
 	share/doc/qemu-supervise/examples/systemd/user/sandbox.conf
 	share/doc/qemu-supervise/examples/systemd/user@.service.d-vms.conf

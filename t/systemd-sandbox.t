@@ -92,7 +92,7 @@ $result{chown} = error(chown(1, 1, '/srv/probe.made'));
 $result{'a link of the network'} = runs('ip link add probe0 type bridge && ip link del probe0');
 $result{'TCP'} = IO::Socket::INET->new('127.0.0.1:1') ? 'may' : "$!" eq 'Connection refused' ? 'may' : "$!";
 $result{'signals to others'} = error(kill(0, @ARGV ? $ARGV[0] : 1));
-$result{'systemd-run'} = runs('systemd-run --quiet --wait taskset 1 mknod /srv/made c 1 3');
+$result{'systemd-run'} = runs('systemd-run --quiet --wait taskset 1 unshare --mount true');
 open(my $out, '>', '/srv/probe.new') or die;
 print $out map { "$_: $result{$_}\n" } sort keys %result;
 close($out);
@@ -114,9 +114,14 @@ $h->vm('home', 'normal', agent => 'obeys', keys => {
 	disks => [{ path => '/home/vms/home.disk', format => 'raw' }], nics => [{ type => 'bridge', br => 'br0' }],
 	console => 'socket', 'console-log' => JSON::PP::true, args => [], on => { USR1 => 'run:/srv/probe 60s' }
 });
+my @bound = ('-object', 'memory-backend-ram,id=m,size=1M,host-nodes=0,policy=bind');
+$h->drop_in('loop', 'placement.conf');
+$h->vm('bound', 'normal', args => \@bound);
+$h->drop_in('bound', 'once.conf', "[Service]\nRestart=no\n");
 $h->vm('loop', 'normal', keys => {
-	disks => [{ path => $loop, format => 'raw' }], nics => [{ type => 'tap', ifname => 'tap7', script => 'no', downscript => 'no' }]
-}, args => ['-vnc', 'unix:/srv/loop.vnc', system('prlimit --memlock=unlimited:unlimited true 2>/dev/null') == 0 ? ('-overcommit', 'mem-lock=on') : ()]);
+	disks => [{ path => $loop, format => 'raw' }], nics => [{ type => 'tap', ifname => 'tap7', script => 'no', downscript => 'no' }],
+	on => { USR1 => 'run:/srv/probe 60s' }
+}, args => ['-vnc', 'unix:/srv/loop.vnc', @bound, system('prlimit --memlock=unlimited:unlimited true 2>/dev/null') == 0 ? ('-overcommit', 'mem-lock=on') : ()]);
 my $tpm = grep { -x "$_/swtpm" } split(/:/, $ENV{PATH});
 $h->vm('uefi', 'normal', keys => {
 	firmware => 'uefi', memory => '256M', kernel => '/guest/vmlinuz', nics => [{ type => 'user' }], forwards => ['127.0.0.1:80:80'],
@@ -158,10 +163,61 @@ for my $name (qw(home loop uefi)) {
 	$h->ok_does('systemctl', 'reload', "qemu-supervise\@$name");
 	wait_until('the new program', sub { $h->lines_of($name) =~ /reexec: done/ });
 }
-$h->ok_does('qemu-supervise', '--signal', 'USR1', 'home');
-wait_until('the probe', sub { -e "$work/srv/probe.out" });
-my %got = map { split(/: /, $_, 2) } split(/\n/, slurp("$work/srv/probe.out"));
-is_deeply(\%got, \%expected, 'what a program of a ladder may do, and what not') or diag(slurp("$work/srv/probe.out"));
+sub probed {
+	my ($name) = @_;
+	unlink("$work/srv/probe.out");
+	$h->ok_does('qemu-supervise', '--signal', 'USR1', $name);
+	wait_until('the probe', sub { -e "$work/srv/probe.out" });
+	return { map { split(/: /, $_, 2) } split(/\n/, slurp("$work/srv/probe.out")) };
+}
+
+is_deeply(probed('home'), \%expected, 'what a program of a ladder may do, and what not') or diag(slurp("$work/srv/probe.out"));
+is_deeply(probed('loop'), { %expected, affinity => 'may' }, 'and with placement.conf') or diag(slurp("$work/srv/probe.out"));
+like(($h->does('vmconf', 'start', 'bound'))[2], qr/cannot bind memory to host NUMA nodes: Operation not permitted/, 'QEMU, without that');
+
+# ---- other units ----
+spew("$work/units/web.service", slurp("$top/examples/web.service") =~ s/-accel kvm/-accel tcg/r);
+my $share = '/usr/local/share/doc/qemu-supervise/examples';
+$h->ok_does('sh', '-ec', "
+	mkdir -p /var/lib/prometheus
+	install -d -o vm-home /var/lib/prometheus/node-exporter
+	cp $share/prometheus/qemu-supervise-metrics.service /etc/systemd/system
+	qemu-img create -q -f qcow2 /srv/web.qcow2 1M
+	systemctl daemon-reload
+	systemctl start qemu-supervise-metrics web");
+my $metrics = $h->ok_does('cat', '/var/lib/prometheus/node-exporter/qemu-supervise.prom');
+like($metrics, qr/^qemu_supervise_vm_state\{[^}]*\b$_\b[^}]*running[^}]*\} 1$/m, "metrics of $_") for qw(home loop uefi);
+like($metrics, qr/^# EOF$/m, 'and all of them');
+is($h->ok_does('systemctl', 'is-active', 'web'), "active\n", 'a command line in a unit');
+$h->ok_does('systemctl', 'kill', '-s', 'QUIT', '--kill-whom=main', 'web');
+
+# ---- a user's VM ----
+my $config = '/home/person/.config';
+$h->vm('kid', 'normal', keys => { nics => [{ type => 'user' }] });
+$h->ok_does('sh', '-ec', "
+	useradd --create-home --uid 2000 person
+	install -D -m 644 $share/systemd/user/sandbox.conf $config/systemd/user/qemu-supervise\@.service.d/sandbox.conf
+	mkdir $config/qemu-supervise
+	mv /etc/qemu-supervise/kid.json $config/qemu-supervise
+	: >/srv/kid.console
+	chown -R person /home/person /srv/kid.console /srv/kid.disk
+	loginctl enable-linger person");
+my @person = qw(runuser -u person -- env HOME=/home/person XDG_RUNTIME_DIR=/run/user/2000);
+wait_until('the systemd of person', sub { ($h->does(@person, 'systemctl', '--user', 'is-system-running'))[1] =~ /^running/ });
+$h->ok_does(@person, 'vmconf', 'start', 'kid');
+sub kid { return ($h->does(@person, 'systemctl', '--user', 'show', '--value', "--property=$_[0]", 'qemu-supervise@kid'))[1] =~ s/\n//r }
+sub kid_qemu { return ($h->does('cat', '/home/person/.local/share/qemu-supervise/kid/vm.lock'))[1] =~ /^(\d+)/ ? $1 : 'none' }
+my $supervisor = kid('MainPID');
+like($h->ok_does('cat', "/proc/$supervisor/status"), qr/^NoNewPrivs:\s+1\n(.*\n)*Seccomp:\s+2\n/m, 'a sandbox around the supervisor of a user');
+($exposure) = $h->ok_does(@person, 'systemd-analyze', '--user', 'security', 'qemu-supervise@kid') =~ /Overall exposure level for \S+: ([\d.]+)/;
+cmp_ok($exposure, '<=', $bound{'systemd/user/sandbox.conf'}, "systemd-analyze --user security: $exposure");
+my $qemu = kid_qemu();
+like($qemu, qr/^\d+$/, 'and QEMU');
+$h->ok_does(@person, 'systemctl', '--user', 'kill', '-s', 'KILL', '--kill-whom=main', 'qemu-supervise@kid');
+wait_until('another supervisor', sub { kid('NRestarts') eq '1' && kid('ActiveState') eq 'active' });
+is(kid_qemu(), $qemu, 'which another one takes over');
+$h->ok_does(@person, 'vmconf', 'stop', 'kid');
+$h->is_clean('kid', 'after its stop');
 
 $h->ok_does('vmconf', 'stop', '--all');
 $h->ok_does('cp', '/home/vms/home.disk', '/srv');
