@@ -285,6 +285,7 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	755 init/systemd $(LIBEXECDIR)/qemu-supervise/init \
 	644 examples/systemd/user/qemu-supervise@.service $(USERUNITDIR) \
 	644 examples/systemd/user/qemu-supervise-guests.service $(USERUNITDIR) \
+	644 examples/sandbox.conf $(DOCDIR)/examples \
 	644 examples/systemd/needs-db.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/placement.conf $(DOCDIR)/examples/systemd \

@@ -79,6 +79,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/doc/qemu-supervise/examples/prometheus/qemu-supervise-metrics.timer
 	share/doc/qemu-supervise/examples/rpc/on-hosts
 	share/doc/qemu-supervise/examples/runit/rc.shutdown
+	share/doc/qemu-supervise/examples/sandbox.conf
 	share/doc/qemu-supervise/examples/supervisord/vm-web.conf
 	share/doc/qemu-supervise/examples/systemd/needs-db.conf
 	share/doc/qemu-supervise/examples/systemd/other-user.conf
