@@ -196,13 +196,16 @@ int fstatat(int dirfd, const char *name, struct stat *st, int flags)
 	return is_to_fail("fstatat") ? -1 : real_fstatat(dirfd, name, st, flags);
 }
 
-static void (*meanwhile)(void); /* once, as soon as a file's size was seen */
+static void (*meanwhile)(void);	 /* once, as soon as a file's size was seen */
+static const char *block_device; /* the name of a file that looks like one */
 
 int fstat(int fd, struct stat *st)
 {
 	void (*run)(void) = meanwhile;
 	int done = is_to_fail("fstat") ? -1 : real_fstatat(fd, "", st, AT_EMPTY_PATH);
 
+	if (block_device && strcmp(name_of_fd(fd), block_device) == 0)
+		st->st_mode ^= S_IFREG ^ S_IFBLK;
 	meanwhile = NULL;
 	if (run)
 		run();
@@ -254,6 +257,14 @@ int close(int fd)
 
 	errno = closed == 0 ? ENOTBLK : errno;
 	return closed;
+}
+
+DIR *opendir(const char *path)
+{
+	static DIR *(*fn)(const char *);
+
+	REAL_OF(fn, "opendir");
+	return is_to_fail("opendir") ? NULL : fn(path);
 }
 
 struct dirent *readdir(DIR *dir)
@@ -344,6 +355,7 @@ static inline int begin_test(void **state)
 	assert_non_null(mkdtemp(base));
 	fails(NULL, 0, 0);
 	piece = 0;
+	block_device = NULL;
 	euid_is = (uid_t)-1;
 	assert_int_equal(dup3(STDERR_FILENO, REAL_STDERR, O_CLOEXEC), REAL_STDERR);
 	move_fd(memfd_create("log", 0), STDERR_FILENO);

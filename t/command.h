@@ -6,6 +6,8 @@
 #define COMMAND_H
 
 #include "commands/call.h"
+#include "commands/journal.h"
+#include "commands/storelock.h"
 #include "lib/log.h"
 #include "vm/lockfile.h"
 
@@ -65,6 +67,39 @@ static inline int hold_as_qemu(const char *home)
 	assert_true(lock_write(lock, HOLDER_BYTE, &us));
 	close(dir);
 	return lock;
+}
+
+/* ---- another vmconf ---- */
+
+/* It makes a VM, and maybe copies another one, until other_is_done(). */
+static inline void other_makes(struct store *other, const char *name, const char *source)
+{
+	store_open(other);
+	assert_true(store_lock(other));
+	assert_true(journal_begin(other, name, NULL, json_array(), NULL));
+	assert_true(journal_put_aside(other, name, source));
+	store_unlock(other);
+	move_up(&other->config_fd);
+	move_up(&other->state_fd);
+}
+
+static inline void other_is_done(struct store *other)
+{
+	assert_true(store_lock(other));
+	assert_true(journal_end(other));
+	store_unlock(other);
+	store_close(other);
+}
+
+/* Whether it could make a change now. */
+static inline bool store_is_free(void)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = open(in_base("state/.lock"), O_RDWR | O_CLOEXEC);
+	bool is_free = fcntl(fd, F_OFD_SETLK, &lock) == 0;
+
+	close(fd);
+	return is_free;
 }
 
 /* ---- running a command ---- */

@@ -7,12 +7,51 @@
 
 #include "command.h"
 #include "commands/clonefiles.h"
+#include "commands/copywait.h"
+#include "commands/disk.h"
 
 static json_t *clone; /* its definition */
+
+/* ---- waiting for copies ---- */
+
+static char shown[256];		  /* what is shown meanwhile */
+static bool cut_off;		  /* a signal comes when all is copied ... */
+static void (*when_copied)(void); /* ... or this happens */
+
+bool copy_wait(pid_t pid, const char *program, const char *from, const char *to, bool whole)
+{
+	assert_non_null(from);
+	assert_int_equal(strcmp(program, "cp") == 0,
+			 whole); /* what qemu-img writes has another size */
+	assert_non_null(strstr(to, "/copy/"));
+	return disk_wait(pid, program);
+}
+
+void copy_show(const char *doing)
+{
+	snprintf(shown + strlen(shown), sizeof(shown) - strlen(shown), "%s; ", doing);
+}
+
+void copy_clear(void)
+{
+	copy_show("nothing");
+}
+
+bool copy_is_cut_off(void)
+{
+	if (when_copied)
+		when_copied();
+	return cut_off;
+}
+
+/* ---- a VM ---- */
 
 static int begin_vm(void **state)
 {
 	begin_test(state);
+	shown[0] = '\0';
+	cut_off = false;
+	when_copied = NULL;
 	make_store();
 	put("init.status", "3"); /* not enabled */
 	assert_int_equal(mkdir(in_base("state/web"), 0700), 0);
@@ -52,6 +91,13 @@ static int do_clone(const char *option)
 	json_decref(clone);
 	clone = json_load_file(in_base("config/copy.json"), 0, NULL);
 	return status;
+}
+
+static void forget_clone(void)
+{
+	unlink(in_base("config/copy.json"));
+	unlink(in_base("state/.copy.made.json"));
+	assert_int_equal(system("rm -rf $QEMU_SUPERVISE_STATE_DIR/copy"), 0);
 }
 
 /* The clone of a VM with this definition. */
@@ -148,6 +194,8 @@ static void files_that_are_no_disks(void **state)
 	assert_string_equal(AT("cdrom"), "cdrom");
 	assert_string_equal(AT("disks", "0", "path"), "disk");
 	assert_string_equal(got("state/copy/boot/kernel"), "kernel");
+	assert_string_equal(got("state/copy/uefi-vars.json"), "{}");
+	assert_string_equal(got("state/copy/uefi-vars.fd"), "fd");
 	for (size_t i = 1; i < ARRAY_SIZE(keys); i++) {
 		char name[64];
 
@@ -209,6 +257,8 @@ static void a_disk_that_is_only_read(void **state)
 	assert_string_equal(AT("disks", "1", "path"), "disk");
 	assert_string_equal(got("state/copy/disk"), "disk");
 	assert_false(is_there("state/copy/2-disk"));
+	made("files", "[\"disk\"]");
+	made("disks", "[\"disk\"]");
 }
 
 static void a_file_within_a_node(void **state)
@@ -220,6 +270,49 @@ static void a_file_within_a_node(void **state)
 	assert_string_equal(AT("disks", "0", "file", "driver"), "file");
 	assert_null(AT("disks", "0", "path"));
 	assert_string_equal(got("state/copy/disk"), "disk");
+}
+
+/* Only what is written below its own directory is its own: not a neighbour's, nor by a way out. */
+static void disks_that_are_near(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir(in_base("state/web/deep"), 0700), 0);
+	assert_int_equal(mkdir(in_base("state/webx"), 0700), 0);
+	put("state/webx/other", "other");
+	cloned("{\"disks\": [{\"path\": \"%sx/other\", \"format\": \"raw\"}, "
+	       "{\"path\": \"%s/deep/../disk\", \"format\": \"raw\"}]}");
+	assert_string_equal(AT("disks", "0", "path"), "other");
+	assert_string_equal(AT("disks", "1", "path"), "disk");
+	assert_string_equal(got("state/copy/other"), "other");
+	assert_string_equal(got("state/copy/disk"), "disk");
+}
+
+#define DEEP(name)                                                                                 \
+	"{\"disks\": [{\"format\": \"raw\", \"file\": {\"driver\": \"blkdebug\", \"file\": "       \
+	"{\"driver\": \"blkdebug\", \"file\": {\"driver\": \"file\", \"filename\": \"" name        \
+	"\"}}}}]}"
+
+/* Nodes in which files are named deep within; those of its own are copied. */
+static void disks_that_are_not_one_file(void **state)
+{
+	(void)state;
+	cloned(DEEP("disk"));
+	assert_string_equal(got("state/copy/disk"), "disk");
+	forget_clone();
+	cloned(DEEP("%s/disk"));
+	assert_string_equal(got("state/copy/disk"), "disk");
+	forget_clone();
+	cloned("{\"disks\": [{\"format\": \"null-co\", \"size\": 4096}]}");
+	made("files", "[]");
+	forget_clone();
+	define("web", DEEP("/elsewhere/disk"));
+	refused(NULL,
+		"web: a disk of it (raw) is not one file: what is elsewhere is not copied, and "
+		"copy would write to the same\n");
+	define("web", "{\"disks\": [{\"format\": \"raw\", \"file\": {\"driver\": \"nbd\", "
+		      "\"host\": \"h\"}}]}");
+	assert_int_equal(do_clone(NULL), 0);
+	has_said("web: a disk of it (raw) is not one file");
 }
 
 /* A directory of a virtual disk, with all that is in it; links in it lead elsewhere. */
@@ -236,26 +329,6 @@ static void directories(void **state)
 	assert_string_equal(got("state/copy/seed/deep/two"), "two");
 	assert_false(is_there("state/copy/seed/link"));
 	assert_non_null(strstr(AT("args", "1"), "copy/seed,security_model=none"));
-}
-
-static void a_directory_that_cannot_be_read(void **state)
-{
-	pid_t pid;
-	int status;
-
-	(void)state;
-	assert_int_equal(mkdir(in_base("state/web/seed"), 0700), 0);
-	put("state/web/seed/one", "one");
-	define("web", "{\"args\": [\"-fsdev\", \"local,id=x,path=%s/seed\"]}");
-	pid = fork();
-	if (pid == 0) {
-		fails("readdir", 1, EIO);
-		_exit(do_clone(NULL) == 0 ? 0 : 1);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 0);
-	assert_false(is_there("config/copy.json"));
-	said();
 }
 
 /* ---- words ---- */
@@ -322,6 +395,33 @@ static void words(void **state)
 	changes("/etc/hostname", "/etc/hostname", "");
 }
 
+/* What cannot be looked at is not taken for what is not there: nothing is made. */
+static void look_at(void *word)
+{
+	changes(word, word, "");
+}
+
+static void words_that_cannot_be_looked_at(void **state)
+{
+	static const int none[] = {ENOENT, ENOTDIR, ENAMETOOLONG};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
+		fails("fstatat", 0, none[i]);
+		changes("other", "other", "");
+	}
+	fails("fstatat", 0, EIO);
+	assert_int_equal(status_of(look_at, "other"), EX_OSERR);
+	assert_non_null(strstr(said(), "cannot look at "));
+	assert_int_equal(mkdir(in_base("state/web/seed"), 0700), 0);
+	fails("opendir", 0, EACCES);
+	assert_int_equal(status_of(look_at, "seed"), EX_OSERR);
+	fails("readdir", 2, EIO);
+	assert_int_equal(status_of(look_at, "seed"), EX_OSERR);
+	assert_non_null(strstr(said(), "cannot read the directory "));
+	look_at("seed");
+}
+
 /* Whatever is in the directory of each VM is not meant by such a word. */
 static void words_that_are_our_own_files(void **state)
 {
@@ -361,12 +461,46 @@ static void a_new_instance(void **state)
 static void addresses(void **state)
 {
 	(void)state;
-	cloned("{\"nics\": [{\"type\": \"user\", \"mac\": \"52:54:00:00:00:01\"}]}");
+	cloned("{\"nics\": [{\"type\": \"user\", \"mac\": \"52:54:00:00:00:01\"}], "
+	       "\"forwards\": [\"127.0.0.1:40022+:22\"]}");
+	assert_non_null(AT("forwards", "0"));
+	assert_string_not_equal(AT("forwards", "0"), "127.0.0.1:40022+:22");
 	assert_string_not_equal(AT("nics", "0", "mac"), "52:54:00:00:00:01");
 	assert_int_equal(strncmp(AT("nics", "0", "mac"), "52:54:00:", 9), 0);
 }
 
+/* Who may read that of the one may read that of the other. */
+static void its_readers(void **state)
+{
+	(void)state;
+	define("web", "{}");
+	assert_int_equal(chmod(in_base("config/web.json"), 0640), 0);
+	assert_int_equal(do_clone(NULL), 0);
+	assert_int_equal(mode_of("config/copy.json"), 0640);
+}
+
+static void what_is_told(void **state)
+{
+	(void)state;
+	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	assert_int_equal(run_command(cmd_clone, "clone", "web", "copy", NULL), 0);
+	assert_string_equal(said(),
+			    "qemu-supervise: copy is a clone of web; next: vmconf start copy\n");
+	assert_string_equal(shown, "waiting until all is on the disk; nothing; ");
+	assert_int_equal(truncate(in_base("state/web/disk"), 65536), 0);
+	assert_int_equal(run_command(cmd_clone, "clone", "web", "linked", "--linked", NULL), 0);
+	assert_non_null(strstr(said(), "linked is a linked clone of web; next: "));
+}
+
 /* ---- when nothing is made ---- */
+
+/* So early that there is nothing to take back. */
+static void refused_at_once(const char *option, const char *why)
+{
+	called_since();
+	refused(option, why);
+	assert_null(strstr(called_since(), "renameat"));
+}
 
 static void both_would_write(void **state)
 {
@@ -378,8 +512,7 @@ static void both_would_write(void **state)
 		 "{\"args\": [\"-drive\", \"file=%s,format=raw,if=none,id=x\"]}",
 		 in_base("elsewhere"));
 	define("web", text);
-	refused(NULL, "web cannot be cloned: both would write to ");
-	has_said("");
+	refused_at_once(NULL, "web cannot be cloned: both would write to ");
 }
 
 static void what_is_not_understood(void **state)
@@ -387,6 +520,81 @@ static void what_is_not_understood(void **state)
 	(void)state;
 	put("x.qcow2", "QFI\373");
 	define("web", "{\"disks\": [{\"path\": \"%s/../../x.qcow2\", \"format\": \"qcow2\"}]}");
+	refused(NULL, "web was not cloned");
+}
+
+/* It refers to others, but nobody knows to which. */
+static void what_is_in_doubt(void **state)
+{
+	char header[1024] = {'Q', 'F', 'I', (char)0xfb, 0, 0, 0, 3};
+	int fd;
+
+	(void)state;
+	header[15] = 120; /* the name of the backing file is there, 7 bytes */
+	header[19] = 7;
+	header[23] = 16;
+	header[29] = 16;
+	header[103] = 104;
+	memcpy(header + 120, "json:{x", 7);
+	fd = open(in_base("state/web/disk"), O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(fd, header, sizeof(header)), sizeof(header));
+	close(fd);
+	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"qcow2\"}]}");
+	refused_at_once(NULL, "web cannot be cloned: ");
+}
+
+/* Of an overlay the copy would stand alone, without its snapshots. */
+static void what_would_be_lost(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		system("cd $QEMU_SUPERVISE_STATE_DIR/web && qemu-img create -q -f raw base 1M &&"
+		       " qemu-img create -q -f qcow2 -b $PWD/base -F raw over &&"
+		       " qemu-img snapshot -c before over"),
+		0);
+	define("web", "{\"disks\": [{\"path\": \"over\", \"format\": \"qcow2\"}, "
+		      "{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	refused_at_once(NULL,
+			"a copy that stands alone cannot have its internal snapshots (before)");
+	assert_int_equal(do_clone("--linked"), 0);
+	has_said("the overlay does not have its internal snapshots and bitmaps (before)");
+	forget_clone();
+	assert_int_equal(do_clone("--drop-snapshots"), 0);
+	has_said("the copy will not have its internal snapshots: before");
+}
+
+static void one_that_has_moved(void **state)
+{
+	(void)state;
+	put("state/web/moved.json", "{\"disks\": {\"disk0\": {\"file\": \"b\", \"from\": \"disk\", "
+				    "\"format\": \"qcow2\", \"bases\": []}}}");
+	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	assert_int_equal(do_clone(NULL), EX_CONFIG);
+	has_said("disks[0] names a file that the guest has left");
+	assert_null(clone);
+}
+
+static void others_are_at_work(void **state)
+{
+	struct store other;
+
+	(void)state;
+	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	other_makes(&other, "copy", "base");
+	refused_at_once(NULL, "copy is being made by another vmconf");
+	other_is_done(&other);
+	other_makes(&other, "web", "base");
+	refused_at_once(NULL, "web is being made by another vmconf");
+	other_is_done(&other);
+	assert_int_equal(do_clone(NULL), 0);
+}
+
+/* A signal: all that was copied goes. */
+static void one_that_is_cut_off(void **state)
+{
+	(void)state;
+	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	cut_off = true;
 	refused(NULL, "web was not cloned");
 }
 
@@ -438,6 +646,8 @@ static void names(void **state)
 	has_said("there is no VM none");
 	assert_int_equal(run_command(cmd_clone, "clone", "web", "a/b", NULL), EX_USAGE);
 	assert_int_equal(run_command(cmd_clone, "clone", "a/b", "other", NULL), EX_USAGE);
+	assert_int_equal(RUN_APART(cmd_clone, "clone", "web", NULL), EX_USAGE);
+	assert_int_equal(RUN_APART(cmd_clone, "clone", "web", "other", "x", NULL), EX_USAGE);
 	define("web", "{");
 	assert_int_equal(run_command(cmd_clone, "clone", "web", "other", NULL), EX_CONFIG);
 	said();
@@ -492,6 +702,20 @@ static void linked(void **state)
 	assert_string_equal(got("init.said"), "is-enabled web\n");
 }
 
+static void lose_overlay(void)
+{
+	put("state/copy/disk", "QFI");
+}
+
+static void linked_to_what_is_not_known(void **state)
+{
+	(void)state;
+	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	assert_int_equal(truncate(in_base("state/web/disk"), 65536), 0);
+	when_copied = lose_overlay;
+	refused("--linked", "cannot read what ");
+}
+
 static void linked_of_one_that_the_host_starts(void **state)
 {
 	(void)state;
@@ -523,13 +747,22 @@ int main(void)
 		WITH_VM(disks_from_elsewhere),
 		WITH_VM(a_disk_that_is_only_read),
 		WITH_VM(a_file_within_a_node),
+		WITH_VM(disks_that_are_near),
+		WITH_VM(disks_that_are_not_one_file),
 		WITH_VM(directories),
-		WITH_VM(a_directory_that_cannot_be_read),
+		WITH_VM(words_that_cannot_be_looked_at),
 		WITH_VM(words),
 		WITH_VM(words_that_are_our_own_files),
 		WITH_VM(a_new_instance),
 		WITH_VM(addresses),
+		WITH_VM(its_readers),
+		WITH_VM(what_is_told),
 		WITH_VM(both_would_write),
+		WITH_VM(what_is_in_doubt),
+		WITH_VM(what_would_be_lost),
+		WITH_VM(one_that_has_moved),
+		WITH_VM(others_are_at_work),
+		WITH_VM(one_that_is_cut_off),
 		WITH_VM(what_is_not_understood),
 		WITH_VM(one_that_is_written_to),
 		WITH_VM(one_that_runs),
@@ -537,6 +770,7 @@ int main(void)
 		WITH_VM(a_copy_that_fails),
 		WITH_VM(a_sync_that_fails),
 		WITH_VM(linked),
+		WITH_VM(linked_to_what_is_not_known),
 		WITH_VM(linked_of_one_that_the_host_starts),
 		WITH_VM(linked_without_a_disk),
 	};

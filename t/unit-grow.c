@@ -25,6 +25,7 @@ static struct {
 	enum qmp_result look, resize, again; /* what comes of query-block before and afterwards */
 	bool lies;			     /* says that it has resized, and has not */
 	char resized[128];		     /* the arguments of block_resize */
+	bool has_agent;
 	struct ask ask;
 	int open;
 } qemu;
@@ -87,13 +88,21 @@ enum qmp_result ask_qmp(struct ask *ask, const char *command, const char *argume
 	return answer(qemu.resize, json_object, value);
 }
 
+/* What is to be done in the guest takes its time: other changes are not kept waiting. */
 enum qmp_result ask_agent(const struct store *store, const char *name, const char *command,
 			  json_t *arguments, int timeout_ms, json_t **value)
 {
-	(void)store, (void)name, (void)command, (void)timeout_ms;
+	(void)store, (void)timeout_ms;
+	assert_string_equal(name, "web");
+	assert_true(store_is_free());
 	json_decref(arguments);
 	*value = NULL;
-	return QMP_LOST;
+	if (!qemu.has_agent)
+		return QMP_LOST;
+	*value = strcmp(command, "guest-exec") == 0
+			 ? json_pack("{s:i}", "pid", 7)
+			 : json_pack("{s:b, s:i}", "exited", 1, "exitcode", 0);
+	return QMP_OK;
 }
 
 /* ---- the file system ---- */
@@ -211,6 +220,94 @@ static void what_is_not_plain(void **state)
 	}
 }
 
+static void which_disk(void **state)
+{
+	(void)state;
+	assert_int_equal(grow_with("2M", "--disk", "1"), EXIT_FAILURE);
+	has_said("web has no disks[1]: its definition has 1\n");
+	assert_int_equal(size_of("state/web/a"), MIB);
+	assert_int_equal(grow_with("2M", "--disk", "0"), 0);
+	assert_int_equal(size_of("state/web/a"), 2 * MIB);
+	assert_int_equal(RUN_APART(cmd_grow, "grow", "web", "2M", "--disk", "1001", NULL),
+			 EX_USAGE);
+	said();
+}
+
+static void which_formats(void **state)
+{
+	(void)state;
+	define("{\"path\": \"a\", \"format\": \"vmdk\"}");
+	refused("2M", "only qcow2 and raw images can be grown");
+	define("{\"path\": \"a\", \"format\": \"raw\", \"read-only\": true}");
+	refused("2M", "it is read-only");
+	assert_int_equal(system("qemu-img create -q -f qcow2 $QEMU_SUPERVISE_STATE_DIR/web/q 1M"),
+			 0);
+	define("{\"path\": \"q\", \"format\": \"qcow2\"}");
+	grown("2M", "web: disks[0] grown from 1M to 2M\n");
+}
+
+static void which_files(void **state)
+{
+	(void)state;
+	block_device = "a";
+	refused("2M", "it is a block device, which has the size that it has");
+	block_device = NULL;
+	unlink(in_base("state/web/a"));
+	forget_lines();
+	assert_int_equal(grow("2M"), EXIT_FAILURE);
+	assert_null(strstr(strchr(said(), '\n') + 1, "web"));
+}
+
+/* What the guest wrote last is elsewhere. */
+static void one_that_has_moved(void **state)
+{
+	(void)state;
+	put("state/web/moved.json", "{\"disks\": {\"disk0\": {\"file\": \"b\", \"from\": \"a\", "
+				    "\"format\": \"qcow2\", \"bases\": []}}}");
+	assert_int_equal(grow("2M"), EX_CONFIG);
+	has_said("disks[0] names a file that the guest has left");
+	assert_int_equal(size_of("state/web/a"), MIB);
+}
+
+static void one_that_is_being_copied(void **state)
+{
+	struct store other;
+
+	(void)state;
+	other_makes(&other, "copy", "web");
+	refused("2M", "web is being copied by another vmconf");
+	other_is_done(&other);
+	grown("2M", "web: disks[0] grown from 1M to 2M\n");
+}
+
+static void without_qemu_img(void **state)
+{
+	char *path = strdup(getenv("PATH"));
+
+	(void)state;
+	setenv("PATH", in_base("none"), 1);
+	refused("2M", "web was not grown\n");
+	setenv("PATH", path, 1);
+	free(path);
+}
+
+static void operands(void **state)
+{
+	(void)state;
+	assert_int_equal(RUN_APART(cmd_grow, "grow", "web", "--", "-2M", NULL), EX_USAGE);
+	has_said("grow: -2M: a disk is never made smaller\n");
+	assert_int_equal(RUN_APART(cmd_grow, "grow", "web", "10", NULL), EX_USAGE);
+	has_said("; 10 has no unit: is 10G meant?\n");
+	assert_int_equal(RUN_APART(cmd_grow, "grow", "web", "+10", NULL), EX_USAGE);
+	has_said("; 10 has no unit: is 10G meant?\n");
+	assert_int_equal(RUN_APART(cmd_grow, "grow", "web", NULL), EX_USAGE);
+	assert_int_equal(RUN_APART(cmd_grow, "grow", "web", "2M", "x", NULL), EX_USAGE);
+	assert_int_equal(run_command(cmd_grow, "grow", "a/b", "2M", NULL), EX_USAGE);
+	assert_int_equal(run_command(cmd_grow, "grow", "none", "2M", NULL), EXIT_FAILURE);
+	has_said("there is no VM none");
+	assert_int_equal(size_of("state/web/a"), MIB);
+}
+
 static void options_of_the_file(void **state)
 {
 	(void)state;
@@ -218,12 +315,12 @@ static void options_of_the_file(void **state)
 	grown("2M", "web: disks[0] grown from 1M to 2M\n");
 }
 
-static void the_base_of_another_disk(void **state)
+/* Disk b is based on a. */
+static void make_overlay(void)
 {
 	char qcow2[512] = {'Q', 'F', 'I', (char)0xfb, 0, 0, 0, 3};
 	int fd;
 
-	(void)state;
 	qcow2[15] = 120; /* the name of the backing file is there, one byte */
 	qcow2[19] = 1;
 	qcow2[23] = 16; /* clusters of 64 kB */
@@ -235,6 +332,12 @@ static void the_base_of_another_disk(void **state)
 	assert_int_equal(write(fd, qcow2, sizeof(qcow2)), sizeof(qcow2));
 	close(fd);
 	define("{\"path\": \"a\", \"format\": \"raw\"}, {\"path\": \"b\", \"format\": \"qcow2\"}");
+}
+
+static void the_base_of_another_disk(void **state)
+{
+	(void)state;
+	make_overlay();
 	refused("2M", "another disk of this VM is based on it");
 	define("{\"path\": \"b\", \"format\": \"qcow2\"}, {\"path\": \"a\", \"format\": \"raw\"}");
 	assert_int_equal(grow_with("2M", "--disk", "1"), EXIT_FAILURE);
@@ -317,6 +420,8 @@ static void less_than_it_has(void **state)
 	assert_int_equal(grow("1020K"), EXIT_FAILURE);
 	has_said("has 1M, and 1020K is less: a disk is never made smaller");
 	assert_int_equal(size_of("state/web/a"), MIB);
+	run_vm();
+	refused("1020K", "has 1M, and 1020K is less: a disk is never made smaller");
 }
 
 static void what_no_disk_can_have(void **state)
@@ -410,7 +515,9 @@ static void it_has_not_resized(void **state)
 	qemu.ask.asked = 0;
 	qemu.again = QMP_TIMEOUT;
 	assert_int_equal(grow("2M"), EXIT_FAILURE);
-	has_said("query-block: no answer in time");
+	assert_string_equal(said(),
+			    "qemu-supervise: web: disks[0] cannot be grown: query-block: no "
+			    "answer in time\n");
 	assert_string_equal(got("out"), "");
 }
 
@@ -424,6 +531,23 @@ static void it_has_no_such_disk(void **state)
 	qemu.format = NULL;
 	qemu.ask.asked = 0;
 	refused("2M", "the running VM has no such disk; restart it first");
+}
+
+static void what_may_not_grow_while_it_runs(void **state)
+{
+	(void)state;
+	run_vm();
+	qemu.size = 0;
+	refused("2M", "its size cannot be read");
+	qemu.size = MIB;
+	qemu.ask.asked = 0;
+	make_overlay();
+	refused("2M", "another disk of this VM is based on it");
+	qemu.ask.asked = 0;
+	unlink(in_base("state/web/a"));
+	assert_int_equal(grow("2M"), EXIT_FAILURE);
+	has_said("web: disks[0] cannot be grown: cannot look at ");
+	assert_string_equal(qemu.resized, "");
 }
 
 /* Another name of the same file is the same disk. */
@@ -487,6 +611,21 @@ static void its_file_system(void **state)
 	has_said("what is mounted from disks[0] was not grown: ");
 	assert_string_equal(got("out"),
 			    "web: disks[0] grown from 1M to 2M, and the guest has been told\n");
+	qemu.has_agent = true;
+	qemu.ask.asked = 0;
+	assert_int_equal(grow_with("2M", "--file-system", NULL), 0);
+	assert_string_equal(said(), "");
+	assert_string_equal(got("out"), "web: disks[0] has 2M already\n"
+					"web: what is mounted from disks[0] has grown, too\n");
+}
+
+static void its_file_system_while_it_is_down(void **state)
+{
+	(void)state;
+	qemu.has_agent = true;
+	assert_int_equal(grow_with("2M", "--file-system", NULL), EXIT_FAILURE);
+	has_said("web is not running, and --file-system is for its guest to do");
+	assert_int_equal(size_of("state/web/a"), MIB);
 }
 
 #define WITH_VM(name) cmocka_unit_test_setup_teardown(name, begin_vm, end_vm)
@@ -496,6 +635,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_VM(a_raw_disk),
 		WITH_VM(what_is_not_plain),
+		WITH_VM(which_disk),
+		WITH_VM(which_formats),
+		WITH_VM(which_files),
+		WITH_VM(one_that_has_moved),
+		WITH_VM(one_that_is_being_copied),
+		WITH_VM(without_qemu_img),
+		WITH_VM(operands),
 		WITH_VM(options_of_the_file),
 		WITH_VM(the_base_of_another_disk),
 		WITH_VM(an_image_that_is_open),
@@ -513,10 +659,12 @@ int main(void)
 		WITH_VM(it_does_not_resize),
 		WITH_VM(it_has_not_resized),
 		WITH_VM(it_has_no_such_disk),
+		WITH_VM(what_may_not_grow_while_it_runs),
 		WITH_VM(another_name),
 		WITH_VM(another_file),
 		WITH_VM(space_for_one_that_runs),
 		WITH_VM(its_file_system),
+		WITH_VM(its_file_system_while_it_is_down),
 	};
 
 	return RUN(tests);
