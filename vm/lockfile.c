@@ -204,7 +204,8 @@ int lock_holder(int fd, enum lock_byte byte, struct holder *holder)
 	if (process.fd < 0)
 		return -1;
 	proof = holds(holder->pid, fd, byte);
-	if ((proof == PROOF_YES || (proof == PROOF_HIDDEN && holder->start && is_credible(fd, holder->pid))) &&
+	if ((proof == PROOF_YES ||
+	     (proof == PROOF_HIDDEN && holder->start && is_credible(fd, holder->pid))) &&
 	    poll(&process, 1, 0) == 0)
 		return process.fd;
 	close(process.fd);
