@@ -442,19 +442,9 @@ static const struct {
 	{"shell", shell},
 };
 
-<<<<<<< HEAD
 static void try(size_t i)
 {
 	int error = attacks[i].tries();
-=======
-int main(int argc, char **argv)
-{
-	/* virtiofsd is asked for its options, and serves nobody yet. */
-	if (argc > 1 && strcmp(argv[1], "--help") == 0)
-		return 0;
-	for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
-		int error = attacks[i].tries();
->>>>>>> helpers-rest
 
 	fprintf(stderr, "tried: %s: %s\n", attacks[i].name, error ? strerror(error) : "done");
 }
@@ -463,6 +453,9 @@ int main(int argc, char **argv)
 {
 	size_t i = 0, count = sizeof(attacks) / sizeof(attacks[0]);
 
+	/* virtiofsd is asked for its options, and serves nobody yet. */
+	if (argc > 1 && strcmp(argv[1], "--help") == 0)
+		return 0;
 	if (argc > 2 && strcmp(argv[2], "alone") == 0)
 		return 0;
 	if (argc > 1 && strcmp(argv[1], "loaded") == 0) {
