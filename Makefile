@@ -52,7 +52,7 @@ ROOMS = $(addprefix $(O)/,supervise.a commands.a shared.a)
 UNITS = $(basename $(wildcard t/unit-*.c))
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
-SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-helpers.t systemd-order.t systemd-verify.t)
+SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-helpers.t systemd-order.t systemd-sandbox.t systemd-verify.t)
 HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t deb.t debian.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
 	sysvinit.t)
 # Those that take longest begin first.
@@ -286,10 +286,14 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	755 init/systemd $(LIBEXECDIR)/qemu-supervise/init \
 	644 examples/systemd/user/qemu-supervise@.service $(USERUNITDIR) \
 	644 examples/systemd/user/qemu-supervise-guests.service $(USERUNITDIR) \
+	644 examples/sandbox.conf $(DOCDIR)/examples \
 	644 examples/systemd/needs-db.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
+	644 examples/systemd/placement.conf $(DOCDIR)/examples/systemd \
+	644 examples/systemd/shares.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/user@.service.d-vms.conf $(DOCDIR)/examples/systemd \
+	644 examples/systemd/user/sandbox.conf $(DOCDIR)/examples/systemd/user \
 	755 import/libvirt $(LIBEXECDIR)/qemu-supervise/import \
 	644 import/libvirtdevices.py $(LIBEXECDIR)/qemu-supervise/import \
 	644 import/libvirtxml.py $(LIBEXECDIR)/qemu-supervise/import \

@@ -165,6 +165,23 @@ sub attendant_is_killed {
 	$h->takes_over($vm, $before, sub { kill('KILL', $attend) }, 'attend');
 }
 
+# In the sandbox of examples/sandbox.conf, in the conf of its service, it works as without, and has what the unit for systemd has.
+sub works_in_a_sandbox {
+	my ($h, $vm, $conf) = @_;
+	my @capabilities = map { split } slurp("$top/examples/systemd/qemu-supervise\@.service") =~ /^CapabilityBoundingSet=(.*)/mg;
+	my ($ours) = slurp("$top/examples/sandbox.conf") =~ /--bounding-set=-all,(.*?)"\n/s;
+	my ($more) = slurp("$top/examples/sandbox.conf") =~ /^sandbox="\$sandbox,(.*)"$/m;
+	is(join(' ', sort map { 'CAP_' . uc s/^\+//r } split(/,/, "$ours,$more")), join(' ', sort @capabilities), 'the capabilities of the unit');
+	$h->does('sh', '-c', "cat '$top/examples/sandbox.conf' >>$conf");
+	$h->vmconf_does('start', $vm->{name});
+	$h->supervisor_is_killed($vm);
+	for my $pid (@{ pids($vm) }{qw(supervisor qemu)}) {
+		like(slurp("/proc/$pid/status"), qr/^CapBnd:\t0{12}14ff\n(.*\n)*NoNewPrivs:\t1$/m, "$vm->{name}: in a sandbox");
+	}
+	$h->vmconf_does('stop', $vm->{name});
+	is_down($vm);
+}
+
 # A QEMU that dies comes back.
 sub qemu_dies {
 	my ($h, $vm) = @_;

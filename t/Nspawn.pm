@@ -77,6 +77,7 @@ sub boot {
 	my @command = (
 		'systemd-nspawn', '--quiet', "--directory=$h->{root}/root", '--volatile=overlay', "--machine=$h->{name}",
 		'--boot', '--register=no', '--keep-unit', '--private-network', '--console=pipe',
+		'--system-call-filter=bpf landlock_create_ruleset landlock_add_rule landlock_restrict_self', # devices are denied by BPF
 		@{ $h->{usr} }, @binds, "--bind-ro=$h->{guest}:/guest", map { "--bind=$_" } @{ $h->{binds} }
 	);
 	make_path($h->{cgroup} = own_cgroup() . "/" . basename($work));

@@ -85,10 +85,14 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/doc/qemu-supervise/examples/prometheus/qemu-supervise-metrics.timer
 	share/doc/qemu-supervise/examples/rpc/on-hosts
 	share/doc/qemu-supervise/examples/runit/rc.shutdown
+	share/doc/qemu-supervise/examples/sandbox.conf
 	share/doc/qemu-supervise/examples/supervisord/vm-web.conf
 	share/doc/qemu-supervise/examples/systemd/needs-db.conf
 	share/doc/qemu-supervise/examples/systemd/other-user.conf
+	share/doc/qemu-supervise/examples/systemd/placement.conf
+	share/doc/qemu-supervise/examples/systemd/shares.conf
 	share/doc/qemu-supervise/examples/systemd/slower-stop.conf
+	share/doc/qemu-supervise/examples/systemd/user/sandbox.conf
 	share/doc/qemu-supervise/examples/systemd/user@.service.d-vms.conf
 	share/doc/qemu-supervise/examples/sysvinit/qemu-supervise
 	share/doc/qemu-supervise/examples/ups/apcupsd.doshutdown

@@ -48,9 +48,7 @@ like($h->vmconf_does('start', 'web', 'db'), qr/^db: running/m, 'start');
 like($h->vmconf_does('log', 'db'), qr/^qemu-supervise: db: the guest listens/m, 'log');
 $h->does('rc-service', 'vm.web', 'stop');
 Init::is_down($web);
-$h->vmconf_does('start', 'web');
-$h->vmconf_does('stop', 'web');
-Init::is_down($web);
+$h->works_in_a_sandbox($web, '/etc/conf.d/vm.web');
 
 # ---- delete ----
 $h->goes_with_its_vm('/etc/conf.d/vm.NAME');

@@ -59,9 +59,7 @@ like($h->vmconf_does('log', 'db'), qr/^\S+ qemu-supervise: db: the guest listens
 $h->does('sv', '-w', '240', 'stop', 'vm-web');
 Init::is_down($web);
 is(($h->run($runit, 'status', 'web'))[0], 3, 'status of a VM that is down');
-$h->vmconf_does('start', 'web');
-$h->vmconf_does('stop', 'web');
-Init::is_down($web);
+$h->works_in_a_sandbox($web, '/etc/sv/vm-web/conf');
 
 # ---- delete ----
 $h->goes_with_its_vm('/etc/sv/vm-NAME/run');

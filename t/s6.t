@@ -54,6 +54,7 @@ is(($h->run($s6, 'status', 'web'))[0], 3, 'status of a VM that is down');
 like($h->vmconf_does('start', 'web', 'db'), qr/^db: running/m, 'start');
 $h->vmconf_does('stop', 'web');
 Init::is_down($web);
+$h->works_in_a_sandbox($web, '/etc/s6/sv/vm-web/conf');
 
 # ---- delete ----
 $h->goes_with_its_vm('/etc/s6/sv/vm-NAME/run');

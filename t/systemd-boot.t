@@ -27,7 +27,7 @@ $h->drop_in('probe', 'probe.conf', <<'EOT');
 Type=exec
 Restart=no
 ExecStart=
-ExecStart=sh -c 'grep NoNewPrivs /proc/self/status; for d in /dev/net/tun /dev/kvm; do [ ! -e $$d ] || { : <>$$d && echo $$d; }; done'
+ExecStart=sh -c 'for d in /dev/net/tun /dev/kvm; do [ ! -e $$d ] || { : <>$$d && echo $$d; }; done'
 EOT
 # In a container that has the old control groups, systemd is not told that those of a user are empty, and waits so long.
 system('mkdir', '-p', "$work/units/user@.service.d") == 0 or die "mkdir failed\n";
@@ -36,12 +36,10 @@ $h->boot;
 $h->wait_unit('web', 'ActiveState', 'active');
 is($h->unit('db', 'ActiveState') . ' ' . $h->unit('mail', 'ActiveState'), 'active inactive', 'what is enabled is started at boot, with what it needs');
 
-is($h->unit('web', 'DevicePolicy') . $h->unit('web', 'DeviceAllow'), 'auto', 'no device is denied to the units');
 $h->ok_does('systemctl', 'start', 'qemu-supervise@probe');
 $h->wait_unit('probe', 'ActiveState', 'inactive|failed');
-like($h->lines_of('probe'), qr/NoNewPrivs:\s+0$/m, 'the sandbox leaves setuid programs alone');
 for my $device (grep { -e } qw(/dev/net/tun /dev/kvm)) {
-	like($h->lines_of('probe'), qr/\Q$device\E$/m, "and $device");
+	like($h->lines_of('probe'), qr/\Q$device\E$/m, "the sandbox leaves $device");
 }
 
 $h->ok_does('sh', '-c', 'groupadd --force --system kvm && useradd --system vm-web && chown vm-web /srv/mine.disk');

@@ -1,5 +1,6 @@
 #!/usr/bin/perl
-# A VM with a TPM and shares as a unit: the unit has no namespaces and no mounts for anybody, and its programs do without.
+# A VM with a TPM and shares as a unit: the unit has no namespaces and no mounts for anybody, and its programs
+# do without. For shares, shares.conf gives back what virtiofsd demands.
 use strict;
 use warnings;
 use FindBin;
@@ -27,6 +28,7 @@ mkdir("$work/srv/$_") for qw(data read-only);
 spew("$work/srv/read-only/log", "from the host\n");
 vm('web', 'tpm=yes share=data', tpm => JSON::PP::true, shares => [share('data')]);
 vm('reads', 'share=data', shares => [share('read-only', 'read-only' => JSON::PP::true)]);
+$h->drop_in($_, 'shares.conf') for qw(web reads);
 $h->boot;
 
 $h->ok_does('systemctl', 'start', 'qemu-supervise@web', 'qemu-supervise@reads');

@@ -403,9 +403,12 @@ static void where_descriptors_are_hidden(void **state)
 		return;
 	put(LOCK, "");
 	child = begin_child(HOLDER_BYTE, false);
-	assert_int_equal(status_of(look_as_nobody, &child.pid), 100); /* root's file */
+	assert_int_equal(status_of(look_as_nobody, &child.pid), 101); /* root's file of root's */
+	assert_int_equal(chown(in_base(LOCK), 65533, 65533), 0);
+	assert_int_equal(status_of(look_as_nobody, &child.pid),
+			 100); /* somebody's, who names a process of root's */
 	assert_int_equal(chown(in_base(LOCK), 65534, 65534), 0);
-	assert_int_equal(status_of(look_as_nobody, &child.pid), 101);
+	assert_int_equal(status_of(look_as_nobody, &child.pid), 101); /* ours */
 	assert_int_equal(chmod(in_base(LOCK), 0620), 0);
 	assert_int_equal(status_of(look_as_nobody, &child.pid),
 			 100); /* others may have signed it */

@@ -173,12 +173,19 @@ static enum proof holds(pid_t pid, int file, enum lock_byte byte)
 	return proof;
 }
 
-/* For containers without CAP_SYS_PTRACE whose QEMU runs as another user. */
-static bool is_only_ours(int file)
+/*
+ * For who has no CAP_SYS_PTRACE, as in the units and in containers: whoever could have written the
+ * record is we, or could do to the process what we may do to it.
+ */
+static bool is_credible(int file, pid_t pid)
 {
-	struct stat st;
+	struct stat st, process;
+	char path[32];
 
-	return fstat(file, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 022) == 0;
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	return fstat(file, &st) == 0 && (st.st_mode & 022) == 0 &&
+	       (st.st_uid == geteuid() ||
+		(stat(path, &process) == 0 && process.st_uid == st.st_uid));
 }
 
 /* Polls the pidfd last: if the process still runs, everything read before was about it. */
@@ -197,7 +204,8 @@ int lock_holder(int fd, enum lock_byte byte, struct holder *holder)
 	if (process.fd < 0)
 		return -1;
 	proof = holds(holder->pid, fd, byte);
-	if ((proof == PROOF_YES || (proof == PROOF_HIDDEN && holder->start && is_only_ours(fd))) &&
+	if ((proof == PROOF_YES ||
+	     (proof == PROOF_HIDDEN && holder->start && is_credible(fd, holder->pid))) &&
 	    poll(&process, 1, 0) == 0)
 		return process.fd;
 	close(process.fd);

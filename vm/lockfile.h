@@ -56,7 +56,7 @@ bool lock_write(int fd, enum lock_byte byte, const struct holder *holder);
 /*
  * A pidfd of the process that a byte's record names, if that process really holds the byte; else
  * -1. Where the kernel hides the process's descriptors, its start time is proof enough in a file
- * that nobody else can write.
+ * that only we can write, or only the process's user.
  */
 int lock_holder(int fd, enum lock_byte byte, struct holder *holder);
 
