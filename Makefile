@@ -51,7 +51,7 @@ ROOMS = $(addprefix $(O)/,supervise.a commands.a shared.a)
 UNITS = $(basename $(wildcard t/unit-*.c))
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
-SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-order.t systemd-verify.t)
+SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-helpers.t systemd-order.t systemd-verify.t)
 HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t deb.t debian.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
 	sysvinit.t)
 # Those that take longest begin first.
@@ -290,6 +290,8 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 examples/systemd/slower-stop.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/user@.service.d-vms.conf $(DOCDIR)/examples/systemd \
 	755 import/libvirt $(LIBEXECDIR)/qemu-supervise/import \
+	644 import/libvirtdevices.py $(LIBEXECDIR)/qemu-supervise/import \
+	644 import/libvirtxml.py $(LIBEXECDIR)/qemu-supervise/import \
 	755 init/attend $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/openrc $(LIBEXECDIR)/qemu-supervise/init \
 	755 init/runit $(LIBEXECDIR)/qemu-supervise/init \
@@ -352,6 +354,12 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 README.md $(DOCDIR) \
 	644 NEWS.md $(DOCDIR) \
 	644 doc/first-vm.md $(DOCDIR) \
+	644 doc/cluster.md $(DOCDIR) \
+	644 doc/laptop.md $(DOCDIR) \
+	644 doc/moving.md $(DOCDIR) \
+	644 doc/systemd.md $(DOCDIR) \
+	644 doc/ups.md $(DOCDIR) \
+	644 examples/web.service $(DOCDIR)/examples \
 	644 man/qemu-supervise.8 $(MANDIR)/man8 \
 	644 man/vmconf.8 $(MANDIR)/man8 \
 	644 man/vmconf.5 $(MANDIR)/man5 \
@@ -369,8 +377,8 @@ INSTALLED.host = 644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/syst
 	755 packaging/keep-vms $(LIBEXECDIR)/qemu-supervise \
 	$(if $(RESTART_PAUSE),$(call RESTART_PAUSES,$(SYSTEMDDIR)/system))
 
-INSTALLED.amqp = $(if $(HAVE_AMQP),755 vmconf-amqp $(BINDIR)) \
-	644 examples/amqp/vmconf-amqp.service $(DOCDIR)/examples/amqp \
+INSTALLED.amqp = $(if $(HAVE_AMQP),755 vmconf-amqp $(BINDIR) \
+	$(if $(AT_HOME),,644 examples/amqp/vmconf-amqp.service $(SYSTEMDDIR)/system)) \
 	644 man/vmconf-amqp.8 $(MANDIR)/man8
 
 INSTALLED.pacemaker = 755 examples/pacemaker/qemu-supervise $(OCFDIR)/resource.d/qemu-supervise
@@ -379,7 +387,7 @@ INSTALLED.pacemaker = 755 examples/pacemaker/qemu-supervise $(OCFDIR)/resource.d
 OLD_PLACE = for program in qemu-supervise vmconf; do old="$(DESTDIR)$(PREFIX)/sbin/$$program"; \
 	[ ! -e "$$old" ] && [ ! -L "$$old" ] || [ "$(DESTDIR)$(PREFIX)/sbin" -ef "$(DESTDIR)$(BINDIR)" ]
 
-# Pages name the version and our documents. systemd finds programs by their name in /usr/bin and /usr/local/bin alone.
+# Pages name the version and our documents, documents the place where they are. systemd finds programs by their name in /usr/bin and /usr/local/bin alone.
 PAGE = s|^\.Os$$|.Os "qemu-supervise $(VERSION)"|; s|/usr/local/share/doc/qemu-supervise|$(DOCDIR)|
 UNIT = $(if $(filter /usr/bin /usr/local/bin,$(BINDIR)),,s,^\(Exec[A-Za-z]*=\)\(qemu-supervise\|vmconf\),\1$(BINDIR)/\2,)
 ROWS = set -- $(INSTALLED); while [ $$\# -gt 0 ]; do mode=$$1 file=$$2 dir=$$3; to="$(DESTDIR)$$dir/$${file\#\#*/}"; shift 3
@@ -390,7 +398,7 @@ install: all
 		echo "$$to"; \
 		install -D -m "$$mode" "$$file" "$$to.new"; \
 		case $$file in \
-		man/*) sed '$(PAGE)' "$$file" >"$$to.new" ;; \
+		man/* | doc/*) sed '$(PAGE)' "$$file" >"$$to.new" ;; \
 		*.service) sed '$(UNIT)' "$$file" >"$$to.new" ;; \
 		esac; \
 		mv -f "$$to.new" "$$to"; done
@@ -417,6 +425,10 @@ installed:
 dist:
 	packaging/dist $(VERSION) .
 
+# The manual pages as HTML, in $(O)/html.
+html:
+	packaging/html $(VERSION) $(O)/html
+
 # Whether a release can be made of this tree; TAGGED=1: whether this commit is one (CONTRIBUTING.md).
 release-check:
 	t/release $(if $(TAGGED),--tagged)
@@ -442,6 +454,6 @@ clean:
 
 FORCE:
 
-.PHONY: FORCE all deb rpm release-check without-amqp check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench bench-peers fuzz fuzz-merge lint install installed upgrade uninstall dist clean
+.PHONY: FORCE all deb html rpm release-check without-amqp check check-hosts check-qemu check-sanitizers check-systemd compilers coverage cross explore mutate prove units replays soak demo bench bench-peers fuzz fuzz-merge lint install installed upgrade uninstall dist clean
 
 -include $(wildcard $(O)/*.d $(O)/*/*.d $(O)/t/explore/*.d bench/*.d fuzz/*.d t/*.d)

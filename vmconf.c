@@ -54,11 +54,12 @@ static const struct command commands[] = {
 	 {"vmconf import web.xml", "vmconf import web.xml web2 --print"}},
 	{"list",
 	 cmd_list,
-	 "[NAME]... [--tag TAG] [--json] [--addresses]",
+	 "[NAME]... [--tag TAG] [--json] [--long] [--addresses]",
 	 "Lists VMs, all by default, without asking QEMU.\n"
 	 "  --tag TAG             those with that tag; repeatable\n"
+	 "  --long                and tells the sizes of their disks, and MACs\n"
 	 "  --addresses           and asks their guests for their addresses\n",
-	 {"vmconf list", "vmconf list --tag lab --addresses"}},
+	 {"vmconf list --long", "vmconf list --tag lab --addresses"}},
 	{"show",
 	 cmd_show,
 	 "NAME [--effective]",

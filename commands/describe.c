@@ -2,8 +2,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "commands/disk.h"
 #include "commands/diskmoves.h"
 #include "commands/vmstate.h"
 #include "lib/array.h"
@@ -112,4 +114,34 @@ void describe_tags(json_t *vm, const char *tags, bool protect)
 	}
 	json_object_set_new(vm, "tags", list);
 	json_object_set_new(vm, "protect", tags ? json_boolean(protect) : json_null());
+}
+
+json_t *describe_disks(const struct vm *vm)
+{
+	json_t *disks = xcheck(vm ? json_array() : json_null());
+
+	for (size_t i = 0; vm && i < vm->disk_count; i++) {
+		const struct vm_disk *disk = &vm->disks[i];
+		uint64_t size = disk->path ? disk_size(disk->path, disk->format) : 0;
+
+		json_array_append_new(
+			disks,
+			xcheck(json_pack("{s:s*, s:s, s:o}", "file", disk->path, "format",
+					 disk->format, "size", describe_number((json_int_t)size))));
+	}
+	return disks;
+}
+
+json_t *describe_nics(const struct vm *vm)
+{
+	json_t *nics = xcheck(vm ? json_array() : json_null());
+
+	for (size_t i = 0; vm && i < vm->nic_count; i++) {
+		char *mac = vm_mac(vm, i);
+
+		json_array_append_new(nics, xcheck(json_pack("{s:s, s:s}", "type", vm->nics[i].type,
+							     "mac", mac)));
+		free(mac);
+	}
+	return nics;
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "commands/vmstate.h"
+#include "vm/vm.h"
 
 /* Seconds as "3h07m". */
 void describe_seconds(long long s, char *text, size_t size);
@@ -32,6 +33,13 @@ void describe_tags(json_t *vm, const char *tags, bool protect);
 
 /* A new array of moved disks; null if the definition cannot be read. moved false: none has. */
 json_t *describe_moved(const char *name, bool moved);
+
+/*
+ * New arrays of what the definition has: disks with the sizes that a guest sees, as far as their
+ * images show them, and nics with their MACs. Null if vm is, whose definition cannot be read.
+ */
+json_t *describe_disks(const struct vm *vm);
+json_t *describe_nics(const struct vm *vm);
 
 /* A new reference; null for 0. */
 json_t *describe_number(json_int_t number);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <sysexits.h>
@@ -21,6 +20,7 @@
 #include "commands/vmstate.h"
 #include "lib/array.h"
 #include "lib/directory.h"
+#include "lib/landlock.h"
 #include "lib/printable.h"
 #include "lib/program.h"
 #include "lib/xalloc.h"
@@ -246,17 +246,15 @@ static void look_at_kvm(struct doctor *d)
 
 static void look_at_landlock(struct doctor *d)
 {
-#ifdef SYS_landlock_create_ruleset
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, 1U /* ..._VERSION */);
-#else
-	long abi = -1;
-#endif
+	int version = landlock_version();
+	const char *missing = landlock_missing(version);
 
-	if (abi >= 1)
-		find(d, VERDICT_OK, "ABI %ld", abi);
+	if (version >= 1)
+		find(d, VERDICT_OK, "ABI %d%s%s", version, missing ? ", but for " : "",
+		     missing ? missing : "");
 	else
 		find(d, VERDICT_LACKS, "none");
-	if (abi < 1)
+	if (version < 1)
 		advise(d, "Linux 5.13 or later, with landlock among the words of lsm=");
 }
 

@@ -172,9 +172,10 @@ static void add_uptime(char **text, json_t *line)
 	add(text, "; up ", up);
 }
 
-/* Why comes first, then how. */
+/* Why comes first, then how. What QEMU said explains an end that was not clean. */
 static char *end_text(json_t *line)
 {
+	json_int_t code = json_integer_value(json_object_get(line, "status"));
 	const char *trigger = text_of(line, "trigger"), *message = text_of(line, "message");
 	char *text = xstrdup(""), status[48];
 
@@ -183,8 +184,7 @@ static char *end_text(json_t *line)
 		add(&text, text_of(line, "from"), ": ");
 	}
 	add(&text, *text_of(line, "words") ? text_of(line, "words") : "ended", "");
-	snprintf(status, sizeof(status), " (status %" JSON_INTEGER_FORMAT ")",
-		 json_integer_value(json_object_get(line, "status")));
+	snprintf(status, sizeof(status), " (status %" JSON_INTEGER_FORMAT ")", code);
 	add(&text, status, "");
 	if (json_is_true(json_object_get(line, "deadline")))
 		add(&text, ", with a deadline", "");
@@ -192,7 +192,7 @@ static char *end_text(json_t *line)
 	add_uptime(&text, line);
 	if (number_of(line, "listened") > 0)
 		add_number(&text, "; listened after ", number_of(line, "listened"), "s");
-	if (*message && !strstr(text, message))
+	if (code != 0 && *message && !strstr(text, message))
 		add(&text, "; QEMU said: ", message);
 	return text;
 }

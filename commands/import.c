@@ -34,7 +34,8 @@ static const char *text_of(json_t *object, const char *key)
 
 /* ---- the file ---- */
 
-/* Python opens the program by its path: nobody else may be able to replace it. */
+/* Python opens it by its path, and its modules beside it: nobody else may be able to replace them.
+ */
 static bool may_run(const char *program)
 {
 	char *why = NULL;

@@ -15,6 +15,7 @@
 #include "commands/addresses.h"
 #include "commands/call.h"
 #include "commands/changed.h"
+#include "commands/columns.h"
 #include "commands/describe.h"
 #include "commands/enable.h"
 #include "commands/tags.h"
@@ -191,10 +192,9 @@ static const char *colour(enum vm_state state)
 }
 
 struct layout {
-	int name;      /* width of the column */
-	int width;     /* of a line; 0: no limit */
-	bool boot;     /* whether that column fits */
-	int addresses; /* width of the column; 0: none */
+	int name;  /* width of the column */
+	int width; /* of a line; 0: no limit */
+	bool boot; /* whether that column fits */
 	bool coloured;
 };
 
@@ -217,11 +217,9 @@ static struct layout find_layout(const struct line *lines, size_t count)
 	return layout;
 }
 
-/*
- * Cuts what does not fit on a terminal only; elsewhere programs read it. addresses: without a
- * column for them NULL.
- */
-static void print_line(const struct layout *layout, const struct line *line, const char *addresses)
+/* Cuts what does not fit on a terminal only; elsewhere programs read it. at: its place in more. */
+static void print_line(const struct layout *layout, const struct line *line,
+		       const struct columns *more, size_t at)
 {
 	const char *start = layout->coloured ? colour(line->status.state) : "";
 	char pid[16] = "-", up[32], memory[32], cpus[24] = "-", boot[32] = "";
@@ -235,14 +233,13 @@ static void print_line(const struct layout *layout, const struct line *line, con
 		snprintf(cpus, sizeof(cpus), "%lld", (long long)line->cpus);
 	if (layout->boot)
 		format_boot(line, boot, sizeof(boot));
-	used = layout->width ? layout->name + (layout->boot ? BOOT_ROOM - 1 : BOOT_ROOM - 7) : 0;
-	if (addresses)
-		used += 2 + layout->addresses;
-	printf("%-*.*s  %s%-9s%s %7s %8s %7s %4s%s%s%-*s%s%.*s\n", layout->name,
+	used = layout->name + (layout->boot ? BOOT_ROOM - 1 : BOOT_ROOM - 7) + columns_width(more);
+	printf("%-*.*s  %s%-9s%s %7s %8s %7s %4s%s", layout->name,
 	       layout->width ? layout->name : 64, line->name, start,
 	       vm_state_word(line->status.state), *start ? "\033[0m" : "", pid, up, memory, cpus,
-	       boot, addresses ? "  " : "", *line->note ? layout->addresses : 0,
-	       addresses ? addresses : "", *line->note ? "  " : "",
+	       boot);
+	columns_print(more, at, *line->note);
+	printf("%s%.*s\n", *line->note ? "  " : "",
 	       layout->width ? MAX(layout->width - used, 0) : 512, line->note);
 }
 
@@ -278,20 +275,41 @@ static json_t *line_json(const struct line *line)
 	return vm;
 }
 
+struct wanted {
+	bool json, addresses, disks_and_nics;
+	struct names tags;
+};
+
+/* Of a definition that is broken by now nothing is known. */
+static struct vm *load(const struct line *line)
+{
+	struct vm_problems problems = {0};
+	struct vm *vm = vm_load(line->name, &problems);
+
+	vm_problems_free(&problems);
+	return vm;
+}
+
 static void print_list_json(const struct store *store, const struct line *lines, size_t count,
-			    bool addresses)
+			    const struct wanted *wanted)
 {
 	json_t *vms = xcheck(json_array()), *list;
 	json_t **of = xcalloc(count + 1, sizeof(json_t *));
 
-	if (addresses)
+	if (wanted->addresses)
 		ask_addresses(store, lines, count, of);
 	for (size_t i = 0; i < count; i++) {
-		json_t *vm = line_json(&lines[i]);
+		json_t *line = line_json(&lines[i]);
+		struct vm *vm = wanted->disks_and_nics ? load(&lines[i]) : NULL;
 
-		if (addresses)
-			json_object_set_new(vm, "addresses", of[i]);
-		json_array_append_new(vms, vm);
+		if (wanted->addresses)
+			json_object_set_new(line, "addresses", of[i]);
+		if (wanted->disks_and_nics) {
+			json_object_set_new(line, "disks", describe_disks(vm));
+			json_object_set_new(line, "nics", describe_nics(vm));
+		}
+		json_array_append_new(vms, line);
+		vm_free(vm);
 	}
 	list = xcheck(json_pack("{s:i, s:o}", "version", 1, "vms", vms));
 	say_json(list);
@@ -338,15 +356,11 @@ static void tell_where(const struct store *store)
 							  : "");
 }
 
-struct wanted {
-	bool json, addresses;
-	struct names tags;
-};
-
 static struct wanted parse(struct call *call)
 {
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
 						{"addresses", no_argument, NULL, 'a'},
+						{"long", no_argument, NULL, 'l'},
 						{"tag", required_argument, NULL, 't'},
 						{NULL, 0, NULL, 0}};
 	struct wanted wanted = {0};
@@ -355,6 +369,7 @@ static struct wanted parse(struct call *call)
 	while ((option = call_option(call, options)) != -1) {
 		wanted.json = wanted.json || option == 'j';
 		wanted.addresses = wanted.addresses || option == 'a';
+		wanted.disks_and_nics = wanted.disks_and_nics || option == 'l';
 		if (option == 't')
 			tags_want(call, &wanted.tags, optarg);
 	}
@@ -397,68 +412,75 @@ static int find_names(const struct call *call, struct names *names)
 /* Of one whose agent tells none, the port that leads to its ssh server. */
 static char *addresses_text(const struct line *line, json_t *list)
 {
-	struct vm_problems problems = {0};
 	struct endpoint ports[ENDPOINTS_MAX];
 	struct vm *vm = NULL;
-	char *text = xstrdup("");
-	json_t *address;
-	size_t i;
+	char *text = column_addresses(list);
 
-	json_array_foreach(list, i, address)
-	{
-		char *longer =
-			xasprintf("%s%s%s", text, *text ? "," : "", json_string_value(address));
-
-		free(text);
-		text = longer;
-	}
 	if (!*text && vm_state_is_here(line->status.state))
-		vm = vm_load(line->name, &problems);
+		vm = load(line);
 	if (vm && endpoints_defined(vm, ports) > 0) {
 		free(text);
 		text = xasprintf("%s:%d", ports[0].host, ports[0].port);
 	}
-	vm_problems_free(&problems);
 	vm_free(vm);
 	return text;
 }
 
-/* One text for each line, and the width of their column. */
-static char **address_column(const struct store *store, const struct line *lines, size_t count,
-			     int *width)
+static void add_addresses(const struct store *store, const struct line *lines,
+			  struct columns *columns)
 {
-	json_t **lists = xcalloc(count + 1, sizeof(json_t *));
-	char **texts = xcalloc(count + 1, sizeof(texts[0]));
+	json_t **lists = xcalloc(columns->lines + 1, sizeof(json_t *));
+	char **texts = xcalloc(columns->lines + 1, sizeof(texts[0]));
 
-	ask_addresses(store, lines, count, lists);
-	*width = (int)strlen("ADDRESSES");
-	for (size_t i = 0; i < count; i++) {
+	ask_addresses(store, lines, columns->lines, lists);
+	for (size_t i = 0; i < columns->lines; i++) {
 		texts[i] = addresses_text(&lines[i], lists[i]);
-		*width = MAX(*width, (int)strlen(texts[i]));
 		json_decref(lists[i]);
 	}
 	free(lists);
-	return texts;
+	columns_add(columns, "ADDRESSES", texts);
+}
+
+static void add_disks_and_nics(const struct line *lines, struct columns *columns)
+{
+	char **sizes = xcalloc(columns->lines + 1, sizeof(sizes[0]));
+	char **macs = xcalloc(columns->lines + 1, sizeof(macs[0]));
+
+	for (size_t i = 0; i < columns->lines; i++) {
+		struct vm *vm = load(&lines[i]);
+		json_t *disks = describe_disks(vm), *nics = describe_nics(vm);
+
+		sizes[i] = column_disks(disks);
+		macs[i] = column_macs(nics);
+		json_decref(disks);
+		json_decref(nics);
+		vm_free(vm);
+	}
+	columns_add(columns, "DISKS", sizes);
+	columns_add(columns, "MACS", macs);
 }
 
 static void print_list(const struct store *store, const struct line *lines, size_t count, bool any,
-		       bool addresses)
+		       const struct wanted *wanted)
 {
 	struct layout layout = find_layout(lines, count);
-	char **texts = addresses ? address_column(store, lines, count, &layout.addresses) : NULL;
+	struct columns more = {.lines = count};
 
-	if (count > 0)
-		printf("%-*s  %-9s %7s %8s %7s %4s%s%s\n", layout.name, "NAME", "STATE", "PID",
-		       "UPTIME", "MEMORY", "CPUS", layout.boot ? "  BOOT" : "",
-		       texts ? "  ADDRESSES" : "");
-	else if (!any)
+	if (wanted->disks_and_nics)
+		add_disks_and_nics(lines, &more);
+	if (wanted->addresses)
+		add_addresses(store, lines, &more);
+	if (count > 0) {
+		printf("%-*s  %-9s %7s %8s %7s %4s%s", layout.name, "NAME", "STATE", "PID",
+		       "UPTIME", "MEMORY", "CPUS", layout.boot ? "  BOOT" : "");
+		columns_print_headings(&more);
+		putchar('\n');
+	} else if (!any) {
 		tell_where(store);
-	for (size_t i = 0; i < count; i++) {
-		print_line(&layout, &lines[i], texts ? texts[i] : NULL);
-		if (texts)
-			free(texts[i]);
 	}
-	free(texts);
+	for (size_t i = 0; i < count; i++)
+		print_line(&layout, &lines[i], &more, i);
+	columns_free(&more);
 }
 
 int cmd_list(struct call *call)
@@ -477,9 +499,9 @@ int cmd_list(struct call *call)
 		count = choose(&call->store, &wanted.tags, lines, names.count);
 	}
 	if (status == 0 && wanted.json)
-		print_list_json(&call->store, lines, count, wanted.addresses);
+		print_list_json(&call->store, lines, count, &wanted);
 	else if (status == 0)
-		print_list(&call->store, lines, count, names.count > 0, wanted.addresses);
+		print_list(&call->store, lines, count, names.count > 0, &wanted);
 	store_names_free(&wanted.tags);
 	store_names_free(&names);
 	munmap(lines, size);

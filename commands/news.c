@@ -82,6 +82,12 @@ static bool is_resumed(const struct vm_status *was, const struct vm_status *is)
 	return was->state == VM_PAUSED && is->state == VM_RUNNING && !is_another_qemu(was, is);
 }
 
+/* What a supervisor that has just taken it over knows of earlier ones is no news. */
+static bool has_lost_helper(const struct vm_status *was, const struct vm_status *is)
+{
+	return runs(was) && runs(is) && is->deaths > was->deaths && !is_another_qemu(was, is);
+}
+
 static bool is_stopping(const struct vm_status *was, const struct vm_status *is)
 {
 	return is->state == VM_STOPPING &&
@@ -105,6 +111,11 @@ static void pid_text(const struct vm_status *is, char *text)
 static void reason_text(const struct vm_status *is, char *text)
 {
 	snprintf(text, NEWS_TEXT, "%s", is->reason);
+}
+
+static void death_text(const struct vm_status *is, char *text)
+{
+	snprintf(text, NEWS_TEXT, "%s", is->death);
 }
 
 static void rung_text(const struct vm_status *is, char *text)
@@ -144,6 +155,7 @@ static const struct {
 	[NEWS_READY] = {"ready", is_ready, NULL},
 	[NEWS_PAUSED] = {"paused", is_paused, reason_text},
 	[NEWS_RESUMED] = {"resumed", is_resumed, NULL},
+	[NEWS_HELPER_DIED] = {"helper-died", has_lost_helper, death_text},
 	[NEWS_STOPPING] = {"stopping", is_stopping, rung_text},
 	[NEWS_UNKNOWN] = {"unknown", is_unknown, reason_text},
 };

@@ -18,6 +18,7 @@
 #include "lib/array.h"
 #include "lib/log.h"
 #include "lib/program.h"
+#include "lib/safefile.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 #include "vm/forward.h"
@@ -188,10 +189,15 @@ static void make_settings(struct settings *s, const struct visit *v)
 static bool home_is_ours(const struct visit *v)
 {
 	struct stat st;
+	char *path = store_path(v->store, v->name, KNOWN_HOSTS);
 	char *why = stat(v->vm->home, &st) == 0
 			    ? vmfile_refuse_writers(&st, v->vm->home, "a directory")
 			    : NULL;
+	uid_t owner;
 
+	if (!why && safefile_is_planted(path, true, &owner))
+		why = xasprintf("%s is a symbolic link that uid %u has put there", path, owner);
+	free(path);
 	if (why)
 		log_error("%s: the host keys of %s are not kept there: %s", v->vm->home, v->name,
 			  why);

@@ -7,10 +7,10 @@
 #include "commands/adapter.h"
 #include "commands/addresses.h"
 #include "commands/ask.h"
+#include "commands/beside.h"
 #include "commands/call.h"
 #include "commands/changed.h"
 #include "commands/describe.h"
-#include "commands/disk.h"
 #include "commands/outdated.h"
 #include "commands/tags.h"
 #include "commands/usernet.h"
@@ -69,26 +69,6 @@ static void print_boot(json_t *enabled, json_t *order)
 		say("%-12s not started by the host, order %lld", "boot", at);
 }
 
-/*
- * The disks of the definition with the sizes that a guest sees, as far as their images show them.
- * Null if vm is, whose definition cannot be read: nobody knows them.
- */
-static json_t *disks_of(const struct vm *vm)
-{
-	json_t *disks = xcheck(vm ? json_array() : json_null());
-
-	for (size_t i = 0; vm && i < vm->disk_count; i++) {
-		const struct vm_disk *disk = &vm->disks[i];
-		uint64_t size = disk->path ? disk_size(disk->path, disk->format) : 0;
-
-		json_array_append_new(
-			disks,
-			xcheck(json_pack("{s:s*, s:s, s:o}", "file", disk->path, "format",
-					 disk->format, "size", describe_number((json_int_t)size))));
-	}
-	return disks;
-}
-
 static void print_forwards(json_t *forwards)
 {
 	json_t *forward;
@@ -124,20 +104,6 @@ static void print_disks(json_t *disks)
 	}
 }
 
-static json_t *nics_of(const struct vm *vm)
-{
-	json_t *nics = xcheck(vm ? json_array() : json_null());
-
-	for (size_t i = 0; vm && i < vm->nic_count; i++) {
-		char *mac = vm_mac(vm, i);
-
-		json_array_append_new(nics, xcheck(json_pack("{s:s, s:s}", "type", vm->nics[i].type,
-							     "mac", mac)));
-		free(mac);
-	}
-	return nics;
-}
-
 static void print_nics(json_t *nics)
 {
 	const char *type, *mac;
@@ -162,8 +128,8 @@ static void ask_boot(const struct store *store, const char *name, const struct v
 
 	if (vm)
 		tags_text(vm, tags);
-	json_object_set_new(all, "disks", disks_of(vm));
-	json_object_set_new(all, "nics", nics_of(vm));
+	json_object_set_new(all, "disks", describe_disks(vm));
+	json_object_set_new(all, "nics", describe_nics(vm));
 	describe_definition(all, vm ? vm->cpus : 0, vm && changed_since_start(store, vm, status));
 	describe_tags(all, vm ? tags : NULL, vm && vm->protect);
 	describe_boot(all,
@@ -245,6 +211,7 @@ static void print_status(const char *name, const struct vm_status *status, json_
 	print_boot(json_object_get(more, "enabled"), json_object_get(more, "order"));
 	json_array_foreach(json_object_get(more, "addresses"), i, address)
 		print_field("address", json_string_value(address));
+	beside_print(json_object_get(more, "helpers"));
 	print_outdated(name, json_object_get(more, "outdated"));
 	print_forwards(json_object_get(more, "forwards"));
 	print_disks(json_object_get(more, "disks"));
@@ -285,6 +252,7 @@ int cmd_status(struct call *call)
 	json_object_set_new(all, "forwards", forwards);
 	json_object_set_new(all, "moved", describe_moved(name, true));
 	json_object_set_new(all, "outdated", outdated_of(&status));
+	json_object_set_new(all, "helpers", beside_of(&call->store, name, &status));
 	ask_boot(&call->store, name, &status, all);
 	if (json)
 		say_json(all);

@@ -203,6 +203,12 @@ static void read_ladder(json_t *ladder, struct vm_status *status)
 	status->until = MAX(json_integer_value(json_object_get(ladder, "until")), 0);
 }
 
+static void read_deaths(json_t *history, struct vm_status *status)
+{
+	status->deaths = (unsigned)json_integer_value(json_object_get(history, "deaths"));
+	copy(status->death, sizeof(status->death), json_object_get(history, "death"));
+}
+
 /* A supervisor is alive. A state.json of another one is left from a power cut. */
 static void read_supervised(const struct store *store, const char *name, struct vm_status *status)
 {
@@ -225,6 +231,7 @@ static void read_supervised(const struct store *store, const char *name, struct 
 		status->ready = json_is_true(json_object_get(state, "ready"));
 		read_listening(json_object_get(state, "listening"), status);
 		read_ladder(json_object_get(state, "ladder"), status);
+		read_deaths(json_object_get(state, "history"), status);
 	}
 	json_decref(state);
 }

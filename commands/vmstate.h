@@ -51,6 +51,8 @@ struct vm_status {
 	 * known */
 	int64_t rung_until, until;
 	char run_state[32]; /* as QEMU reported to its supervisor, or "" */
+	unsigned deaths;    /* of programs beside QEMU, as told to its supervisor */
+	char death[160];    /* the last one, in words, or "" */
 	/* For VM_PAUSED, VM_CUT_OFF, VM_CRASHED, VM_ELSEWHERE, VM_UNKNOWN, ...; or "". */
 	char reason[512];
 	struct vm_end end;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/printable.h"
 #include "lib/xalloc.h"
 
 void complete_files(void)
@@ -11,16 +12,29 @@ void complete_files(void)
 	puts(":files");
 }
 
+/* A word that a terminal would obey is none that anybody types. */
+static bool can_be_typed(const char *word)
+{
+	char *safe = printable(xstrdup(word));
+	bool same = strcmp(safe, word) == 0;
+
+	free(safe);
+	return same;
+}
+
 void complete_offer(const char *typed, const char *prefix, const char *word,
 		    const char *description)
 {
 	int len = description ? (int)strcspn(description, "\n") : 0;
+	char *told;
 
-	if (strncmp(word, typed, strlen(typed)) != 0)
+	if (strncmp(word, typed, strlen(typed)) != 0 || !can_be_typed(word))
 		return;
 	if (len > 0 && description[len - 1] == '.')
 		len--;
-	printf("%s%s%s%.*s\n", prefix, word, len > 0 ? "\t" : "", len, len > 0 ? description : "");
+	told = printable(xasprintf("%.*s", len, len > 0 ? description : ""));
+	printf("%s%s%s%s\n", prefix, word, len > 0 ? "\t" : "", told);
+	free(told);
 }
 
 void complete_words(const char *typed, const char *const *words)

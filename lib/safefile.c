@@ -35,6 +35,21 @@ int safefile_open(int dirfd, const char *name, int flags)
 	return error ? -1 : fd;
 }
 
+/* fs.protected_symlinks is the same for directories that everybody may write to, and not strict. */
+bool safefile_is_planted(const char *path, bool strict, uid_t *owner)
+{
+	const char *slash = strrchr(path, '/');
+	char *parent = slash ? xasprintf("%.*s/", (int)(slash - path), path) : xstrdup(".");
+	struct stat link, dir;
+	bool others = lstat(path, &link) == 0 && S_ISLNK(link.st_mode) && link.st_uid != 0 &&
+		      link.st_uid != geteuid();
+	bool planted = others && (strict || stat(parent, &dir) < 0 || dir.st_uid != link.st_uid);
+
+	*owner = others ? link.st_uid : 0;
+	free(parent);
+	return planted;
+}
+
 int safefile_create(int dirfd, const char *name)
 {
 	if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)

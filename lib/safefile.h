@@ -19,6 +19,12 @@
  */
 int safefile_open(int dirfd, const char *name, int flags);
 
+/*
+ * Whether path is a symbolic link that somebody else may have put there, neither root nor we: in a
+ * directory that is whose the link is, only if strict. *owner: whose it is.
+ */
+bool safefile_is_planted(const char *path, bool strict, uid_t *owner);
+
 /* Makes a new file, open for writing, replacing any file of that name. -1 and errno on failure. */
 int safefile_create(int dirfd, const char *name);
 

@@ -54,22 +54,41 @@ static bool add(int rules, const struct confine_rule *rule)
 	return added;
 }
 
+/* With the rights to dir; -1: no directory. */
+static bool apply(const struct confinement *c, int dir, unsigned rights)
+{
+	int rules = landlock_new(c->limits);
+	bool good = rules >= 0 && (dir < 0 || landlock_allow(rules, dir, rights));
+
+	for (size_t i = 0; i < c->count && good; i++)
+		good = add(rules, &c->v[i]);
+	good = good && landlock_enforce(rules);
+	fd_close(&rules);
+	return good;
+}
+
 bool confinement_apply(const struct confine_use *use)
 {
 	struct confinement c;
-	bool good = true;
-	int rules;
+	bool good;
 
 	if (!use->confine->on || landlock_version() == 0)
 		return true;
 	confine_make(&c, use);
-	rules = c.why_not ? -1 : landlock_new(c.limits);
-	for (size_t i = 0; i < c.count && rules >= 0 && good; i++)
-		good = add(rules, &c.v[i]);
-	good = c.why_not || (good && rules >= 0 && landlock_enforce(rules));
+	good = c.why_not || apply(&c, -1, 0);
 	if (!good)
 		log_warn("cannot confine QEMU; \"confine\": false starts it all the same");
-	fd_close(&rules);
+	confine_free(&c);
+	return good;
+}
+
+bool confinement_apply_beside(const char *program, int dir, unsigned rights)
+{
+	struct confinement c;
+	bool good;
+
+	confine_make_beside(&c, program);
+	good = apply(&c, dir, rights);
 	confine_free(&c);
 	return good;
 }

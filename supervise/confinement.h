@@ -20,4 +20,10 @@ void confinement_tell(const struct confine_use *use);
  */
 bool confinement_apply(const struct confine_use *use);
 
+/*
+ * The same for the child that will be program, beside QEMU: it gets at the directory dir, with
+ * rights (enum landlock_right), and at what a program needs to run. False: errno.
+ */
+bool confinement_apply_beside(const char *program, int dir, unsigned rights);
+
 #endif

@@ -3,14 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <linux/mount.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,8 +22,10 @@
 #include "lib/sigmask.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "supervise/confinement.h"
 #include "vm/ownfile.h"
 #include "vm/runfiles.h"
+#include "vm/sandbox.h"
 
 #define SOCKET_NAME                                                                                \
 	"helper" /* of virtiofsd, in the runtime directory, until QEMU's end is there              \
@@ -121,15 +120,15 @@ static bool make_ends(struct ends *ends, const struct helper *helper, const stru
 
 /* ---- the child ---- */
 
-/* QEMU's own virtiofsd cannot forbid writing. Its mounts end with it. */
-static bool mount_read_only(const char *path)
+/* What is left open is closed by the exec. */
+static bool confine(const struct helper_command *command, const struct ends *ends)
 {
-	struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY};
+	int dir = command->share
+			  ? open(command->share, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+			  : ends->cwd;
 
-	return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 &&
-	       mount(path, path, NULL, MS_BIND | MS_REC, NULL) == 0 &&
-	       syscall(SYS_mount_setattr, AT_FDCWD, path, AT_RECURSIVE, &read_only,
-		       sizeof(read_only)) == 0;
+	return !command->confined ||
+	       (dir >= 0 && confinement_apply_beside(command->argv[0], dir, command->rights));
 }
 
 static void keep_open(const struct ends *ends, int output)
@@ -158,7 +157,8 @@ _Noreturn static void run(const struct helper_command *command, const struct end
 		_exit(0);
 	keep_open(ends, with->output);
 	sigmask_change(SIG_SETMASK, with->mask, NULL);
-	if (fchdir(ends->cwd) == 0 && (!command->bind_read_only || mount_read_only(command->share)))
+	if (fchdir(ends->cwd) == 0 && confine(command, ends) &&
+	    (!command->forbid_writing || sandbox_forbid_writing()))
 		program_run(command->argv);
 	error = errno;
 	while (write(report, &error, sizeof(error)) < 0 && errno == EINTR)

@@ -7,13 +7,8 @@
 
 #include "vm/ladder.h"
 #include "lib/log.h"
+#include "supervise/qemuline.h"
 #include "vm/vm.h"
-
-/* What QEMU does at these, in the words of its command line and of set-action. */
-struct qemu_actions {
-	const char *reboot;   /* reset, shutdown */
-	const char *shutdown; /* poweroff, pause */
-};
 
 struct options {
 	char *name; /* the VM's */

@@ -71,10 +71,11 @@ json_t *record_state(const struct supervisor *s)
 {
 	const struct record *r = &s->record;
 
-	return xcheck(json_pack("{s:b, s:s, s:s, s:s, s:I, s:I, s:I}", "begun", r->begun, "qemu",
-				r->qemu, "trigger", r->trigger, "from", r->from, "presses",
+	return xcheck(json_pack("{s:b, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s}", "begun", r->begun,
+				"qemu", r->qemu, "trigger", r->trigger, "from", r->from, "presses",
 				(json_int_t)r->presses, "console", (json_int_t)r->console,
-				"listened", (json_int_t)r->listened));
+				"listened", (json_int_t)r->listened, "deaths",
+				(json_int_t)r->deaths, "death", r->death));
 }
 
 static void copy(char *to, size_t size, json_t *from)
@@ -96,6 +97,8 @@ void record_resume(struct supervisor *s, json_t *state)
 	r->presses = (unsigned)json_integer_value(json_object_get(state, "presses"));
 	r->console = json_integer_value(json_object_get(state, "console"));
 	r->listened = json_integer_value(json_object_get(state, "listened"));
+	r->deaths = (unsigned)json_integer_value(json_object_get(state, "deaths"));
+	copy(r->death, sizeof(r->death), json_object_get(state, "death"));
 }
 
 /* ---- lines ---- */
@@ -210,12 +213,17 @@ static void set_console(const struct supervisor *s, json_t *line, int status)
 void record_helper(struct supervisor *s, const struct helper_running *helper, const char *how)
 {
 	json_t *line = history_line(HISTORY_HELPER, "at");
+	struct record *r = &s->record;
 
 	set_text(line, "helper", helper->name);
 	json_object_set_new(line, "pid", json_integer(helper->process.pid));
 	set_text(line, "words", how);
 	history_append(s->dir.home, line, false);
 	json_decref(line);
+	r->deaths++;
+	snprintf(r->death, sizeof(r->death), "%s, pid %d, %s", helper->name, helper->process.pid,
+		 how);
+	report_changed(s); /* for those who watch */
 }
 
 void record_end(struct supervisor *s, int status)

@@ -113,6 +113,8 @@ struct record {
 	bool deaf;		    /* the guest does not listen yet */
 	int64_t console;	    /* 1 + the length of its log at the start; 0: it has none */
 	int64_t listened;	    /* ms after QEMU's start, when it began to; 0: not seen */
+	unsigned deaths;	    /* of helpers */
+	char death[160];	    /* the last one, in words */
 };
 
 /* systemd's watchdog; silence.c */

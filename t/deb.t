@@ -18,7 +18,7 @@ my $next = "$version.1";
 sub build {
 	my ($dir, $version, @env) = @_;
 	my ($status, $out, $err) = run_command('env', 'DEB_BUILD_OPTIONS=nocheck', @env, "$top/packaging/deb", $version, "$work/$dir");
-	is($status, 0, "built in $dir") or diag($out, $err);
+	die "in $dir nothing was built:\n$out$err" if $status != 0;
 	return grep { !/-dbgsym_/ } glob "$work/$dir/*.deb";
 }
 
@@ -37,7 +37,7 @@ for my $name (sort keys %deb) {
 # The files of a package, less what Debian's tools add to each.
 sub files_in {
 	my ($deb) = @_;
-	return sort map { s/^\.//r =~ s{(/(?:doc|man)/.*)\.gz$}{$1}r } grep { !m{/$|/changelog|/copyright$|lintian/overrides/} }
+	return sort map { s/^\.//r =~ s{(/man/.*)\.gz$}{$1}r } grep { !m{/$|/changelog|/copyright$|lintian/overrides/} }
 		map { (split)[5] } split /\n/, (run_command('dpkg-deb', '-c', $deb))[1];
 }
 
@@ -53,10 +53,11 @@ my %parts = ('qemu-supervise' => 'main host', 'qemu-supervise-amqp' => 'amqp', '
 is_deeply([files_in($deb{$_})], [installed($parts{$_})], "$_ has what make install has of it") for sort keys %parts;
 
 # ---- a host, and a VM ----
-my ($new) = grep { name_of($_) eq 'qemu-supervise' } build('srv/next', $next, 'DEB_BUILD_OPTIONS=nocheck noopt');
-my ($there, $newer) = map { s{^\Q$work\E}{}r } $deb{'qemu-supervise'}, $new;
-my (undef, $depends) = run_command('dpkg-deb', '-f', $deb{'qemu-supervise'}, 'Depends');
-my $h = Nspawn->with_packages("$top/build/deb-host", [$top], qw(qemu-system-x86 qemu-utils perl e2fsprogs), map { /([^\s(]+)/ ? $1 : () } split /,/, $depends);
+my %next = map { name_of($_) => $_ } build('srv/next', $next, 'DEB_BUILD_OPTIONS=nocheck noopt');
+my ($there, $newer, $amqp, $newer_amqp) = map { s{^\Q$work\E}{}r } map { ($deb{$_}, $next{$_}) } qw(qemu-supervise qemu-supervise-amqp);
+my %depends = map { $_ => 1 } map { /([^\s(]+)/ ? $1 : () } map { split /,/, (run_command('dpkg-deb', '-f', $deb{$_}, 'Depends'))[1] } qw(qemu-supervise qemu-supervise-amqp);
+delete $depends{'qemu-supervise'};
+my $h = Nspawn->with_packages("$top/build/deb-host", [$top], qw(qemu-system-x86 qemu-utils perl e2fsprogs), sort keys %depends);
 $h->vm('web', 'normal');
 $h->vm('mail', 'normal');
 $h->boot;
@@ -88,16 +89,45 @@ sub goes_on {
 # ---- what autopkgtest would do ----
 $h->ok_does('sh', '-c', 'cd "$1" && T_GUEST=/guest packaging/debian/tests/boot', 'sh', $top);
 
+# ---- a service that is there before it is configured ----
+my $config = '/etc/qemu-supervise-amqp.json';
+
+sub bridge {
+	my (undef, $value) = $h->does('systemctl', 'show', '--value', "--property=$_[0]", 'vmconf-amqp.service');
+	chomp $value;
+	return $value;
+}
+
+sub wait_bridge {
+	my ($property, $wanted) = @_;
+	my $value = '';
+	wait_until(sub { "$property: $wanted, and not $value\n" . $h->journal('-u', 'vmconf-amqp') }, sub { ($value = bridge($property)) =~ $wanted });
+}
+
+dpkg('-i', $amqp);
+is(bridge('UnitFileState') . ' ' . bridge('ActiveState'), 'disabled inactive', 'vmconf-amqp is neither enabled nor started');
+$h->ok_does('sh', '-c', 'echo "{\"urll\": 1}" >"$1" && systemctl start vmconf-amqp', 'sh', $config);
+wait_bridge('ActiveState', qr/^failed$/);
+is(bridge('ExecMainStatus') . ' ' . bridge('NRestarts'), '78 0', 'a wrong configuration ends it, once');
+like($h->journal('-u', 'vmconf-amqp'), qr/\Q$config\E: there is no urll; did you mean "url"/, 'with the reason');
+$h->ok_does('sh', '-c', 'echo "{\"url\": \"amqp://host1\@127.0.0.1:1/\"}" >"$1" && systemctl enable --now vmconf-amqp', 'sh', $config);
+wait_bridge('StatusText', qr/^no connection to the broker/);
+is(bridge('ActiveState'), 'active', 'nothing waits for a broker that is down');
+my $before = bridge('MainPID');
+
 # ---- upgrade, downgrade ----
-my $said = dpkg('-i', $newer);
+my $said = dpkg('-i', $newer, $newer_amqp);
 like($said, qr/^web: supervisor $supervisor runs the new program$/m, 'an upgrade tells of the VM');
 like($said, qr/^qemu-supervise: pid \d+ still runs the old program: qemu-supervise -n shop .*; kill -USR2 \d+/m, 'and of one that has no definition');
 goes_on($next, 'after an upgrade');
-like(dpkg('-i', $there), qr/^web: supervisor $supervisor runs the new program$/m, 'a downgrade');
+wait_bridge('MainPID', qr/^(?!(?:0|$before)$)/);
+is($h->ok_does('readlink', '/proc/' . bridge('MainPID') . '/exe'), "/usr/bin/vmconf-amqp\n", 'vmconf-amqp is the new program, too');
+like(dpkg('-i', $there, $amqp), qr/^web: supervisor $supervisor runs the new program$/m, 'a downgrade');
 goes_on($version, 'after a downgrade');
 
 # ---- removal ----
-$said = dpkg('-r', 'qemu-supervise');
+$said = dpkg('-r', 'qemu-supervise-amqp', 'qemu-supervise');
+is(bridge('ActiveState'), 'inactive', 'vmconf-amqp has ended');
 like($said, qr/^qemu-supervise: still running: pid $supervisor: .*qemu-supervise web *$/m, 'a removal names VMs that run');
 my ($shop) = $said =~ /^qemu-supervise: still running: pid (\d+): .*qemu-supervise -n shop /m;
 ok($shop, 'this one, too') or diag($said);
@@ -113,8 +143,9 @@ $h->ok_does('vmconf', 'stop', 'web');
 $h->is_clean('web', 'at the end');
 
 # ---- purge ----
-dpkg('-P', 'qemu-supervise');
-ok(-s $disk, 'a purge leaves disks');
+dpkg('-P', 'qemu-supervise-amqp', 'qemu-supervise');
+ok(!-e "$work/state/.amqp", 'a purge forgets requests');
+ok(-s $disk, "and leaves disks");
 ok(-e "$work/config/$_.json", "and the definition of $_") for qw(web down);
 is_deeply([glob "$work/units/*.wants/*"], [], 'but no link that leads nowhere');
 $h->ok_does('kill', '-TERM', $shop);

@@ -5,9 +5,14 @@
  *
  * Where its targets are is told in its environment.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -15,11 +20,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -77,6 +84,10 @@ static int record(void)
 {
 	return file_in("OTHER_STATE", "history.jsonl", O_WRONLY | O_CREAT);
 }
+static int own(void)
+{
+	return opens("own", O_WRONLY | O_CREAT);
+}
 static int anywhere(void)
 {
 	return file_in("ANYWHERE", "made", O_WRONLY | O_CREAT);
@@ -89,9 +100,21 @@ static int root_home(void)
 {
 	return opens("/root", O_RDONLY | O_DIRECTORY);
 }
+/* Special files that the test has made, since not every host has them. */
 static int memory_of_host(void)
 {
-	return opens("/dev/mem", O_RDWR);
+	return opens(target("MEM"), O_RDWR);
+}
+static int block_device(void)
+{
+	return opens(target("BLOCK"), O_RDONLY);
+}
+static int makes_device(void)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/device", target("ANYWHERE"));
+	return mknod(path, S_IFCHR | 0600, makedev(1, 3)) < 0 ? errno : 0;
 }
 static int kernel_log(void)
 {
@@ -101,6 +124,17 @@ static int tun(void)
 {
 	return opens("/dev/net/tun", O_RDWR);
 }
+/* One that nobody gave it. */
+static int tap(void)
+{
+	struct ifreq request = {.ifr_name = "qs-escape", .ifr_flags = IFF_TAP | IFF_NO_PI};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	int error = fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0 ? errno : 0;
+
+	close(fd);
+	return error;
+}
+
 static int sysctl(void)
 {
 	return opens("/proc/sys/kernel/core_pattern", O_WRONLY);
@@ -113,6 +147,38 @@ static int cuts(void)
 {
 	return truncate(target("OTHER_DISK"), 1) < 0 ? errno : 0;
 }
+/* In its working directory, which is a VM's own if that has a definition. */
+static int fills_disk(void)
+{
+	int fd = open("fill", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	int error = fd < 0 ? errno : posix_fallocate(fd, 0, 64 << 20);
+
+	close(fd);
+	return error;
+}
+
+/* A directory, from which others can be opened, or a device: more than QEMU needs. */
+static int descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+	int found = 0;
+
+	while (dir && (entry = readdir(dir))) {
+		struct stat st;
+		int fd = atoi(entry->d_name);
+
+		if (fd <= STDERR_FILENO || fd == dirfd(dir) || fstat(fd, &st) < 0)
+			continue;
+		if (S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode) ||
+		    (S_ISCHR(st.st_mode) && st.st_rdev != makedev(1, 3)))
+			found = fd;
+	}
+	if (dir)
+		closedir(dir);
+	return dir && found ? 0 : ENOENT;
+}
+
 static int removes(void)
 {
 	return unlink(target("REMOVED")) < 0 ? errno : 0;
@@ -142,6 +208,24 @@ static int shell(void)
 
 	execv("/bin/sh", words);
 	return errno;
+}
+
+/* By the dynamic loader; where no process can be made, in place of this one, whose rest it does. */
+static int loader(void)
+{
+	const char *path = target("LOADER");
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid <= 0)
+		execl(path, path, program_invocation_name, "loaded", pid == 0 ? "alone" : NULL,
+		      (char *)NULL);
+	if (pid == 0)
+		_exit(errno);
+	if (pid < 0)
+		return errno;
+	waitpid(pid, &status, 0);
+	return WEXITSTATUS(status);
 }
 
 static int set_user(void)
@@ -191,6 +275,81 @@ static int mounts(void)
 	return mount("none", "/mnt", "tmpfs", 0, NULL) < 0 ? errno : 0;
 }
 
+/* As root of a namespace of its own. */
+static int namespaces(void)
+{
+	return unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0 ? errno : mounts();
+}
+
+#define CROWD 200
+
+static void kill_all(const pid_t *pids, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+}
+
+/* Nothing stops it up to here. */
+static int fills_pids(void)
+{
+	pid_t pids[CROWD];
+	size_t count = 0;
+	int error = 0;
+
+	while (count < CROWD && !error) {
+		pids[count] = fork();
+		if (pids[count] == 0) {
+			pause();
+			_exit(0);
+		}
+		error = pids[count] < 0 ? errno : 0;
+		count += !error;
+	}
+	kill_all(pids, count);
+	return error;
+}
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void *waits(void *arg)
+{
+	pthread_mutex_lock(&gate);
+	pthread_mutex_unlock(&gate);
+	return arg;
+}
+
+/* Each has a pid of the host, too. */
+static int fills_threads(void)
+{
+	pthread_t threads[CROWD];
+	size_t count = 0;
+	int error = 0;
+
+	pthread_mutex_lock(&gate);
+	while (count < CROWD && !error) {
+		error = pthread_create(&threads[count], NULL, waits, NULL);
+		count += !error;
+	}
+	pthread_mutex_unlock(&gate);
+	while (count > 0)
+		pthread_join(threads[--count], NULL);
+	return error;
+}
+
+static int bpf_map(void)
+{
+	union bpf_attr attr = {
+		.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1};
+	int fd = (int)syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
 /* ---- sockets ---- */
 
 static int connects_unix(const char *path, bool abstract)
@@ -208,6 +367,10 @@ static int connects_unix(const char *path, bool abstract)
 static int qmp(void)
 {
 	return connects_unix(target("OTHER_QMP"), false);
+}
+static int control(void)
+{
+	return connects_unix(target("OTHER_CONTROL"), false);
 }
 static int abstract(void)
 {
@@ -244,36 +407,63 @@ static const struct {
 	{"cut-disk", cuts},
 	{"definition", definition},
 	{"history", record},
+	{"own", own},
 	{"anywhere", anywhere},
 	{"remove", removes},
 	{"list-etc", lists},
 	{"list-root", root_home},
 	{"mem", memory_of_host},
+	{"block", block_device},
+	{"make-device", makes_device},
 	{"kmsg", kernel_log},
 	{"tun", tun},
+	{"tap", tap},
 	{"sysctl", sysctl},
 	{"link", links},
+	{"fill-disk", fills_disk},
+	{"descriptors", descriptors},
 	{"signal", signals},
 	{"signal-supervisor", supervisor},
 	{"ptrace", traces},
 	{"proc-mem", reads_memory},
 	{"vm-readv", reads_process},
 	{"mount", mounts},
+	{"bpf", bpf_map},
+	{"fill-pids", fills_pids},
+	{"fill-threads", fills_threads},
 	{"qmp", qmp},
+	{"control", control},
 	{"abstract", abstract},
 	{"tcp-listen", listens},
 	{"tcp-connect", connects},
 	{"setuid", set_user},
+	{"namespace", namespaces},
+	{"loader", loader},
 	{"shell", shell},
 };
 
-int main(void)
+static void try(size_t i)
 {
-	for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
-		int error = attacks[i].tries();
+	int error = attacks[i].tries();
 
-		fprintf(stderr, "tried: %s: %s\n", attacks[i].name,
-			error ? strerror(error) : "done");
+	fprintf(stderr, "tried: %s: %s\n", attacks[i].name, error ? strerror(error) : "done");
+}
+
+int main(int argc, char **argv)
+{
+	size_t i = 0, count = sizeof(attacks) / sizeof(attacks[0]);
+
+	/* virtiofsd is asked for its options, and serves nobody yet. */
+	if (argc > 1 && strcmp(argv[1], "--help") == 0)
+		return 0;
+	if (argc > 2 && strcmp(argv[2], "alone") == 0)
+		return 0;
+	if (argc > 1 && strcmp(argv[1], "loaded") == 0) {
+		fprintf(stderr, "tried: loader: done\n");
+		while (attacks[i++].tries != loader)
+			;
 	}
+	for (; i < count; i++)
+		try(i);
 	return 1;
 }

@@ -18,11 +18,12 @@ need_that('root, whose mounts virtiofsd changes', sub { $> == 0 });
 my ($config, $state) = map { $ENV{"QEMU_SUPERVISE_${_}_DIR"} } qw(CONFIG STATE);
 my $n = 0;
 
-# A definition of the guest, and where its console is.
+# A definition of the guest, and where its console is. slow: seconds that it goes on after a press.
 sub guest {
 	my ($append, %keys) = @_;
 	my $console = "$work/guest-console." . ++$n;
-	my $definition = T::guest_definition('normal', disk => make_disk(), console => $console, append => $append);
+	my $slow = delete $keys{slow};
+	my $definition = T::guest_definition($slow ? 'slow-stop' : 'normal', disk => make_disk(), console => $console, append => $append, delay => $slow);
 	$definition->{initrd} =~ s/-agent$//;
 	delete $definition->{agent};
 	return ({ %$definition, %keys }, $console);
@@ -54,6 +55,11 @@ sub record {
 	return $text ? @{ decode_json($text)->{helpers} } : ();
 }
 
+sub beside {
+	my ($s) = @_;
+	return @{ decode_json(vmconf_does('status', $s->{name}, '--json'))->{helpers} };
+}
+
 sub lives {
 	my ($pid) = @_;
 	return slurp("/proc/$pid/stat") =~ /^\d+ \(.*\) [^ZX]/s;
@@ -62,6 +68,26 @@ sub lives {
 sub wait_gone {
 	my (@pids) = @_;
 	return wait_until("the end of @pids", sub { !grep { lives($_) } @pids });
+}
+
+# A vmconf watch: called with a pattern, it waits for that and returns all that was printed; without one, it ends it.
+sub watching {
+	my ($name) = @_;
+	my $out = "$work/watch" . ++$n;
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		open(STDOUT, '>', $out) or die;
+		{ no warnings 'exec'; exec($ENV{T_VMCONF} || "$top/vmconf", 'watch', $name); }
+		POSIX::_exit(127);
+	}
+	my $see = sub {
+		my ($what) = @_;
+		return wait_until(sub { "watch: $what\n" . slurp($out) }, sub { slurp($out) =~ /$what/m && slurp($out) }) if $what;
+		kill('TERM', $pid);
+		return waitpid($pid, 0);
+	};
+	$see->(qr/  present: /);
+	return $see;
 }
 
 sub died { return grep { $_->{event} eq 'helper-died' } history($_[0]{name}) }
@@ -80,7 +106,7 @@ mkdir("$work/share");
 my ($first, $key);
 
 subtest 'a TPM and a share, from the start of a VM to its end' => sub {
-	my ($definition, $console) = guest('tpm=yes share=data', tpm => { 'key-file' => "$work/key" }, shares => [{ path => "$work/share/", tag => 'data' }]);
+	my ($definition, $console) = guest('tpm=yes share=data', slow => 3, tpm => { 'key-file' => "$work/key" }, shares => [{ path => "$work/share/", tag => 'data' }]);
 	my $s = start($definition, $console);
 	$s->wait_console(qr/guest: listening/);
 	like($s->console, qr/guest: sharing/, 'the guest writes to the share');
@@ -88,6 +114,8 @@ subtest 'a TPM and a share, from the start of a VM to its end' => sub {
 	ok($key, 'it has asked its TPM for a key');
 	my @running = record($s);
 	is_deeply([map { $_->{name} } @running], ['tpm', 'share data'], 'both are on record');
+	is_deeply([beside($s)], [map { { name => $_->{name}, pid => $_->{pid}, died => undef } } @running], 'as in status --json');
+	like(vmconf_does('status', $s->{name}), qr/^beside       tpm, pid \d+, up\nbeside       share data, pid \d+, up$/m, 'and in status');
 	my @pids = map { $_->{pid} } @running;
 	my $qemu = $s->qemu;
 	for my $pid (@pids) {
@@ -104,6 +132,9 @@ subtest 'a TPM and a share, from the start of a VM to its end' => sub {
 	is_deeply([grep { lives($_) } @pids], \@pids, 'they live, whatever they were sent and whatever became of the supervisor');
 	is($next->qemu, $qemu, 'and QEMU is the same');
 	$next->signal('TERM');
+	$next->wait_console(qr/guest: press/);
+	$next = $next->taken_over;
+	unlike($next->console, qr/guest: shared/, 'the supervisor is killed in the stop, in which the guest still writes');
 	$next->ends_with(0, qr/ended: the guest powered itself off/);
 	share_is_complete($next, "$work/share");
 	is_deeply([grep { lives($_) } @pids], [], 'they have ended with it');
@@ -166,6 +197,7 @@ subtest 'one that dies' => sub {
 	my $s = start($definition);
 	$s->wait_log(qr/QEMU runs/);
 	my @pids = map { $_->{pid} } record($s);
+	my $watch = watching($s->{name});
 	kill('KILL', $pids[0]);
 	$s->wait_log(qr/helper helper\d+, pid $pids[0], was ended by signal 9: the VM goes on without it/);
 	wait_until('the program of the ladder', sub { -e $told });
@@ -175,14 +207,66 @@ subtest 'one that dies' => sub {
 	is($line->{words}, 'was ended by signal 9', 'the history has it');
 	like(vmconf_does('history', $s->{name}), qr/helper helper\d+, pid $pids[0], was ended by\s+signal 9/, 'and vmconf history');
 	is_deeply([map { $_->{pid} } record($s)], [$pids[1]], 'the other one is left');
+	my $killed = { name => $line->{helper}, pid => $pids[0], died => 'was ended by signal 9' };
+	is_deeply([beside($s)], [{ name => 'helper sleep', pid => $pids[1], died => undef }, $killed], 'status has both');
+	like(vmconf_does('status', $s->{name}), qr/^beside       helper helper\d+, pid $pids[0], was ended by signal 9$/m, 'the dead one, too');
+	$watch->(qr/helper-died: helper helper\d+, pid $pids[0], was ended by signal 9$/);
 	my $lost = $s->lost;
 	kill('KILL', $pids[1]);
 	wait_gone($pids[1]);
+	is_deeply([beside($s)], [{ name => 'helper sleep', pid => $pids[1], died => 'has ended' }, $killed], 'also where no supervisor has told it');
 	$s = $lost->successor;
 	$s->wait_log(qr/helper sleep, pid $pids[1], has ended: the VM goes on without it/);
+	my $seen = $watch->(qr/helper-died: helper sleep, pid $pids[1], has ended$/);
+	is(scalar(() = $seen =~ /helper-died/g), 2, 'watch tells each death once');
 	$s->signal('QUIT');
 	is($s->end, 80, 'a stop as without them');
 	is(scalar(died($s)), 2, 'each death is told once');
+	is_deeply([beside($s)], [], 'nothing is beside a VM that is down');
+	$s = start($s->{name});
+	$s->wait_log(qr/QEMU runs/);
+	is_deeply([map { $_->{died} } beside($s)], [undef, undef], 'and after its next start they are others');
+	$s->signal('QUIT');
+	$s->end;
+	$watch->();
+};
+
+# QEMU has lost the device, and goes on.
+subtest 'virtiofsd and swtpm die' => sub {
+	my $s = start(guest('tpm=yes share=data', tpm => JSON::PP::true, shares => [{ path => "$work/share", tag => 'data' }]));
+	$s->wait_console(qr/guest: listening/);
+	for my $helper (record($s)) {
+		kill('KILL', $helper->{pid});
+		$s->wait_log(qr/\Q$helper->{name}\E, pid $helper->{pid}, was ended by signal 9: the VM goes on without it/);
+	}
+	is($s->qmp->status, 'running', 'QEMU runs without them');
+	is_deeply([map { $_->{died} } beside($s)], [('was ended by signal 9') x 2], 'which is known');
+	$s->signal('QUIT');
+	is($s->end, 80, 'and can be ended');
+};
+
+# As the real one, and then it stays.
+subtest 'swtpm hangs at the end' => sub {
+	my $swtpm = (grep { -x } map { "$_/swtpm" } split(/:/, $ENV{PATH}))[0];
+	mkdir("$work/hangs");
+	rename(script("$swtpm \"\$@\"\nexec sleep 1008"), "$work/hangs/swtpm") or die $!;
+	local $ENV{PATH} = "$work/hangs:$ENV{PATH}";
+	my $s = start(guest('tpm=yes', tpm => JSON::PP::true));
+	$s->wait_console(qr/guest: listening/);
+	my ($pid) = map { $_->{pid} } record($s);
+	$s->signal('TERM');
+	$s->wait_log(qr/tpm, pid $pid, has not ended with QEMU: killed/);
+	is($s->end, 0, 'the status is of the VM');
+	ok(!lives($pid), 'it is gone');
+	is_deeply([died($s)], [], 'that is no death');
+};
+
+subtest 'virtiofsd is not there' => sub {
+	my @hidden = ('unshare', '-m', 'sh', '-c', "mount --bind /dev/null $virtiofsd && exec \"\$@\"", 'sh');
+	my $definition = { %{ T::fake_definition("$work/qemu" . ++$n, fake_qemu()) }, shares => [{ path => "$work/share", tag => 'x' }] };
+	my $s = supervise(definition => $definition, prefix => \@hidden);
+	is($s->end, 78, 'not started');
+	like($s->log, qr/QEMU is not started: shares\[0\]: virtiofsd is not there: install the package virtiofsd/, 'and why');
 };
 
 subtest 'one that does not end' => sub {

@@ -25,7 +25,7 @@ my ($status, $said, $errors) = run_command(@make, 'install');
 is($status, 0, 'make install') or diag($errors);
 unlike($said, qr/Next/, 'nothing is to be done next where it is for another host');
 is_deeply([sort split /\n/, $said], [sort split /\n/, (run_command(@make, 'installed'))[1]], 'make installed tells where files are');
-my @amqp = -x "$top/vmconf-amqp" ? 'bin/vmconf-amqp' : ();	# where librabbitmq is
+my @amqp = -x "$top/vmconf-amqp" ? qw(bin/vmconf-amqp lib/systemd/system/vmconf-amqp.service) : ();	# where librabbitmq is
 is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	bin/qemu-supervise
 	bin/vmconf
@@ -49,7 +49,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	libexec/qemu-supervise/examples/s6/notification-fd
 	libexec/qemu-supervise/examples/s6/run
 	libexec/qemu-supervise/examples/s6/timeout-kill
-	libexec/qemu-supervise/import/libvirt
+	libexec/qemu-supervise/import/libvirt libexec/qemu-supervise/import/libvirtdevices.py libexec/qemu-supervise/import/libvirtxml.py
 	libexec/qemu-supervise/init/attend
 	libexec/qemu-supervise/init/none
 	libexec/qemu-supervise/init/openrc
@@ -63,7 +63,12 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	share/doc/qemu-supervise/NEWS.md
 	share/doc/qemu-supervise/README.md
 	share/doc/qemu-supervise/first-vm.md
-	share/doc/qemu-supervise/examples/amqp/vmconf-amqp.service
+	share/doc/qemu-supervise/cluster.md
+	share/doc/qemu-supervise/laptop.md
+	share/doc/qemu-supervise/moving.md
+	share/doc/qemu-supervise/systemd.md
+	share/doc/qemu-supervise/ups.md
+	share/doc/qemu-supervise/examples/web.service
 	share/doc/qemu-supervise/examples/container/Containerfile
 	share/doc/qemu-supervise/examples/container/compose.yaml
 	share/doc/qemu-supervise/examples/container/pod.yaml
@@ -142,6 +147,12 @@ for my $page (glob "$work/root/opt/qs/share/man/man*/*") {
 	like($text, qr/^\.Os "qemu-supervise \Q$number\E"$/m, "$page has it, too");
 	unlike($text, qr{/usr/local/share/doc}, 'and names documents where they are');
 }
+my %pages = map { $_ => slurp("$work/root/opt/qs/share/doc/qemu-supervise/$_.md") } qw(cluster first-vm laptop moving systemd ups);
+for my $page (sort keys %pages) {
+	my @examples = $pages{$page} =~ m{(?<![\w/])examples/[-\w@./]+\w}g;
+	is_deeply([grep { !(my @there = glob "$work/root/opt/qs/share/doc/qemu-supervise/$_*") } @examples], [], "$page.md: its examples are beside it");
+}
+like($pages{ups}, qr{^    # cd /opt/qs/share/doc/qemu-supervise$}m, 'a page says where that is');
 spew("$work/root/opt/qs/bin/theirs", '');
 is((run_command(@make, 'uninstall'))[0], 0, 'make uninstall');
 is_deeply([files("$work/root")], ['/opt/qs/bin/theirs'], 'takes away what is ours');

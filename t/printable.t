@@ -108,6 +108,59 @@ subtest 'the init system' => sub {
 	$v->end;
 };
 
+# Whoever has taken over QEMU may write into the state directory: each text of each file there, and of the supervisor's own, is that.
+subtest 'files of a VM' => sub {
+	my ($state, $run) = @ENV{qw(QEMU_SUPERVISE_STATE_DIR QEMU_SUPERVISE_RUNTIME_DIR)};
+	my $v = running(agent => 'fake', fake => [], name => 'files');
+	my %event = (version => 1, time => '2026-10-02T03:04:05Z', started => 5, ended => 9, at => 7, 'boot-id' => $evil, status => 83, pid => 7);
+	my %said = map { $_ => $evil } qw(words qemu trigger from message reason helper);
+	my $evil_rung = { trigger => $evil, action => $evil, ms => 5 };
+	my $bytes = $json->encode({ %event, %said, event => 'end', rungs => [$evil_rung], ladder => [$evil_rung], console => [$evil, "\e]0;x\a"] }) . "\n"
+		. join('', map { $json->encode({ %event, %said, event => $_ }) . "\n" } 'start', 'helper', $evil);
+	spew("$state/files/history.jsonl", $bytes =~ s/\\u009b/\xc2\x9b/gr);
+	prints(qr/forged/, 'history', 'files');
+	prints(qr/forged/, 'history');
+	is((grep { $_->{event} eq 'end' } @{ parsed('history', 'files', '--json')->{history} || [] })[0]{words} // 'none', $evil, 'JSON loses nothing');
+	my $told = $v->state;
+	my $turn;
+	$turn = sub {
+		my ($value, $key) = @_;
+		return { map { $_ => $turn->($value->{$_}, $_) } keys %$value } if ref $value eq 'HASH';
+		return [map { $turn->($_, '') } @$value] if ref $value eq 'ARRAY';
+		return ref $value || !defined $value || $value =~ /^[\d.-]+\z/ || $key eq 'phase' ? $value : $evil;
+	};
+	spew("$run/files/state.json", $json->encode($turn->($told, '')));
+	for (['list'], ['list', '--json'], ['status', 'files'], ['status', 'files', '--json'], ['metrics'], ['ip', 'files'], ['rehearse'],
+		['check', 'files'], ['doctor'], ['confine', 'files'], ['ssh-config', 'files'], ['watch', '--help']) {
+		prints(qr/\S/, @$_);
+	}
+	spew("$run/files/state.json", $json->encode({ %$told, 'run-state' => 'io-error', why => $evil }));
+	prints(qr/io-error: a\?/, 'list');
+	my $out = "$work/watched";
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		open(STDOUT, '>', $out);
+		exec $ENV{T_VMCONF} || "$top/vmconf", 'watch' or POSIX::_exit(127);
+	}
+	wait_until('watch', sub { slurp("/proc/$pid/wchan") =~ /poll/ });
+	fake($v, set => { returns => { 'query-status' => $json->encode({ status => $evil }) } }, event => 'STOP');
+	wait_until('the change', sub { slurp($out) =~ /files/ });
+	kill('INT', $pid);
+	waitpid($pid, 0);
+	control_free(slurp($out), 'vmconf watch');
+	$v->signal('QUIT');
+	$v->end;
+};
+
+# A word that nobody can type is not offered, and what is said of others is harmless.
+subtest 'completion' => sub {
+	my $images = "$ENV{QEMU_SUPERVISE_STATE_DIR}/images";
+	mkdir($images);
+	spew("$images/$_.qcow2", '') for "debian12", "debian\e[2J\nforged";
+	T::define('described', { tags => ['x'], description => 'd' });
+	is_deeply([split /\n/, vmconf_does('--complete', 'create', '--image', 'deb')], ['debian12', ':files'], 'the name of an image');
+};
+
 # The name of a feature that QEMU does not know stands in the image.
 subtest 'an image' => sub {
 	my $image = "$work/evil.qcow2";

@@ -1,12 +1,16 @@
 /* What runs beside QEMU: which programs, how they are called, and what is refused. */
 #include "unit.h"
 
+#include <linux/capability.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/landlock.h"
 #include "lib/xalloc.h"
 #include "vm/helpers.h"
 #include "vm/vm.h"
@@ -26,11 +30,20 @@ static void make_program(const char *name, const char *help)
 	free(path);
 }
 
+static void make_program_as_root(const char *name, const char *help)
+{
+	assert_int_equal(seteuid(0), 0);
+	make_program(name, help);
+	assert_int_equal(seteuid(65534), 0);
+}
+
 static int begin_tests(void **state)
 {
+	static const struct rlimit files = {500, 600};
 	char *dir, *path;
 
 	(void)state;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
 	assert_non_null(mkdtemp(base));
 	dir = xasprintf("%s/a, b", base);
 	assert_int_equal(mkdir(dir, 0700), 0);
@@ -67,14 +80,8 @@ static struct vm *vm_of(char *text)
 	return vm;
 }
 
-static struct vm *vm_with_share(const char *more)
-{
-	return vm_of(xasprintf("{\"shares\": [{\"path\": \"%s/a, b//\", \"tag\": \"x\"%s}]}", base,
-			       more));
-}
-
 /* All words with spaces between them; "" and *why where it is refused. Malloc'd. */
-static char *words_of(const struct vm *vm, size_t i, int key, bool *bind_read_only, char **why)
+static char *words_of(const struct vm *vm, size_t i, int key, bool *forbid_writing, char **why)
 {
 	struct helper helper = helper_at(vm, i);
 	struct helper_command command;
@@ -87,16 +94,16 @@ static char *words_of(const struct vm *vm, size_t i, int key, bool *bind_read_on
 			free(words);
 			words = longer;
 		}
-		*bind_read_only = command.bind_read_only;
+		*forbid_writing = command.forbid_writing;
 	}
 	helper_command_free(&command);
 	return words;
 }
 
-static void calls(struct vm *vm, size_t i, int key, const char *expected, bool binds)
+static void calls(struct vm *vm, size_t i, int key, const char *expected, bool forbids)
 {
-	bool bind_read_only = false;
-	char *why = NULL, *words = words_of(vm, i, key, &bind_read_only, &why), *at;
+	bool forbid_writing = false;
+	char *why = NULL, *words = words_of(vm, i, key, &forbid_writing, &why), *at;
 
 	if (why)
 		fail_msg("%s", why);
@@ -105,7 +112,7 @@ static void calls(struct vm *vm, size_t i, int key, const char *expected, bool b
 		memmove(at + 4, at + strlen(base), strlen(at + strlen(base)) + 1);
 	}
 	assert_string_equal(words, expected);
-	assert_int_equal(bind_read_only, binds);
+	assert_int_equal(forbid_writing, forbids);
 	free(words);
 	vm_free(vm);
 }
@@ -123,28 +130,83 @@ static void swtpm_is_called(void **state)
 	      false);
 }
 
+/* The supervisor under a unit, or in a container, is root without some of these. */
+static bool has(int capability)
+{
+	return geteuid() == 0 && prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1;
+}
+
+/* What depends on this kernel and on who we are: Landlock leaves nothing to be mounted. */
+static const char *confined(void)
+{
+	return landlock_version() >= 2 ? "chroot" : "namespace";
+}
+
+static void calls_share(const char *more, const char *before, const char *sandbox,
+			const char *after, bool forbids)
+{
+	char *expected = xasprintf("BASE/virtiofsd --fd=7 %s%s%s%s", before, sandbox, after,
+				   has(CAP_SYS_RESOURCE) ? "" : " --rlimit-nofile=600");
+
+	calls(vm_of(xasprintf("{\"shares\": [{\"path\": \"%s/a, b//\", \"tag\": \"x\"%s}", base,
+			      more)),
+	      0, -1, expected, forbids);
+	free(expected);
+}
+
+#define C_WORDS	   "-o source=BASE/a\\, b,log_level=err,sandbox="
+#define RUST_WORDS "--shared-dir=BASE/a, b --log-level=error --sandbox="
+#define READ_ONLY  ", \"read-only\": true"
+#define END	   "}]"
+#define FREE	   "}], \"confine\": false"
+
 /* The one of QEMU takes its words apart at commas, and has none for read-only. */
 static void virtiofsd_in_c_is_called(void **state)
 {
 	(void)state;
+	if (geteuid() != 0) /* it is for root alone */
+		skip();
 	make_program("virtiofsd", "-o source=PATH");
-	calls(vm_with_share(""), 0, -1, "BASE/virtiofsd --fd=7 -o source=BASE/a\\, b,log_level=err",
-	      false);
-	calls(vm_with_share(", \"read-only\": true"), 0, -1,
-	      "BASE/virtiofsd --fd=7 -o source=BASE/a\\, b,log_level=err", true);
+	calls_share(END, C_WORDS, confined(), "", false);
+	calls_share(READ_ONLY END, C_WORDS, confined(), "", true);
 }
 
 static void virtiofsd_in_rust_is_called(void **state)
 {
 	(void)state;
+	if (geteuid() != 0)
+		skip();
 	make_program("virtiofsd", "--shared-dir --readonly");
-	calls(vm_with_share(""), 0, -1,
-	      "BASE/virtiofsd --fd=7 --shared-dir=BASE/a, b --log-level=error", false);
-	calls(vm_with_share(", \"read-only\": true"), 0, -1,
-	      "BASE/virtiofsd --fd=7 --shared-dir=BASE/a, b --log-level=error --readonly", false);
+	calls_share(END, RUST_WORDS, confined(), "", false);
+	calls_share(READ_ONLY END, RUST_WORDS, confined(), " --readonly", false);
 	make_program("virtiofsd", "--shared-dir"); /* an older one */
-	calls(vm_with_share(", \"read-only\": true"), 0, -1,
-	      "BASE/virtiofsd --fd=7 --shared-dir=BASE/a, b --log-level=error", true);
+	calls_share(READ_ONLY END, RUST_WORDS, confined(), "", true);
+}
+
+/* Such as under a unit: no namespaces, and no more files than its limit. */
+static void virtiofsd_of_less_than_root_is_called(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	make_program("virtiofsd", "--shared-dir --readonly");
+	if (has(CAP_SYS_ADMIN))
+		calls_share(FREE, RUST_WORDS, "namespace", "", false);
+	assert_int_equal(prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0), 0);
+	calls_share(FREE, RUST_WORDS, "chroot", "", false);
+	assert_int_equal(prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0), 0);
+	calls_share(END, RUST_WORDS, "chroot", "", false);
+	assert_int_equal(chmod(base, 0755), 0);
+	assert_int_equal(seteuid(65534), 0);
+	calls_share(READ_ONLY END, RUST_WORDS, landlock_version() >= 2 ? "none" : "namespace",
+		    " --readonly", false);
+	calls_share(FREE, RUST_WORDS, "namespace", "", false);
+	make_program_as_root("virtiofsd", "--shared-dir --readonly --translate-uid");
+	calls_share(END, RUST_WORDS, landlock_version() >= 2 ? "none" : "namespace",
+		    " --translate-uid=squash-guest:0:65534:4294967295"
+		    " --translate-gid=squash-guest:0:0:4294967295",
+		    false);
+	assert_int_equal(seteuid(0), 0);
 }
 
 static void others_are_called_as_they_are(void **state)
@@ -209,6 +271,7 @@ int main(void)
 		cmocka_unit_test(others_are_called_as_they_are),
 		cmocka_unit_test(they_have_an_order_and_names),
 		cmocka_unit_test(names_stay_text),
+		cmocka_unit_test(virtiofsd_of_less_than_root_is_called), /* for good */
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -47,6 +47,42 @@ static void only_a_file_with_one_name_is_opened(void **state)
 	close(fd);
 }
 
+static bool planted(uid_t of_link, uid_t of_dir, bool strict)
+{
+	uid_t owner;
+	bool is;
+
+	assert_int_equal(mkdir(in_base("shared"), 0700), 0);
+	assert_int_equal(symlink("plain", in_base("shared/link")), 0);
+	assert_int_equal(lchown(in_base("shared/link"), of_link, (gid_t)-1), 0);
+	assert_int_equal(chown(in_base("shared"), of_dir, (gid_t)-1), 0);
+	is = safefile_is_planted(in_base("shared/link"), strict, &owner);
+	assert_int_equal(owner, of_link);
+	assert_int_equal(unlink(in_base("shared/link")), 0);
+	assert_int_equal(rmdir(in_base("shared")), 0);
+	return is;
+}
+
+static void a_link_of_somebody_elses_is_known(void **state)
+{
+	uid_t us = geteuid(), other = us + 12345, owner;
+
+	(void)state;
+	put("plain", "text");
+	assert_false(safefile_is_planted(in_base("plain"), true, &owner));
+	assert_false(safefile_is_planted(in_base("missing"), true, &owner));
+	assert_false(planted(us, us, true));
+	if (us != 0)
+		return;
+	assert_true(planted(other, us, true));
+	assert_true(planted(other, us, false));
+	assert_true(planted(other, other, true));
+	assert_false(planted(other, other, false));
+	assert_false(planted(us, other, true));
+	assert_int_equal(lchown(in_base("plain"), other, (gid_t)-1), 0);
+	assert_false(safefile_is_planted(in_base("plain"), true, &owner));
+}
+
 static void one_is_made_for_us_alone(void **state)
 {
 	mode_t mask = umask(0);
@@ -548,6 +584,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(only_a_file_with_one_name_is_opened),
+		TEST(a_link_of_somebody_elses_is_known),
 		TEST(one_is_made_for_us_alone),
 		TEST(a_file_is_read_to_its_end),
 		TEST(a_file_changes_after_its_size_was_seen),

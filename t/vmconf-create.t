@@ -115,6 +115,13 @@ is($second->{nics}[0]{type}, 'user', 'nics.0 is the nic that is made');
 is_deeply($second->{nics}[0]{hostfwd}, ['tcp:127.0.0.1:0-:22', 'tcp:127.0.0.1:0-:80'], 'twice the key: both');
 is(@{ $second->{nics} }, 1, 'and the only one');
 is($second->{memory}, '256M', '--set counts more than an option after it');
+my $mac = $second->{nics}[0]{mac};
+spew("$config/broken.json", '{');
+spew("$config/bare.json", '{"kernel": "/k", "disks": [], "nics": []}');
+my $long = vmconf_does('list', 'second', 'bare', 'broken', '--long');
+like($long, qr/\ANAME .* BOOT  DISKS  MACS\nsecond .*  10M,\?  \Q$mac\E\nbare .*  -      -\nbroken .*  \?      \?                  broken definition/,
+	'list --long: sizes of disks, as far as they are known, and MACs') or diag($long);
+unlink("$config/$_.json") for qw(bare broken);
 vmconf_does('create', 'named', '--disk', '1.5M', '--set', 'disks.0.path=disks/system.raw', '--set', 'disks.0.format=raw');
 is(-s "$state/named/disks/system.raw", 3 << 19, 'the disk is made where --set says, and as what');
 ok(!-e "$state/named/root.qcow2", 'and nowhere else');

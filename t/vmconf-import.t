@@ -82,6 +82,7 @@ is_deeply([map { [@$_{qw(path device)}, $_->{properties}{bootindex}] } @{ $win->
 	[['/srv/vm/win,11.qcow2', 'ide-hd', 2], ['/srv/iso/windows.iso', 'ide-cd', 1]], 'disks, a CD, and their order');
 is($win->{disks}[0]{properties}{werror}, 'enospc', 'what a full disk does');
 is_deeply($win->{nics}, [{ type => 'bridge', br => 'virbr0', mac => '52:54:00:11:22:33', device => 'e1000e' }], 'a network whose bridge is known');
+is_deeply([$win->{tpm}, $win->{shares}], [JSON::PP::true, [{ path => '/srv/share', tag => 'share' }]], 'a TPM and a share');
 is_deeply($win->{on}, { GUEST_PANICKED => 'reset' }, 'on_crash: restart');
 my $args = join ' ', @{ $win->{args} };
 like($args, qr/-smp sockets=1,cores=2,threads=2( |$)/, 'the topology');
@@ -96,7 +97,7 @@ like($lines, qr/^\Q$_\E/m, "left out, or other: $_") for (
 	'disk vdc: left out; it is encrypted', 'disk fda: left out; a floppy', 'controller scsi lsilogic: disks on it are on virtio-scsi',
 	'interface 52:54:00:11:22:33: virbr0 is there only while libvirt\'s network "default"', 'interface 52:54:00:11:22:34: left out; it is of type direct',
 	'interface 52:54:00:11:22:35: left out; it is on a switch', 'serial tcp: left out', 'channel com.redhat.spice.0: left out',
-	'graphics spice: VNC on the socket', 'sound ich9: left out', 'video qxl: the machine\'s own', 'tpm tpm-crb: left out; ', 'filesystem mount: left out',
+	'graphics spice: VNC on the socket', 'sound ich9: left out', 'video qxl: the machine\'s own', 'tpm: a new one; have the recovery key ready if its disk is sealed with one (BitLocker)',
 	'hostdev pci: left out', 'redirdev spicevmc: left out', 'memballoon virtio: left out', 'on_reboot destroy: as with "restart" here',
 	'qemu:env: left out', 'cputune: left out'
 );
@@ -144,6 +145,40 @@ is($small->{display}, 'vnc=[::1]:0', 'an address of IPv6');
 is($small->{disks}[0]{device}, 'scsi-block', 'a LUN');
 ($small) = printed(domain("<panic model='isa'/>", more => '<on_crash>preserve</on_crash>'));
 is_deeply([$small->{args}, $small->{on}], [['-action', 'panic=pause'], undef], 'on_crash: preserve');
+
+# ---- what runs beside QEMU ----
+
+my $tpm = "<tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>";
+($small, $left) = printed(domain($tpm, more => '<uuid>3f6b1f0e-6d2a-4a8e-9d4b-0c7d2f1a5e61</uuid>'));
+is($small->{tpm}, JSON::PP::true, 'a TPM');
+like($left->[0], qr{^tpm: a new one; .*copy /var/lib/libvirt/swtpm/3f6b1f0e-6d2a-4a8e-9d4b-0c7d2f1a5e61/tpm2 to "tpm" in the state directory}, 'where the old one is');
+unlike(left($tpm =~ s{/></tpm>}{><encryption secret='x'/></backend></tpm>}r, more => '<uuid>3f6b1f0e-6d2a-4a8e-9d4b-0c7d2f1a5e61</uuid>'),
+	qr/copy/, 'one that is encrypted cannot be copied');
+like(left("<tpm model='tpm-tis'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>"),
+	qr/^tpm passthrough 2\.0: left out; the guest has no TPM: have the recovery key/, 'the host\'s own');
+like(left("<tpm model='tpm-tis'><backend type='emulator' version='1.2'/></tpm>"), qr/^tpm emulator 1\.2: left out/, 'an old one');
+
+sub filesystem {
+	my ($attributes, $source, $tag, $more) = @_;
+	return "<filesystem $attributes><source $source/><target dir='$tag'/>" . ($more || '') . '</filesystem>';
+}
+
+my $virtiofs = "<driver type='virtiofs'/>";
+my $backing = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>";
+($small, $left) = printed(domain(filesystem("type='mount'", "dir='/srv/a b'", 'a.b', "$virtiofs<readonly/>")
+	. filesystem("type='mount'", "dir='/srv/c'", 'c', "$virtiofs<binary path='/usr/libexec/virtiofsd' xattr='on'/>"), more => $backing));
+is_deeply($small->{shares}, [{ path => '/srv/a b', tag => 'a.b', 'read-only' => JSON::PP::true }, { path => '/srv/c', tag => 'c' }], 'shares');
+is_deeply($left, ['filesystem c: binary: left out; virtiofsd has its own options'], 'what is said of them');
+($small, $left) = printed(domain(filesystem('', "dir='/srv/a'", 'a')));
+is_deeply($small->{shares}, [{ path => '/srv/a', tag => 'a' }], '9p becomes a share');
+is_deeply($left, ['filesystem a: by virtiofs instead of 9p: so it must be in the guest\'s fstab'], 'which is said');
+like(left(filesystem(@{ $_->[0] })), qr/^filesystem .*left out; $_->[1].*; remove it from the guest's fstab$/, "not a share: $_->[1]") for (
+	[["type='mount' accessmode='mapped'", "dir='/a'", 'a'], 'its access mode is mapped'],
+	[["type='template'", "name='a'", 'a'], 'of type template, driver path'],
+	[["type='mount'", "socket='/run/x.sock'", 'a', $virtiofs], 'it has no directory of the host'],
+	[["type='mount'", "dir='/a'", '/a', $virtiofs], 'its tag is not of up to 36 letters'],
+);
+like(left('', more => $backing), qr/^memoryBacking: left out/, 'shared memory that nobody needs');
 
 # ---- what is refused ----
 

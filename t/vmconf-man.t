@@ -44,7 +44,9 @@ vmconf_does('create', 'web1', '--nic', 'none');
 my $list = JSON::PP::decode_json(vmconf_does('list', '--json'));
 my @documented = sort map { split / , / } $section{JSON} =~ /^\.It ([-a-z, ]+)$/mg;
 is_deeply([sort keys %{ $list->{vms}[0] }], \@documented, 'keys of list --json');
+my $long = JSON::PP::decode_json(vmconf_does('list', '--json', '--long'));
+is_deeply([sort keys %{ $long->{vms}[0] }], [sort @documented, qw(disks nics)], 'keys of list --json --long');
 my $status = JSON::PP::decode_json(vmconf_does('status', 'web1', '--json'));
-is_deeply([sort keys %$status], [sort((grep { $_ ne 'broken' } @documented), qw(version addresses disks nics forwards outdated))], 'keys of status --json');
+is_deeply([sort keys %$status], [sort((grep { $_ ne 'broken' } @documented), qw(version addresses disks nics forwards helpers outdated))], 'keys of status --json');
 
 done_testing;

@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use FindBin;
+use JSON::PP ();
 use lib $FindBin::Bin;
 use POSIX ();
 use T;
@@ -126,6 +127,51 @@ SKIP: {
 		chown(12345, -1, "$state/his");
 		vmconf_fails(1, qr/\/his: found a directory of uid 12345, expected/, 'create', 'his', '--disk', '1M');
 		is(slurp("$work/precious"), 'x', 'nothing is made where he can put links');
+	};
+
+	# A QEMU that is not root and not confined may replace its own files, such as its disk: by one of another VM.
+	subtest 'a disk that has become a link' => sub {
+		my $fake = T::fake_definition("$work/qemu-links", T::fake_qemu());
+		vmconf_does('create', 'victim', '--disk', '1M',);
+		vmconf_does('create', 'links', '--disk', '1M', '--set', "emulator=$fake->{emulator}", '--set', 'confine=false');
+		my ($disk) = map { "$state/links/$_->{path}" } @{ definition('links')->{disks} };
+		rename($disk, "$disk.was");
+		my $theirs = (glob "$state/victim/root.*")[0];
+		for my $owner (12345, 0) {
+			symlink($theirs, $disk) or die $!;
+			system('chown', '-h', $owner, $disk);
+			my $refused = sub { qr/links cannot be $_[0]: \Q$disk\E is a symbolic link that uid 12345 has put there/ };
+			if ($owner) {
+				my $s = supervise(vm => 'links');
+				is($s->end, 78, 'it is not started') or diag($s->log);
+				like($s->log, $refused->('started'), 'and the log says why');
+				vmconf_fails(1, $refused->('grown'), 'grow', 'links', '+1M');
+				vmconf_fails(1, $refused->('cloned'), 'clone', 'links', 'stolen');
+				ok(!-e "$state/stolen", 'nothing is copied');
+			} else {
+				unlike(join('', vmconf('grow', 'links', '+1M')), qr/symbolic/, "root's own is followed");
+			}
+			unlink($disk);
+		}
+		rename("$disk.was", $disk);
+		symlink("$work/precious", "$state/links/known_hosts") or die $!;
+		system('chown', '-h', 12345, "$state/links/known_hosts");
+		vmconf_fails(1, qr/known_hosts is a symbolic link that uid 12345 has put there/, 'ssh', 'links');
+		# Variables of UEFI likewise.
+		my $descriptors = "$work/xdg/qemu/firmware";
+		system('mkdir', '-p', $descriptors);
+		my %file = map { $_ => { filename => spew("$work/$_.fd", $_ x 64), format => 'raw' } } 'code', 'vars';
+		spew("$descriptors/00.json", JSON::PP::encode_json({ 'interface-types' => ['uefi'], features => [], tags => [],
+			mapping => { device => 'flash', executable => $file{code}, 'nvram-template' => $file{vars} },
+			targets => [{ architecture => 'x86_64', machines => ['pc-q35-*'] }] }));
+		local $ENV{XDG_CONFIG_HOME} = "$work/xdg";
+		vmconf_does('set', 'links', 'firmware=uefi', 'machine=q35');
+		$theirs = spew("$work/their.fd", 'v' x (-s "$work/vars.fd"));
+		symlink($theirs, "$state/links/uefi-vars.fd") or die $!;
+		system('chown', '-h', 12345, "$state/links/uefi-vars.fd");
+		my $s = supervise(vm => 'links');
+		isnt($s->end, 0, 'nor is it with such variables of its firmware');
+		like($s->log, qr{uefi-vars\.fd is a symbolic link that uid 12345 has put there}, 'and the log says why');
 	};
 }
 

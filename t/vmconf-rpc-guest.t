@@ -58,6 +58,7 @@ cmp_ok(time - $began, '<', 3.5, 'the same as a table');
 like($table, qr/^NAME .* BOOT  ADDRESSES$/m, 'with a column');
 like($table, qr/^speaks .* -  10\.0\.0\.7$/m, 'of addresses');
 like($table, qr/^silent1 .* -  $/m, 'and nothing where nothing is known');
+like(vmconf_does('list', '--addresses', '--long'), qr/^NAME .* BOOT  DISKS  MACS  ADDRESSES\n(.*\n)*speaks .*  -      -     10\.0\.0\.7$/m, 'beside those of --long');
 ok(!exists JSON::PP::decode_json(vmconf_does('list', '--json'))->{vms}[0]{addresses}, 'list asks nobody by itself');
 for my $s (@silent, $speaks) {
 	$s->signal('QUIT');

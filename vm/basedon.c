@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "lib/safefile.h"
 #include "lib/xalloc.h"
 
 static bool is_base(const struct file *file)
@@ -136,9 +137,30 @@ static bool check_disk(const struct vm *vm, size_t disk, const struct files *fil
 	return !fault.before;
 }
 
+/* As root, we and QEMU would open whatever another user has made of a name. */
+static bool links_are_good(const struct vm *vm, const struct files *files, const char *done)
+{
+	size_t len = strlen(vm->home);
+	bool good = true;
+	uid_t owner;
+
+	for (size_t i = 0; i < files->count; i++) {
+		const char *path = files->v[i].path;
+		bool own = strncmp(path, vm->home, len) == 0 && path[len] == '/';
+
+		if (!safefile_is_planted(path, own, &owner))
+			continue;
+		log_error("%s cannot be %s: %s is a symbolic link that uid %u has put there; if "
+			  "that is as it should be, \"chown -h root\" makes it yours",
+			  vm->name, done, path, owner);
+		good = false;
+	}
+	return good;
+}
+
 bool bases_are_as_recorded(const struct vm *vm, const struct files *files, const char *done)
 {
-	bool good = true;
+	bool good = links_are_good(vm, files, done);
 
 	for (size_t i = 0; i < vm->disk_count; i++)
 		if (vm->disks[i].based_on)

@@ -25,9 +25,9 @@ bool file_is_doubtful(const struct vm *vm, const struct file *file);
 json_t *based_on(const struct files *files);
 
 /*
- * Whether vm's disks still have their recorded bases; files are those of its definition. Newer
- * images on top are accepted in its state directory, since snapshots make them. Each fault is
- * logged: vm cannot be done ("started", "cloned").
+ * Whether vm's disks still have their recorded bases, and no file is a link of somebody else's;
+ * files are those of its definition. Newer images on top are accepted in its state directory, since
+ * snapshots make them. Each fault is logged: vm cannot be done ("started", "cloned").
  */
 bool bases_are_as_recorded(const struct vm *vm, const struct files *files, const char *done);
 

@@ -17,8 +17,10 @@
 #define BOTH	(LANDLOCK_READ | LANDLOCK_WRITE)
 #define PROGRAM (LANDLOCK_READ | LANDLOCK_EXECUTE)
 #define ALL	(BOTH | LANDLOCK_DEVICE | LANDLOCK_TREE)
+#define ALL_LIMITS                                                                                 \
+	(LANDLOCK_NO_BIND | LANDLOCK_NO_CONNECT | LANDLOCK_NO_ABSTRACT | LANDLOCK_NO_SIGNALS)
 
-/* ---- what every QEMU needs ---- */
+/* ---- what every QEMU needs, and the programs beside it ---- */
 
 /* Libraries, firmware, what a C library reads of the host, and devices without a state. */
 static const struct {
@@ -62,6 +64,8 @@ static const struct {
 	{"/proc/meminfo", LANDLOCK_READ},
 	{"/proc/stat", LANDLOCK_READ},
 	{"/proc/filesystems", LANDLOCK_READ},
+	{"/proc/sys/fs/file-max", LANDLOCK_READ},
+	{"/proc/sys/fs/nr_open", LANDLOCK_READ},
 	{"/proc/sys/vm", LANDLOCK_READ},
 	{"/sys/devices/system", LANDLOCK_READ},
 	{"/sys/kernel/mm", LANDLOCK_READ},
@@ -98,13 +102,13 @@ static void add_neighbours(struct confinement *c, const char *emulator)
 }
 
 /* False: it is a script, or not there. */
-static bool add_emulator(struct confinement *c, const struct confine_use *use)
+static bool add_program(struct confinement *c, const char *home, const char *program)
 {
-	char *path = program_find(use->argv[0]), *loader = NULL;
+	char *path = program_find(program), *loader = NULL;
 	bool known = path && elf_read(path, &loader);
 
 	if (path)
-		confine_add(c, use->home, path, PROGRAM, WHY_QEMU);
+		confine_add(c, home, path, PROGRAM, WHY_QEMU);
 	if (loader)
 		confine_add(c, "/", loader, PROGRAM, WHY_QEMU);
 	if (known)
@@ -210,7 +214,7 @@ const char *confine_why_not(const struct confine_use *use)
 {
 	const struct vm_needs needs = vm_needs_of(use->argv + 1);
 	struct confinement c = {0};
-	const char *why = why_not(use, add_emulator(&c, use), &needs);
+	const char *why = why_not(use, add_program(&c, use->home, use->argv[0]), &needs);
 
 	confine_free(&c);
 	return why;
@@ -221,9 +225,8 @@ void confine_make(struct confinement *c, const struct confine_use *use)
 	const struct vm_needs needs = vm_needs_of(use->argv + 1);
 	bool known;
 
-	*c = (struct confinement){.limits = LANDLOCK_NO_BIND | LANDLOCK_NO_CONNECT |
-					    LANDLOCK_NO_ABSTRACT | LANDLOCK_NO_SIGNALS};
-	known = add_emulator(c, use);
+	*c = (struct confinement){.limits = ALL_LIMITS};
+	known = add_program(c, use->home, use->argv[0]);
 	c->programs = needs.programs || !known;
 	c->why_not = why_not(use, known, &needs);
 	if (c->why_not)
@@ -233,6 +236,13 @@ void confine_make(struct confinement *c, const struct confine_use *use)
 	confine_options(c, use);
 	add_own(c, use);
 	add_more(c, use);
+}
+
+void confine_make_beside(struct confinement *c, const char *program)
+{
+	*c = (struct confinement){.limits = ALL_LIMITS};
+	c->programs = !add_program(c, ".", program);
+	add_host(c);
 }
 
 /* ---- what a failure means ---- */
@@ -255,21 +265,45 @@ static char *path_in(const char *message)
 	return found;
 }
 
-char *confine_explain(const struct confine_use *use, const char *message)
+static char *explain_path(const struct confinement *c, const char *path)
 {
-	char *path = strstr(message, "Permission denied") ? path_in(message) : NULL, *text = NULL;
-	struct confinement c;
-
-	if (!path)
-		return NULL;
-	confine_make(&c, use);
-	if (!confine_allows(&c, path, LANDLOCK_READ))
-		text = xasprintf("confined: %s is not in the definition; add it to confine.read, "
+	if (!confine_allows(c, path, LANDLOCK_READ))
+		return xasprintf("confined: %s is not in the definition; add it to confine.read, "
 				 "or confine.write",
 				 path);
-	else if (!confine_allows(&c, path, BOTH))
-		text = xasprintf("confined: %s may only be read; add it to confine.write", path);
-	confine_free(&c);
+	if (!confine_allows(c, path, BOTH))
+		return xasprintf("confined: %s may only be read; add it to confine.write", path);
+	return NULL;
+}
+
+/* Connecting to a socket that has a path needs no rule. */
+static char *explain_connect(const struct confinement *c, bool has_path)
+{
+	bool may = has_path || c->why_not || !(c->limits & LANDLOCK_NO_CONNECT);
+
+	return may ? NULL
+		   : xstrdup("confined: nothing in the definition connects by TCP, so QEMU may "
+			     "not; a Unix socket needs no right");
+}
+
+/* Some devices do not say why they could not read a file. */
+static bool may_be_refused(const char *path)
+{
+	return path && access(path, R_OK) == 0;
+}
+
+char *confine_explain(const struct confine_use *use, const char *message)
+{
+	bool refused = strstr(message, "Permission denied");
+	bool connects = refused && strstr(message, "Failed to connect");
+	char *path = path_in(message), *text = NULL;
+	struct confinement c;
+
+	if (connects || (refused && path) || may_be_refused(path)) {
+		confine_make(&c, use);
+		text = connects ? explain_connect(&c, path) : explain_path(&c, path);
+		confine_free(&c);
+	}
 	free(path);
 	return text;
 }

@@ -3,13 +3,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/array.h"
 #include "lib/fd.h"
+#include "lib/landlock.h"
 #include "lib/printable.h"
 #include "lib/program.h"
 #include "lib/safefile.h"
@@ -57,14 +62,32 @@ bool helpers_share_memory(const struct vm *vm)
 	return vm->share_count + vm->helper_count > 0;
 }
 
+/* ---- what they may do ---- */
+
+#define WHOLE_SHARE (LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_TREE)
+#define MOVES	    2 /* the version of Landlock from which on files move between directories */
+
+static bool is_confined(const struct vm *vm, bool share)
+{
+	return vm->confine.on && landlock_version() >= (share ? MOVES : 1);
+}
+
+/* Root of a container, or under a unit, need not be all of root. */
+static bool root_has(int capability)
+{
+	return geteuid() == 0 && prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1;
+}
+
 /* ---- their commands ---- */
 
-/* A list of these, which it takes: malloc'd each, or NULL at the end. */
+/* A list of these, which it takes, without those that are NULL: malloc'd. */
 static char **list_of(char *const *words, size_t count)
 {
 	char **list = xcalloc(count + 1, sizeof(list[0]));
 
-	memcpy(list, words, count * sizeof(list[0]));
+	for (size_t i = 0, n = 0; i < count; i++)
+		if (words[i])
+			list[n++] = words[i];
 	return list;
 }
 
@@ -84,6 +107,7 @@ static bool tpm_command(int socket, int key, struct helper_command *command, cha
 			 key < 0 ? NULL : xasprintf("pwdfd=%d,mode=aes-256-cbc,kdf=pbkdf2", key)};
 
 	command->argv = list_of(words, ARRAY_SIZE(words));
+	command->rights = LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE | LANDLOCK_REMOVE;
 	if (!path)
 		*why = xstrdup("tpm: " SWTPM " is not there: install the package " SWTPM);
 	return path;
@@ -129,35 +153,64 @@ static char *escaped(const char *path)
 	return text;
 }
 
-static char **c_words(const char *program, const char *path, int socket)
+/* Under Landlock nothing can be mounted, and without privileges there are no namespaces. */
+static const char *sandbox_of(const struct helper_command *command)
 {
-	char *source = escaped(path);
-	char *words[] = {xstrdup(program), xasprintf("--fd=%d", socket), xstrdup("-o"),
-			 xasprintf("source=%s,log_level=err", source)};
+	if (!command->confined && (geteuid() != 0 || root_has(CAP_SYS_ADMIN)))
+		return "namespace";
+	return geteuid() == 0 ? "chroot" : "none";
+}
+
+#define FILES_MAX 1000000 /* its own default */
+
+/* It wants as many open files as nobody without privileges may have. Malloc'd; NULL: it may. */
+static char *rlimit_word(void)
+{
+	struct rlimit files;
+
+	if (root_has(CAP_SYS_RESOURCE) || getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return NULL;
+	return xasprintf("--rlimit-nofile=%lu", (unsigned long)MIN(files.rlim_max, FILES_MAX));
+}
+
+static void c_words(struct helper_command *command, const char *program, int socket)
+{
+	char *source = escaped(command->share);
+	char *words[] = {
+		xstrdup(program), xasprintf("--fd=%d", socket), xstrdup("-o"),
+		xasprintf("source=%s,log_level=err,sandbox=%s", source, sandbox_of(command)),
+		rlimit_word()};
 
 	free(source);
-	return list_of(words, ARRAY_SIZE(words));
+	command->argv = list_of(words, ARRAY_SIZE(words));
 }
 
-static char **rust_words(const char *program, const char *path, int socket, bool read_only)
-{
-	char *words[] = {xstrdup(program), xasprintf("--fd=%d", socket),
-			 xasprintf("--shared-dir=%s", path), xstrdup("--log-level=error"),
-			 read_only ? xstrdup("--readonly") : NULL};
+/* Nobody but root can make files of others: whoever makes one in the guest, it is ours. */
+#define EVERYBODY "4294967295"
 
-	return list_of(words, ARRAY_SIZE(words));
+static void rust_words(struct helper_command *command, const struct virtiofsd *program, int socket,
+		       bool read_only)
+{
+	bool ours = geteuid() != 0 && program->translate;
+	char *words[] = {
+		xstrdup(program->path),
+		xasprintf("--fd=%d", socket),
+		xasprintf("--shared-dir=%s", command->share),
+		xstrdup("--log-level=error"),
+		xasprintf("--sandbox=%s", sandbox_of(command)),
+		ours ? xasprintf("--translate-uid=squash-guest:0:%u:" EVERYBODY, geteuid()) : NULL,
+		ours ? xasprintf("--translate-gid=squash-guest:0:%u:" EVERYBODY, getegid()) : NULL,
+		read_only ? xstrdup("--readonly") : NULL,
+		rlimit_word()};
+
+	command->argv = list_of(words, ARRAY_SIZE(words));
 }
 
-static bool can_serve(const struct virtiofsd *program, const struct vm_share *share, char **why)
+static bool can_serve(const struct virtiofsd *program, char **why)
 {
-	if (geteuid() == 0)
-		return true;
-	if (!program->rust)
+	if (geteuid() != 0 && !program->rust)
 		*why = xasprintf("%s is QEMU's own, which only root can run; the package virtiofsd "
 				 "of Debian 13 has one for users",
-				 program->path);
-	else if (share->read_only && !program->read_only)
-		*why = xasprintf("%s has no option for read-only, which only root can do without",
 				 program->path);
 	return !*why;
 }
@@ -172,15 +225,18 @@ static bool share_command(const struct vm *vm, size_t i, int socket, struct help
 
 	if (wrong)
 		*why = xasprintf("shares[%zu].path: %s is not shared: %s", i, path, wrong);
-	else if (!virtiofsd_find(&program, &reason) || !can_serve(&program, share, &reason))
+	else if (!virtiofsd_find(&program, &reason) || !can_serve(&program, &reason))
 		*why = xasprintf("shares[%zu]: %s", i, reason);
 	if (!*why) {
 		bool option = share->read_only && program.read_only;
 
-		command->argv = program.rust ? rust_words(program.path, path, socket, option)
-					     : c_words(program.path, path, socket);
-		command->bind_read_only = share->read_only && !option;
 		command->share = xstrdup(path);
+		command->forbid_writing = share->read_only && !option;
+		command->rights = share->read_only ? LANDLOCK_READ : WHOLE_SHARE;
+		if (program.rust)
+			rust_words(command, &program, socket, option);
+		else
+			c_words(command, program.path, socket);
 	}
 	free(program.path);
 	free(reason);
@@ -194,6 +250,7 @@ static bool other_command(const struct vm *vm, size_t i, struct helper_command *
 	char *path = program_find(run[0]);
 	size_t count = 0;
 
+	command->confined = false; /* it may be anything, and need anything */
 	if (!path || access(path, X_OK) < 0)
 		*why = xasprintf("helpers[%zu].run: %s is not there, or is no program", i, run[0]);
 	free(path);
@@ -208,7 +265,8 @@ static bool other_command(const struct vm *vm, size_t i, struct helper_command *
 bool helper_command(const struct vm *vm, const struct helper *helper, int socket, int key,
 		    struct helper_command *command, char **why)
 {
-	*command = (struct helper_command){0};
+	*command =
+		(struct helper_command){.confined = is_confined(vm, helper->kind == HELPER_SHARE)};
 	*why = NULL;
 	switch (helper->kind) {
 	case HELPER_TPM:

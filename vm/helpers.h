@@ -30,7 +30,9 @@ struct helper {
 struct helper_command {
 	char **argv;	     /* NULL-terminated */
 	char *share;	     /* the path of what is shared, or NULL */
-	bool bind_read_only; /* it gets mounts of its own, in which that is read-only */
+	bool forbid_writing; /* its program has no option for read-only: the kernel sees to it */
+	bool confined;	     /* by Landlock, to itself and one directory: see rights */
+	unsigned rights;     /* enum landlock_right: to what is shared, or the working directory */
 };
 void helper_command_free(struct helper_command *command);
 

@@ -199,7 +199,13 @@ bool nvram_copy(const char *home, const struct firmware *firmware, const char *f
 {
 	char *path = nvram_path(home, firmware);
 	bool new = access(path, F_OK) < 0 && errno == ENOENT, made = true;
+	uid_t owner;
 
+	if (safefile_is_planted(path, true, &owner)) {
+		*why = xasprintf("%s is a symbolic link that uid %u has put there", path, owner);
+		free(path);
+		return false;
+	}
 	/* The record comes first: variables without one are taken for 0.1.0's. */
 	if (!remember(home, firmware) && new) {
 		*why = xasprintf("cannot write %s/" NVRAM_RECORD ": %s", home, strerror(errno));

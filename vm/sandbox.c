@@ -69,7 +69,7 @@ bool sandbox_fits(const char *path)
  * no_new_privs). System calls of another architecture end QEMU under any -sandbox. clone3's flags
  * are in memory, which a filter cannot read; ENOSYS makes the C library use clone.
  */
-static const struct sock_filter filter[] = {
+static const struct sock_filter no_processes[] = {
 	LOAD(offsetof(struct seccomp_data, nr)),
 #ifdef SYS_fork
 	REFUSE(SYS_fork, EPERM),
@@ -87,13 +87,93 @@ static const struct sock_filter filter[] = {
 	RETURN(SECCOMP_RET_ALLOW),
 };
 
-bool sandbox_forbid_processes(void)
+#define WRITES (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)
+#define REFUSE_IF_WRITES(number, flags)                                                            \
+	IF_CALL(number, 4), LOAD(offsetof(struct seccomp_data, args[flags]) + LOW_HALF),           \
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, WRITES, 0, 1), FAIL(EROFS),                   \
+		RETURN(SECCOMP_RET_ALLOW)
+
+/* openat2's flags are in memory, too: who uses it does without where it is not there. */
+static const struct sock_filter no_writing[] = {
+	LOAD(offsetof(struct seccomp_data, nr)),
+	REFUSE_IF_WRITES(SYS_openat, 2),
+#ifdef SYS_open
+	REFUSE_IF_WRITES(SYS_open, 1),
+	REFUSE(SYS_creat, EROFS),
+	REFUSE(SYS_mkdir, EROFS),
+	REFUSE(SYS_rmdir, EROFS),
+	REFUSE(SYS_mknod, EROFS),
+	REFUSE(SYS_link, EROFS),
+	REFUSE(SYS_symlink, EROFS),
+	REFUSE(SYS_unlink, EROFS),
+	REFUSE(SYS_rename, EROFS),
+	REFUSE(SYS_chmod, EROFS),
+	REFUSE(SYS_chown, EROFS),
+	REFUSE(SYS_lchown, EROFS),
+	REFUSE(SYS_utimes, EROFS),
+	REFUSE(SYS_futimesat, EROFS),
+#endif
+#ifdef SYS_utime
+	REFUSE(SYS_utime, EROFS),
+#endif
+#ifdef SYS_chown32
+	REFUSE(SYS_chown32, EROFS),
+	REFUSE(SYS_lchown32, EROFS),
+	REFUSE(SYS_fchown32, EROFS),
+#endif
+#ifdef SYS_renameat
+	REFUSE(SYS_renameat, EROFS),
+#endif
+	REFUSE(SYS_openat2, ENOSYS),
+	REFUSE(SYS_mkdirat, EROFS),
+	REFUSE(SYS_mknodat, EROFS),
+	REFUSE(SYS_linkat, EROFS),
+	REFUSE(SYS_symlinkat, EROFS),
+	REFUSE(SYS_unlinkat, EROFS),
+	REFUSE(SYS_renameat2, EROFS),
+	REFUSE(SYS_truncate, EROFS),
+	REFUSE(SYS_fchmod, EROFS),
+	REFUSE(SYS_fchmodat, EROFS),
+#ifdef SYS_fchmodat2
+	REFUSE(SYS_fchmodat2, EROFS),
+#endif
+	REFUSE(SYS_fchown, EROFS),
+	REFUSE(SYS_fchownat, EROFS),
+#ifdef SYS_utimensat
+	REFUSE(SYS_utimensat, EROFS),
+#endif
+#ifdef SYS_utimensat_time64
+	REFUSE(SYS_utimensat_time64, EROFS),
+#endif
+#ifdef SYS_truncate64
+	REFUSE(SYS_truncate64, EROFS),
+#endif
+	REFUSE(SYS_setxattr, EROFS),
+	REFUSE(SYS_lsetxattr, EROFS),
+	REFUSE(SYS_fsetxattr, EROFS),
+	REFUSE(SYS_removexattr, EROFS),
+	REFUSE(SYS_lremovexattr, EROFS),
+	REFUSE(SYS_fremovexattr, EROFS),
+	RETURN(SECCOMP_RET_ALLOW),
+};
+
+static bool install(const struct sock_filter *filter, size_t len)
 {
-	const struct sock_fprog program = {.len = ARRAY_SIZE(filter),
+	const struct sock_fprog program = {.len = (unsigned short)len,
 					   .filter = (struct sock_filter *)filter};
 
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0)
 		return true;
 	return errno == EACCES && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
 	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+bool sandbox_forbid_processes(void)
+{
+	return install(no_processes, ARRAY_SIZE(no_processes));
+}
+
+bool sandbox_forbid_writing(void)
+{
+	return install(no_writing, ARRAY_SIZE(no_writing));
 }

@@ -1,6 +1,7 @@
 /*
- * Our own seccomp filter in place of spawn=deny of QEMU's -sandbox, which (before 9.2) kills QEMU
- * with SIGSYS when a guest or a QMP client makes it start a program. Here that is just an error.
+ * Our own seccomp filters: one in place of spawn=deny of QEMU's -sandbox, which (before 9.2) kills
+ * QEMU with SIGSYS when a guest or a QMP client makes it start a program; here that is just an
+ * error. And one for a program that serves files, and has no option for read-only.
  */
 #ifndef SANDBOX_H
 #define SANDBOX_H
@@ -22,5 +23,11 @@ bool sandbox_fits(const char *path);
  * threads. Safe between fork and exec. False: the kernel has no such filter.
  */
 bool sandbox_forbid_processes(void);
+
+/*
+ * The same for opening a file to write to it, and for changing directories, modes, owners, times
+ * and attributes (EROFS). What is open stays as it is.
+ */
+bool sandbox_forbid_writing(void);
 
 #endif

@@ -58,6 +58,7 @@ bool virtiofsd_find(struct virtiofsd *found, char **why)
 	help = emulator_prints(found->path, "--help");
 	found->rust = help && strstr(help, "--shared-dir");
 	found->read_only = help && strstr(help, "--readonly");
+	found->translate = help && strstr(help, "--translate-uid");
 	free(help);
 	return true;
 }

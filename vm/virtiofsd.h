@@ -11,6 +11,7 @@ struct virtiofsd {
 	char *path;	/* malloc'd */
 	bool rust;	/* the second one */
 	bool read_only; /* it has an option for that */
+	bool translate; /* and for other users in the guest than on the host */
 };
 
 /* Runs it to ask for its options, for 5 s at most. False: *why is a malloc'd sentence. */
