@@ -1,8 +1,5 @@
 #include "amqp/broker.h"
 
-#include <amqp_framing.h>
-#include <amqp_ssl_socket.h>
-#include <amqp_tcp_socket.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

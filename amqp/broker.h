@@ -8,9 +8,9 @@
 #ifndef BROKER_H
 #define BROKER_H
 
-#include <amqp.h>
 #include <stdbool.h>
 
+#include "amqp/librabbitmq.h"
 #include "amqp/settings.h"
 
 struct broker;
