@@ -16,6 +16,7 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
 USERUNITDIR ?= $(if $(AT_HOME),$(PREFIX)/share/systemd,$(SYSTEMDDIR))/user
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 DOCDIR ?= $(PREFIX)/share/doc/qemu-supervise
 SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 OCFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/usr/lib/ocf,$(PREFIX)/lib/ocf)
@@ -374,6 +375,7 @@ INSTALLED.host = 644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/syst
 	644 examples/systemd/qemu-supervise-boot.service $(SYSTEMDDIR)/system \
 	644 examples/needrestart/qemu-supervise.conf $(SYSCONFDIR)/needrestart/conf.d \
 	644 examples/tmpfiles/qemu-supervise.conf $(TMPFILESDIR) \
+	644 examples/sysusers/qemu-supervise.conf $(SYSUSERSDIR) \
 	755 packaging/keep-vms $(LIBEXECDIR)/qemu-supervise \
 	$(if $(RESTART_PAUSE),$(call RESTART_PAUSES,$(SYSTEMDDIR)/system))
 

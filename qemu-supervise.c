@@ -22,6 +22,7 @@
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 #include "qmp.h"
+#include "supervise/become.h"
 #include "supervise/child.h"
 #include "supervise/claim.h"
 #include "supervise/confinement.h"
@@ -283,7 +284,7 @@ static bool prepare_link(struct supervisor *s, int report[2])
 /* Everything that needs resources is done before the fork. */
 static int start_qemu(struct supervisor *s, const sigset_t *mask)
 {
-	const struct confine_use use = confinement_of(&s->options, &s->dir);
+	struct child_limits limits = {.confine = confinement_of(&s->options, &s->dir)};
 	int report[2], error, readconfig;
 	char **argv;
 
@@ -291,13 +292,16 @@ static int start_qemu(struct supervisor *s, const sigset_t *mask)
 		log_warn("cannot prepare the connection to QEMU");
 		return EX_OSERR;
 	}
+	if (!s->options.vm || !s->options.vm->becomes)
+		limits.account = s->account;
 	readconfig = s->process.readconfig;
 	argv = with_readconfig(s->options.command, readconfig);
 	s->process.started = time(NULL);
 	s->process.memory = s->options.vm ? s->options.vm->memory : 0;
 	s->process.began = s->process.since = monotonic_ms();
-	confinement_tell(&use);
-	s->process.pid = child_spawn(argv, mask, &s->dir, s->helpers, readconfig, report[1], &use);
+	confinement_tell(&limits.confine);
+	s->process.pid =
+		child_spawn(argv, mask, &s->dir, s->helpers, readconfig, report[1], &limits);
 	error = errno;
 	close(report[1]);
 	close(readconfig);
@@ -364,6 +368,9 @@ static int begin(struct supervisor *s)
 	status = guard_start(&s->options, s->words, sizeof(s->words));
 	if (status == 0)
 		status = make_ready(&s->options);
+	if (status == 0)
+		status = become_settle(&s->options, &s->dir, &s->account, s->words,
+				       sizeof(s->words));
 	return status == 0 ? start(s) : status;
 }
 

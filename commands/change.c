@@ -24,6 +24,7 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "vm/made.h"
+#include "vm/ownuid.h"
 #include "vm/users.h"
 
 /* ---- set ---- */
@@ -289,6 +290,8 @@ static bool move_home(const struct renaming *r)
 		log_warn("cannot bring %s to the disk", r->store->state);
 		moved = false;
 	}
+	if (moved)
+		ownuid_rename(r->store->state_fd, r->old, r->new);
 	free(new_list);
 	free(list);
 	return moved;

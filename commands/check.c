@@ -1,9 +1,9 @@
 /* vmconf check: would this VM start, run and stop as its definition says? */
 
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -18,6 +18,8 @@
 #include "lib/program.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "vm/account.h"
+#include "vm/belongings.h"
 #include "vm/cloudinit.h"
 #include "vm/credentials.h"
 #include "vm/helpers.h"
@@ -70,13 +72,46 @@ static bool check_emulator(const struct vm *vm)
 	return found;
 }
 
-static bool check_user(const struct vm *vm)
+/* Whether whom QEMU becomes may open what it needs; a child becomes that. */
+static bool may_open(const struct store *store, const struct vm *vm, const struct account *account)
 {
-	bool known = !vm->run_as || strchr(vm->run_as, ':') || getpwnam(vm->run_as);
+	char late[BELONGINGS_WHY];
+	struct confined c;
+	int status = 0;
+	pid_t pid;
 
-	if (!known)
-		log_error("%s: run-as: there is no user %s", vm->file, vm->run_as);
-	return known;
+	if (!confined_open(&c, store, vm))
+		return true; /* check_firmware() has said why */
+	pid = fork();
+	if (pid == 0) {
+		bool good = chdir(vm->home) < 0 ||
+			    belongings_check(&c.use, account, false, late) != BELONGINGS_REFUSED;
+
+		log_flush();
+		_exit(good ? 0 : EX_CONFIG);
+	}
+	if (pid > 0)
+		waitpid(pid, &status, 0);
+	confined_close(&c);
+	return !WIFEXITED(status) || WEXITSTATUS(status) != EX_CONFIG;
+}
+
+static bool check_user(const struct store *store, const struct vm *vm)
+{
+	struct account account;
+	char *why;
+	bool good = account_of(vm, false, &account, &why);
+
+	if (!good)
+		log_error("%s: %s", vm->file, why);
+	else if (geteuid() == 0 && vm->run_as && !account.changes)
+		log_warnx("%s: run-as: QEMU runs as root: a guest that breaks out of it gets at "
+			  "other VMs (qemu-supervise-security(7))",
+			  vm->file);
+	free(why);
+	if (good && account.changes && account.uid)
+		good = may_open(store, vm, &account);
+	return good;
 }
 
 static bool check_bridges(const struct vm *vm)
@@ -201,7 +236,7 @@ static bool check_one(const struct store *store, const char *name, const struct 
 	bool good = vm && check_files(vm);
 
 	good = vm && check_emulator(vm) && judge_vm(judge, vm, log_error) && good;
-	good = vm && check_user(vm) && good;
+	good = vm && check_user(store, vm) && good;
 	good = vm && check_bridges(vm) && good;
 	good = vm && ports_check(store, vm) && good;
 	good = vm && check_bases(vm) && good;

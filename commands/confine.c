@@ -8,8 +8,11 @@
 #include "commands/call.h"
 #include "commands/confined.h"
 #include "lib/array.h"
+#include "lib/log.h"
 #include "lib/printable.h"
 #include "lib/xalloc.h"
+#include "vm/account.h"
+#include "vm/ownuid.h"
 
 static const struct {
 	unsigned right;
@@ -51,7 +54,17 @@ static json_t *files_json(const struct confinement *c)
 	return list;
 }
 
-static void print_json(const struct vm *vm, const struct confinement *c)
+/* The uid is not known before the first start of a VM that has its own. */
+static void add_user(json_t *all, const struct account *account)
+{
+	uid_t uid = account->changes ? account->uid : geteuid();
+
+	json_object_set_new(all, "uid", account->changes && !uid ? json_null() : json_integer(uid));
+	json_object_set_new(all, "own-uid", json_boolean(ownuid_is(uid)));
+}
+
+static void print_json(const struct vm *vm, const struct confinement *c,
+		       const struct account *account)
 {
 	int version = c->why_not ? 0 : landlock_version();
 	json_t *all = xcheck(json_pack("{s:b, s:s?, s:s?, s:b, s:i, s:s?}", "confined", version > 0,
@@ -59,6 +72,7 @@ static void print_json(const struct vm *vm, const struct confinement *c)
 				       vm->sandbox, "landlock", version, "not-restricted",
 				       landlock_missing(version)));
 
+	add_user(all, account);
 	if (version > 0)
 		json_object_update_new(
 			all,
@@ -89,14 +103,29 @@ static void print_files(const struct confinement *c)
 	}
 }
 
-static void print_text(const struct vm *vm, const struct confinement *c)
+static void print_user(const struct account *account)
+{
+	if (geteuid() != 0)
+		say("user: that of its supervisor");
+	else if (account->missing)
+		say("user: root; there is no user " ACCOUNT_USER);
+	else if (!account->changes)
+		say("user: root");
+	else if (account->uid == 0)
+		say("user: one of its own, which it gets at its first start");
+	else if (ownuid_is(account->uid))
+		say("user: %u, which is its own", account->uid);
+	else
+		say("user: %s", account->name);
+}
+
+static void print_text(const struct vm *vm, const struct confinement *c,
+		       const struct account *account)
 {
 	int version = landlock_version();
 	const char *missing = landlock_missing(version);
 
-	say("user: %s", vm->run_as	 ? vm->run_as
-			: geteuid() == 0 ? "root"
-					 : "that of its supervisor");
+	print_user(account);
 	say("seccomp: %s", vm->sandbox ? "on" : "off");
 	if (c->why_not || version == 0) {
 		say("not confined: %s", c->why_not ? c->why_not : "this kernel has no Landlock");
@@ -118,20 +147,25 @@ int cmd_confine(struct call *call)
 	bool json = call_wants_json(call, 1, 1);
 	int status = call_known_operand(call);
 	struct vm *vm = status == 0 ? load_or_tell(call->argv[0]) : NULL;
+	struct account account;
 	struct confinement all;
 	struct confined c;
+	char *why = NULL;
 
 	if (!vm)
 		return status ? status : EX_CONFIG;
-	if (!confined_open(&c, &call->store, vm)) {
+	if (!account_of(vm, false, &account, &why))
+		log_error("%s: %s", vm->file, why);
+	if (why || !confined_open(&c, &call->store, vm)) {
+		free(why);
 		vm_free(vm);
 		return EX_CONFIG;
 	}
 	confine_make(&all, &c.use);
 	if (json)
-		print_json(vm, &all);
+		print_json(vm, &all, &account);
 	else
-		print_text(vm, &all);
+		print_text(vm, &all, &account);
 	confine_free(&all);
 	confined_close(&c);
 	vm_free(vm);

@@ -33,6 +33,7 @@
 #include "vm/credentials.h"
 #include "vm/helpers.h"
 #include "vm/moved.h"
+#include "vm/ownuid.h"
 #include "vm/runfiles.h"
 #include "vm/users.h"
 
@@ -259,6 +260,17 @@ static void remove_runtime(const struct store *store, const char *name)
 	free(path);
 }
 
+/* Another VM may get its uid from here on, and not what is kept. */
+static void free_uid(const struct deletion *d, const char *name)
+{
+	char *home = store_path(d->store, name, "");
+
+	if (ownuid_look(home))
+		ownuid_take_back(home);
+	ownuid_release(d->store->state_fd, name);
+	free(home);
+}
+
 static bool delete_one(const struct deletion *d, const struct deleted *vm)
 {
 	json_t *steps = xcheck(json_array());
@@ -270,7 +282,10 @@ static bool delete_one(const struct deletion *d, const struct deleted *vm)
 	removed = store_remove(d->store, vm->name);
 	if (removed)
 		remove_runtime(d->store, vm->name);
-	return journal_end(d->store) && removed;
+	removed = journal_end(d->store) && removed;
+	if (removed)
+		free_uid(d, vm->name);
+	return removed;
 }
 
 /* Does nothing unless all of them may be deleted. */

@@ -411,9 +411,10 @@ static void look_at_system_user(struct doctor *d)
 	if (getpwnam(USER))
 		find(d, VERDICT_OK, "there is a user " USER " for QEMU");
 	else
-		find(d, VERDICT_LACKS, "there is no user " USER ": root's VMs run as \"run-as\"");
+		find(d, VERDICT_LACKS, "there is no user " USER ": QEMU of root's VMs is root");
 	if (d->verdict != VERDICT_OK)
-		advise(d, "\"run-as\" in defaults.json, of a user made by useradd --system");
+		advise(d, "systemd-sysusers, or useradd --system " USER "; or \"run-as\" in "
+			  "defaults.json");
 }
 
 /* Whether one of the places of a program has it. */

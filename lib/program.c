@@ -196,17 +196,23 @@ void program_exec(int fd, const char *path, char *const *argv, char *const *env)
 
 void program_run(char *const *argv)
 {
+	program_run_after(argv, NULL, NULL);
+}
+
+void program_run_after(char *const *argv, bool (*last)(void *), void *arg)
+{
 	char *path, *why = NULL;
 	int fd, error;
 
 	if (geteuid() != 0) {
-		execvp(argv[0], argv);
+		if (!last || last(arg))
+			execvp(argv[0], argv);
 		return;
 	}
 	path = program_find(argv[0]);
 	errno = ENOENT;
 	fd = path ? program_open(path, &why) : -1;
-	if (fd >= 0)
+	if (fd >= 0 && (!last || last(arg)))
 		program_exec(fd, path, argv, environ);
 	error = errno;
 	if (why && error == EPERM)

@@ -2,6 +2,8 @@
 #ifndef PROGRAM_H
 #define PROGRAM_H
 
+#include <stdbool.h>
+
 /*
  * Opens a program (close-on-exec) that others cannot replace: it and every directory and link on
  * its path must belong to root, to us or to the owner of our own executable, and nobody else may
@@ -26,5 +28,8 @@ void program_exec(int fd, const char *path, char *const *argv, char *const *env)
  * memory. Returns only on failure, with errno; EPERM has been logged.
  */
 void program_run(char *const *argv);
+
+/* The same, with last(arg) before the exec, if not NULL; false: it is not executed; errno. */
+void program_run_after(char *const *argv, bool (*last)(void *arg), void *arg);
 
 #endif

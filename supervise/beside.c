@@ -41,7 +41,7 @@ static int start(struct supervisor *s, const sigset_t *mask, char **why)
 
 	if (helpers_count(s->options.vm) > 0)
 		s->helpers_words = lastwords_new(s->base, s->dir.fd, LASTWORDS_OF_HELPERS, &output);
-	status = helpers_start(s->helpers, s->options.vm, mask, output, why);
+	status = helpers_start(s->helpers, s->options.vm, mask, &s->account, output, why);
 	fd_close(&output);
 	return status;
 }

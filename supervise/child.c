@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "lib/program.h"
 #include "lib/sigmask.h"
 #include "lib/xalloc.h"
+#include "supervise/inherited.h"
 #include "supervise/vmlock.h"
 #include "vm/sandbox.h"
 
@@ -117,20 +119,55 @@ static char *sandbox_word_of_ours(char *const *argv, const char *word)
 	return ours;
 }
 
+struct last {
+	const struct account *account;
+	int rules;
+};
+
+/* Just before the exec: from here on it may open no more than QEMU. */
+static bool limit(void *arg)
+{
+	const struct last *last = arg;
+
+	return account_become(last->account) && confinement_enforce(last->rules);
+}
+
+/* What is mapped for a device of the host is locked; root needs no limit raised for that. */
+static void allow_locked_memory(char *const *argv)
+{
+	const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+
+	for (; *argv; argv++)
+		if (strstr(*argv, "vfio") || strstr(*argv, "mem-lock=on"))
+			setrlimit(RLIMIT_MEMLOCK, &all);
+}
+
 /* For a VM with a definition. Which filter fits is read from what QEMU may not read. */
-static void execute(char **argv, const struct confine_use *use)
+static void execute(char **argv, const struct child_limits *limits)
 {
 	char **word = sandbox_word(argv), *ours = word ? sandbox_word_of_ours(argv, *word) : NULL;
+	struct last last = {.account = &limits->account};
 
+	if (geteuid() == 0)
+		allow_locked_memory(argv);
 	if (ours && sandbox_forbid_processes())
 		*word = ours;
-	if (confinement_apply(use))
-		program_run(argv);
+	if (confinement_prepare(&limits->confine, &last.rules))
+		program_run_after(argv, limit, &last);
+}
+
+/* The user's own command line, with whatever it inherits. */
+static void execute_command(char **argv, const struct child_limits *limits)
+{
+	int rules;
+
+	if (confinement_prepare(&limits->confine, &rules) && confinement_enforce(rules))
+		execvp(argv[0], argv);
 }
 
 _Noreturn static void child(char **argv, const sigset_t *mask, const struct rundir *dir,
 			    const struct helpers *helpers, int readconfig, int report,
-			    const struct confine_use *use)
+			    const struct child_limits *limits)
 {
 	const char *chardev;
 	int error, fd;
@@ -139,6 +176,8 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 	/* A copy would outlive the supervisor, if that is killed before the exec. */
 	close(dir->lock);
 	close(dir->supervision);
+	if (dir->defined)
+		inherited_close(argv);
 	for (size_t i = 0; i < SOCKET_COUNT; i++)
 		inherit(dir->sockets[i]);
 	for (size_t i = 0; (fd = helpers_socket(helpers, i, &chardev)) >= 0; i++)
@@ -150,11 +189,13 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 		dup2(dir->qemu_stderr, STDERR_FILENO);
 	if (dir->qemu_stderr >= 0 && logfile_is_open()) /* or nobody would limit its size */
 		dup2(dir->qemu_stderr, STDOUT_FILENO);
+	if (dir->defined)
+		inherited_leave_terminal(argv);
 	sigmask_change(SIG_SETMASK, mask, NULL);
 	if (dir->defined && fchdir(dir->home) == 0)
-		execute(argv, use);
-	else if (!dir->defined && confinement_apply(use))
-		execvp(argv[0], argv);
+		execute(argv, limits);
+	else if (!dir->defined)
+		execute_command(argv, limits);
 	error = errno;
 	while (write(report, &error, sizeof(error)) < 0 && errno == EINTR)
 		;
@@ -163,12 +204,12 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 
 pid_t child_spawn(char **argv, const sigset_t *mask, const struct rundir *dir,
 		  const struct helpers *helpers, int readconfig, int report,
-		  const struct confine_use *use)
+		  const struct child_limits *limits)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
-		child(argv, mask, dir, helpers, readconfig, report, use);
+		child(argv, mask, dir, helpers, readconfig, report, limits);
 	return pid;
 }
 

@@ -54,41 +54,56 @@ static bool add(int rules, const struct confine_rule *rule)
 	return added;
 }
 
-/* With the rights to dir; -1: no directory. */
-static bool apply(const struct confinement *c, int dir, unsigned rights)
+static bool add_all(int rules, const struct confinement *c)
 {
-	int rules = landlock_new(c->limits);
-	bool good = rules >= 0 && (dir < 0 || landlock_allow(rules, dir, rights));
+	bool good = rules >= 0;
 
 	for (size_t i = 0; i < c->count && good; i++)
 		good = add(rules, &c->v[i]);
-	good = good && landlock_enforce(rules);
-	fd_close(&rules);
 	return good;
 }
 
-bool confinement_apply(const struct confine_use *use)
+static bool failed(void)
+{
+	int error = errno;
+
+	log_warn("cannot confine QEMU; \"confine\": false starts it all the same");
+	errno = error;
+	return false;
+}
+
+bool confinement_prepare(const struct confine_use *use, int *rules)
 {
 	struct confinement c;
 	bool good;
 
+	*rules = -1;
 	if (!use->confine->on || landlock_version() == 0)
 		return true;
 	confine_make(&c, use);
-	good = c.why_not || apply(&c, -1, 0);
-	if (!good)
-		log_warn("cannot confine QEMU; \"confine\": false starts it all the same");
+	if (!c.why_not)
+		*rules = landlock_new(c.limits);
+	good = c.why_not || add_all(*rules, &c) || failed();
 	confine_free(&c);
 	return good;
+}
+
+bool confinement_enforce(int rules)
+{
+	return rules < 0 || landlock_enforce(rules) || failed();
 }
 
 bool confinement_apply_beside(const char *program, int dir, unsigned rights)
 {
 	struct confinement c;
+	int rules;
 	bool good;
 
 	confine_make_beside(&c, program);
-	good = apply(&c, dir, rights);
+	rules = landlock_new(c.limits);
+	good = rules >= 0 && landlock_allow(rules, dir, rights) && add_all(rules, &c) &&
+	       landlock_enforce(rules);
+	fd_close(&rules);
 	confine_free(&c);
 	return good;
 }

@@ -15,10 +15,14 @@ struct confine_use confinement_of(const struct options *o, const struct rundir *
 void confinement_tell(const struct confine_use *use);
 
 /*
- * For the child, in the directory where QEMU will run: confines it, or does nothing if the kernel
- * cannot or confine_make() says why not. False: it fails, which is logged; errno.
+ * For the child, in the directory where QEMU will run and as whoever may open all that QEMU needs.
+ * *rules are for confinement_enforce(): -1 if the kernel cannot, or confine_make() says why not.
+ * False: it fails, which is logged; errno.
  */
-bool confinement_apply(const struct confine_use *use);
+bool confinement_prepare(const struct confine_use *use, int *rules);
+
+/* Confines this process. False: it fails, which is logged; errno. */
+bool confinement_enforce(int rules);
 
 /*
  * The same for the child that will be program, beside QEMU: it gets at the directory dir, with

@@ -146,6 +146,11 @@ static void keep_open(const struct ends *ends, int output)
 		fcntl(ends->key, F_SETFD, 0);
 }
 
+static bool become(void *account)
+{
+	return account_become(account);
+}
+
 _Noreturn static void run(const struct helper_command *command, const struct ends *ends,
 			  const struct helperchild_with *with, int go, int report)
 {
@@ -159,7 +164,8 @@ _Noreturn static void run(const struct helper_command *command, const struct end
 	sigmask_change(SIG_SETMASK, with->mask, NULL);
 	if (fchdir(ends->cwd) == 0 && confine(command, ends) &&
 	    (!command->forbid_writing || sandbox_forbid_writing()))
-		program_run(command->argv);
+		program_run_after(command->argv, command->as_qemu ? become : NULL,
+				  (void *)with->account);
 	error = errno;
 	while (write(report, &error, sizeof(error)) < 0 && errno == EINTR)
 		;

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "supervise/rundir.h"
+#include "vm/account.h"
 #include "vm/helpers.h"
 
 struct helperchild {
@@ -27,8 +28,9 @@ struct helperchild_with {
 	const struct vm *vm;
 	const struct rundir *dir;
 	const sigset_t *mask;
-	int output;    /* its standard output and error; -1: our standard error */
-	int64_t until; /* monotonic ms, when all must serve */
+	const struct account *account; /* whom QEMU becomes */
+	int output;		       /* its standard output and error; -1: our standard error */
+	int64_t until;		       /* monotonic ms, when all must serve */
 };
 
 /*

@@ -213,12 +213,13 @@ static int start_one(struct helpers *helpers, size_t i, struct helperchild *chil
 	return helperchild_go(child, with->until, why) ? 0 : EX_UNAVAILABLE;
 }
 
-int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *mask, int output,
-		  char **why)
+int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *mask,
+		  const struct account *account, int output, char **why)
 {
 	const struct helperchild_with with = {.vm = vm,
 					      .dir = helpers->dir,
 					      .mask = mask,
+					      .account = account,
 					      .output = output,
 					      .until = monotonic_ms() + HELPER_START_MS};
 	size_t count = helpers_count(vm), i = 0;

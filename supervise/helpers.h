@@ -13,6 +13,7 @@
 
 #include "supervise/helperwatch.h"
 #include "supervise/rundir.h"
+#include "vm/account.h"
 #include "vm/definition.h"
 
 struct helpers;
@@ -32,14 +33,14 @@ struct helpers *helpers_new(struct event_base *base, const struct rundir *dir,
 void helpers_free(struct helpers *helpers);
 
 /*
- * Starts those of vm, with mask and output (-1: ours) as their standard output and error, and waits
- * until they serve (HELPER_START_MS at most for all); ends what is left of an earlier start. 0; or
- * an exit status, with *why (malloc'd), and none of them runs: EX_CONFIG, EX_OSERR, or
- * EX_UNAVAILABLE for one that ended or does not serve.
+ * Starts those of vm, with mask and output (-1: ours) as their standard output and error, a TPM as
+ * account, and waits until they serve (HELPER_START_MS at most for all); ends what is left of an
+ * earlier start. 0; or an exit status, with *why (malloc'd), and none of them runs: EX_CONFIG,
+ * EX_OSERR, or EX_UNAVAILABLE for one that ended or does not serve.
  */
 #define HELPER_START_MS 10000
-int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *mask, int output,
-		  char **why);
+int helpers_start(struct helpers *helpers, const struct vm *vm, const sigset_t *mask,
+		  const struct account *account, int output, char **why);
 
 /* QEMU's end of the connection to the one at i (of NULL: none), and its chardev; -1: no more. */
 int helpers_socket(const struct helpers *helpers, size_t i, const char **chardev);

@@ -337,18 +337,22 @@ static struct vm *with_command(struct options *o, struct vm *vm)
 	return NULL;
 }
 
-void options_settle(struct options *o)
+bool options_remake(struct options *o)
 {
-	char *why = NULL, **command;
+	char *why = NULL, **command = vm_command(o->vm, &why);
 
-	if (!forwards_settle(o->vm, forward_tell))
-		return;
-	command = vm_command(o->vm, &why);
 	free(why);
 	if (!command)
-		return; /* it was made before, and QEMU judges that */
+		return false;
 	vm_command_free(o->command);
 	o->command = command;
+	return true;
+}
+
+void options_settle(struct options *o)
+{
+	if (forwards_settle(o->vm, forward_tell))
+		options_remake(o); /* it was made before, and QEMU judges that */
 }
 
 /* NULL: it is refused, which is logged. */

@@ -40,6 +40,9 @@ void options_free(struct options *o);
 /* Call it before QEMU is started: the definition's forwards are of ports that are free now. */
 void options_settle(struct options *o);
 
+/* Makes QEMU's command line again, after a change of o->vm. False: it keeps the old one. */
+bool options_remake(struct options *o);
+
 /* Prints the policy and the command line, for --print. */
 void options_print(const struct options *o);
 

@@ -24,6 +24,7 @@
 #include "supervise/jobs.h"
 #include "supervise/climber.h"
 #include "supervise/options.h"
+#include "vm/account.h"
 #include "vm/outcome.h"
 #include "qmp.h"
 #include "supervise/reexec.h"
@@ -152,6 +153,7 @@ struct supervisor {
 	unsigned reexec_tries;
 	struct event_base *base;
 	struct rundir dir;
+	struct account account; /* whom QEMU becomes, if we start it */
 
 	struct qemu_process process;
 	struct qemu_link link;

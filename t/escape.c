@@ -270,6 +270,19 @@ static int reads_process(void)
 	return len < 0 && errno != EFAULT ? errno : 0;
 }
 
+/* Types a letter into a terminal, or reads one. */
+static int types(void)
+{
+	int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
+
+	if (tty >= 0)
+		return 0;
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (ioctl(fd, TIOCSTI, "x") == 0 || isatty(fd))
+			return 0;
+	return ENOTTY;
+}
+
 static int mounts(void)
 {
 	return mount("none", "/mnt", "tmpfs", 0, NULL) < 0 ? errno : 0;
@@ -428,6 +441,7 @@ static const struct {
 	{"proc-mem", reads_memory},
 	{"vm-readv", reads_process},
 	{"mount", mounts},
+	{"tty", types},
 	{"bpf", bpf_map},
 	{"fill-pids", fills_pids},
 	{"fill-threads", fills_threads},

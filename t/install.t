@@ -37,6 +37,7 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	lib/systemd/user/qemu-supervise-guests.service
 	lib/systemd/user/qemu-supervise@.service
 	lib/tmpfiles.d/qemu-supervise.conf
+	lib/sysusers.d/qemu-supervise.conf
 	libexec/qemu-supervise/examples/openrc/qemu-supervise
 	libexec/qemu-supervise/examples/runit/control/k
 	libexec/qemu-supervise/examples/runit/control/t
@@ -197,7 +198,7 @@ my @home = (@anywhere, 'PREFIX=~/.local');
 is($status, 0, "a person's own prefix");
 like($said, qr{^Next: "make upgrade PREFIX=\Q$work\E/home/\.local" }m, 'who is told what is next');
 my @theirs = files("$work/home/.local");
-is_deeply([grep { m{/systemd/system/|needrestart|/ocf/|tmpfiles} } @theirs], [], 'without what is for a host');
+is_deeply([grep { m{/systemd/system/|needrestart|/ocf/|tmpfiles|sysusers} } @theirs], [], 'without what is for a host');
 ok((grep { $_ eq '/share/systemd/user/qemu-supervise@.service' } @theirs), 'with the unit where systemd looks for it')
 	or diag(join "\n", @theirs);
 like(slurp("$work/home/.local/share/systemd/user/qemu-supervise\@.service"), qr{^ExecStart=\Q$work\E/home/\.local/bin/qemu-supervise %i$}m,

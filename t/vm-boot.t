@@ -180,18 +180,22 @@ subtest 'every kind of device' => sub {
 
 subtest 'run-as' => sub {
 	plan skip_all => 'needs root' if $> != 0;
-	make_disk("$state/odd/root-only.raw");
-	chmod(0600, "$state/odd/root-only.raw");
-	define('nobody', %linux, 'run-as' => 'nobody', disks => [{ path => "$state/odd/root-only.raw", format => 'raw' }]);
+	chmod(0755, $work);
+	mkdir("$state/nobody", 0700);
+	my $disk = make_disk("$state/nobody/root-only.raw");
+	chmod(0600, $disk);
+	define('nobody', %linux, 'run-as' => 'nobody', disks => [{ path => 'root-only.raw', format => 'raw' }]);
 	my $s = start('nobody');
 	wait_for(console($s), qr/guest: listening/);
 	my $qemu = qemu_of('nobody');
 	is((split ' ', status_of($qemu, 'Uid'))[1], (getpwnam 'nobody')[2], 'QEMU is somebody else');
 	is(status_of($qemu, 'Seccomp'), 2, 'in the sandbox');
+	is((stat $disk)[4], (getpwnam 'nobody')[2], 'a disk in its directory that only root could open is its own');
+	is((stat "$state/nobody")[4], 0, 'the directory is not');
 	is($s->qmp->status, 'running', 'the sockets can be used');
 	$s->signal('TERM');
 	$s->ends_with(0, qr/powered itself off/, 'nobody');
-	ok(disk_is_clean("$state/odd/root-only.raw"), 'a disk that only root can open is clean');
+	ok(disk_is_clean($disk), 'the disk is clean');
 };
 
 subtest 'from the bottom' => sub {

@@ -348,6 +348,8 @@ subtest 'what an image says is not opened with root\'s rights' => sub {
 	$s->ends_with(78, qr/out cannot be started: the image of its disk \S+broken-out\.qcow2 refers to \S+for-root\.raw, which nobody \(run-as\) must not open/,
 		'a base that only root may read');
 	img('rebase', '-u', '-b', '/etc/passwd', '-F', 'raw', "$work/i/broken-out.qcow2");
+	chmod(0755, $work);
+	chown((getpwnam('nobody'))[2, 3], "$work/i/broken-out.qcow2", "$work/i/empty.qcow2", "$work/i/for-root.raw");
 	$s = supervise(vm => 'out');
 	$s->wait_log(qr/QEMU runs/);
 	vmconf_does('stop', 'out');

@@ -155,10 +155,11 @@ struct vm {
 	const char *display;
 	bool sandbox;
 	struct vm_confine confine;
-	const char *run_as;		      /* or NULL */
-	const char **args;		      /* NULL-terminated */
-	json_t *on;			      /* an object of ladders, or NULL */
-	int ready;			      /* enum ready_when */
+	const char *run_as; /* or NULL */
+	char *becomes;	    /* whom QEMU becomes by itself, in its words, owned; NULL: nobody */
+	const char **args;  /* NULL-terminated */
+	json_t *on;	    /* an object of ladders, or NULL */
+	int ready;	    /* enum ready_when */
 	int64_t press_interval, boot_timeout; /* ms */
 	json_int_t order;
 	const char **tags; /* NULL-terminated, TAGS_MAX at most; or NULL */

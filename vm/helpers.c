@@ -107,6 +107,7 @@ static bool tpm_command(int socket, int key, struct helper_command *command, cha
 			 key < 0 ? NULL : xasprintf("pwdfd=%d,mode=aes-256-cbc,kdf=pbkdf2", key)};
 
 	command->argv = list_of(words, ARRAY_SIZE(words));
+	command->as_qemu = true;
 	command->rights = LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE | LANDLOCK_REMOVE;
 	if (!path)
 		*why = xstrdup("tpm: " SWTPM " is not there: install the package " SWTPM);

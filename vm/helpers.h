@@ -30,6 +30,7 @@ struct helper {
 struct helper_command {
 	char **argv;	     /* NULL-terminated */
 	char *share;	     /* the path of what is shared, or NULL */
+	bool as_qemu;	     /* by the user whom QEMU becomes */
 	bool forbid_writing; /* its program has no option for read-only: the kernel sees to it */
 	bool confined;	     /* by Landlock, to itself and one directory: see rights */
 	unsigned rights;     /* enum landlock_right: to what is shared, or the working directory */

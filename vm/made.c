@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "lib/xalloc.h"
+#include "vm/ownuid.h"
 
 char *made_file(const char *name)
 {
@@ -59,5 +60,6 @@ void made_forget(const struct store *store, const char *name)
 	char *file = made_file(name);
 
 	unlinkat(store->state_fd, file, 0);
+	ownuid_release(store->state_fd, name);
 	free(file);
 }

@@ -26,7 +26,7 @@ json_t *made_read(const struct store *store, const char *name, char **why);
 /* Writes and syncs the list. False: the reason is logged. */
 bool made_write(const struct store *store, const char *name, json_t *files, json_t *disks);
 
-/* Removes the list of a VM that no longer exists. */
+/* Removes the list of a VM that no longer exists, and frees its uid (ownuid.h). */
 void made_forget(const struct store *store, const char *name);
 
 #endif

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -67,7 +68,8 @@ bool sandbox_fits(const char *path)
  * The same as spawn=deny, but without execve: a wrapper has to execute QEMU, and executing
  * something is no gain for whoever took over QEMU without a new process (-sandbox sets
  * no_new_privs). System calls of another architecture end QEMU under any -sandbox. clone3's flags
- * are in memory, which a filter cannot read; ENOSYS makes the C library use clone.
+ * are in memory, which a filter cannot read; ENOSYS makes the C library use clone. Root may type
+ * into any terminal that it has open, as may anybody into his own.
  */
 static const struct sock_filter no_processes[] = {
 	LOAD(offsetof(struct seccomp_data, nr)),
@@ -80,6 +82,12 @@ static const struct sock_filter no_processes[] = {
 #ifdef SYS_clone3
 	REFUSE(SYS_clone3, ENOSYS),
 #endif
+	IF_CALL(SYS_ioctl, 5),
+	LOAD(offsetof(struct seccomp_data, args[1]) + LOW_HALF),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 1, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 0, 1),
+	FAIL(EPERM),
+	RETURN(SECCOMP_RET_ALLOW),
 	IF_CALL(SYS_clone, 3),
 	LOAD(offsetof(struct seccomp_data, args[CLONE_FLAGS]) + LOW_HALF),
 	BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 1, 0),

@@ -347,6 +347,7 @@ void vm_free(struct vm *vm)
 	free(vm->cloud.user_data);
 	free(vm->cloud.network_config);
 	free(vm->cloud.vendor_data);
+	free(vm->becomes);
 	free(vm->firmware_path);
 	free(vm->kernel);
 	free(vm->initrd);

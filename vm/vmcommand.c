@@ -199,12 +199,12 @@ static void add_sandbox(struct words *w, const struct vm *vm)
 /* QEMU 9.1 has both options, older versions only -runas, newer ones only -run-with. */
 static void add_user(struct words *w, const struct vm *vm)
 {
-	if (!vm->run_as)
+	if (!vm->becomes)
 		return;
 	if (emulator_takes(vm->emulator, "-runas"))
-		add_option(w, "-runas", vm->run_as);
+		add_option(w, "-runas", vm->becomes);
 	else
-		add_made(w, "-run-with", xasprintf("user=%s", vm->run_as));
+		add_made(w, "-run-with", xasprintf("user=%s", vm->becomes));
 }
 
 /* ---- devices ---- */

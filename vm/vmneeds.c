@@ -5,6 +5,9 @@
 
 #include "lib/xalloc.h"
 
+#define FIRST_PORT_OF_USERS 1024
+#define WHY_NIC		    "only root may make its nic"
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- networks ---- */
@@ -55,15 +58,47 @@ static bool has_commands(json_t *user)
 	return json_object_get(user, "smb") || is_command(json_object_get(user, "guestfwd"));
 }
 
-/* What a network of each type needs, if starts_programs() says so. */
+/* QEMU makes it, or opens one that need not be its user's. */
+static bool is_opened(json_t *tap)
+{
+	return !json_object_get(tap, "fd") && !json_object_get(tap, "fds");
+}
+
+/* "tcp:127.0.0.1:80-:80", a list of these, or of {"str": ...}. */
+static bool is_low(json_t *forward)
+{
+	const char *text = json_string_value(forward), *dash = text ? strchr(text, '-') : NULL;
+	json_t *element;
+	size_t i;
+
+	if (json_is_object(forward))
+		return is_low(json_object_get(forward, "str"));
+	json_array_foreach(forward, i, element)
+	{
+		if (is_low(element))
+			return true;
+	}
+	while (dash && dash > text && dash[-1] != ':')
+		dash--;
+	return dash && atoi(dash) > 0 && atoi(dash) < FIRST_PORT_OF_USERS;
+}
+
+static bool has_low_ports(json_t *user)
+{
+	return is_low(json_object_get(user, "hostfwd"));
+}
+
+/* What a network of each type needs, if applies() says so. */
 static const struct {
 	const char *type;
-	bool (*starts_programs)(json_t *netdev);
+	bool (*applies)(json_t *netdev);
 	struct vm_needs needs;
 } nets[] = {
-	{"bridge", always, {.programs = true, .setuid = true}},
-	{"tap", has_scripts, {.programs = true, .setuid = true}},
+	{"bridge", always, {.programs = true, .setuid = true, .root = WHY_NIC}},
+	{"tap", has_scripts, {.programs = true, .setuid = true, .root = WHY_NIC}},
+	{"tap", is_opened, {.root = WHY_NIC}},
 	{"user", has_commands, {.programs = true, .rights = true}},
+	{"user", has_low_ports, {.root = "a port of the host below 1024 is root's"}},
 	{"passt", always, {.programs = true, .rights = true}},
 };
 
@@ -72,12 +107,13 @@ static void add(struct vm_needs *all, const struct vm_needs *needs)
 	all->programs |= needs->programs;
 	all->rights |= needs->rights;
 	all->setuid |= needs->setuid;
+	all->root = all->root ? all->root : needs->root;
 }
 
 static void add_net(struct vm_needs *all, const char *type, json_t *netdev)
 {
 	for (size_t i = 0; i < COUNT(nets); i++)
-		if (type && strcmp(nets[i].type, type) == 0 && nets[i].starts_programs(netdev))
+		if (type && strcmp(nets[i].type, type) == 0 && nets[i].applies(netdev))
 			add(all, &nets[i].needs);
 }
 
@@ -129,13 +165,13 @@ static void take_display(struct vm_needs *all, const char *text)
 static void take_user(struct vm_needs *all, const char *text)
 {
 	(void)text;
-	all->rights = true;
+	all->rights = all->user = true;
 }
 
 static void take_run_with(struct vm_needs *all, const char *text)
 {
 	if (strstr(text, "user="))
-		all->rights = true;
+		take_user(all, text);
 }
 
 static const struct {
@@ -162,7 +198,7 @@ static void take_args(struct vm_needs *all, const char *const *args)
 
 struct vm_needs vm_needs(const struct vm *vm)
 {
-	struct vm_needs all = {.rights = vm->run_as};
+	struct vm_needs all = {.rights = vm->becomes};
 
 	for (size_t i = 0; i < vm->nic_count; i++)
 		add_net(&all, vm->nics[i].type, vm->nics[i].passed_on);

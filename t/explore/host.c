@@ -22,6 +22,7 @@
 
 #include "lib/array.h"
 #include "lib/xalloc.h"
+#include "supervise/become.h"
 #include "supervise/child.h"
 #include "supervise/claim.h"
 #include "supervise/guard.h"
@@ -338,9 +339,11 @@ WRAPPED(pid_t, waitpid, pid_t pid, int *status, int how)
 }
 
 WRAPPED(pid_t, child_spawn, char **argv, const sigset_t *mask, const struct rundir *dir,
-	const struct helpers *helpers, int readconfig, int report, const struct confine_use *use)
+	const struct helpers *helpers, int readconfig, int report,
+	const struct child_limits *limits)
 {
-	(void)argv, (void)mask, (void)dir, (void)helpers, (void)readconfig, (void)report, (void)use;
+	(void)argv, (void)mask, (void)dir, (void)helpers, (void)readconfig, (void)report,
+		(void)limits;
 	rules_spawn();
 	qemu_start();
 	return QEMU_PID;
@@ -361,6 +364,13 @@ WRAPPED(pid_t, child_orphaned, int readconfig)
 WRAPPED(struct holder, holder_of, pid_t pid)
 {
 	return (struct holder){.pid = pid, .start = DEFINITION_START, .boot = "boot"};
+}
+
+WRAPPED(int, become_settle, struct options *o, const struct rundir *dir, struct account *account,
+	char *why, size_t size)
+{
+	(void)o, (void)dir, (void)account, (void)why, (void)size;
+	return 0;
 }
 
 WRAPPED(int, guard_start, const struct options *options, char *why, size_t size)
