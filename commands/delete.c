@@ -103,11 +103,11 @@ static void find_made(const struct store *store, struct deleted *vm)
 /* ---- the steps ---- */
 
 /* A file's directories, innermost first: those that are empty by then are removed. */
-static void add_directories(const char *file, const char *home, json_t *steps)
+static void add_directories(const char *file, json_t *steps)
 {
 	char *dir = xstrdup(file), *slash;
 
-	while ((slash = strrchr(dir, '/')) && strcmp(dir, home) != 0) {
+	while ((slash = strrchr(dir, '/'))) {
 		*slash = '\0';
 		step_rmdir(steps, dir);
 	}
@@ -173,7 +173,7 @@ static void add_vm_steps(const struct deletion *d, const struct deleted *vm, jso
 	step_remove(steps, name);
 	free(name);
 	for (size_t i = 0; i < vm->made.count; i++)
-		add_directories(vm->made.v[i] + below, vm->name, steps);
+		add_directories(vm->made.v[i] + below, steps);
 	step_rmdir(steps, vm->name);
 }
 

@@ -55,6 +55,26 @@ static inline off_t size_of(const char *name)
 	return stat(in_base(name), &st) == 0 ? st.st_size : -1;
 }
 
+/* ---- a VM ---- */
+
+/* A definition in which %s, as often as it comes, is the state directory of "web". */
+static inline void put_vm(const char *name, const char *text)
+{
+	char whole[8192] = "", file[64];
+	const char *at;
+
+	while ((at = strstr(text, "%s"))) {
+		size_t len = strlen(whole);
+
+		snprintf(whole + len, sizeof(whole) - len, "%.*s%s", (int)(at - text), text,
+			 in_base("state/web"));
+		text = at + 2;
+	}
+	snprintf(whole + strlen(whole), sizeof(whole) - strlen(whole), "%s", text);
+	snprintf(file, sizeof(file), "config/%s.json", name);
+	put(file, whole);
+}
+
 /* ---- a VM that runs ---- */
 
 /* Its state directory exists. Returns the lock that QEMU would hold, which close() releases. */
@@ -95,7 +115,7 @@ static inline void other_is_done(struct store *other)
 static inline bool store_is_free(void)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = open(in_base("state/.lock"), O_RDWR | O_CLOEXEC);
+	int fd = open(in_base("state/.lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	bool is_free = fcntl(fd, F_OFD_SETLK, &lock) == 0;
 
 	close(fd);

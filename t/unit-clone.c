@@ -66,24 +66,6 @@ static int end_vm(void **state)
 	return end_test(state);
 }
 
-/* %s is the state directory of the VM, as often as it comes. */
-static void define(const char *name, const char *text)
-{
-	char whole[8192] = "", file[64];
-	const char *at;
-
-	while ((at = strstr(text, "%s"))) {
-		size_t len = strlen(whole);
-
-		snprintf(whole + len, sizeof(whole) - len, "%.*s%s", (int)(at - text), text,
-			 in_base("state/web"));
-		text = at + 2;
-	}
-	snprintf(whole + strlen(whole), sizeof(whole) - strlen(whole), "%s", text);
-	snprintf(file, sizeof(file), "config/%s.json", name);
-	put(file, whole);
-}
-
 static int do_clone(const char *option)
 {
 	int status = run_command(cmd_clone, "clone", "web", "copy", "-q", option, NULL);
@@ -103,7 +85,7 @@ static void forget_clone(void)
 /* The clone of a VM with this definition. */
 static void cloned(const char *definition)
 {
-	define("web", definition);
+	put_vm("web", definition);
 	if (do_clone(NULL) != 0)
 		fail_msg("%s", said());
 	assert_string_equal(said(), "");
@@ -185,6 +167,7 @@ static void files_that_are_no_disks(void **state)
 	put("state/web/boot/kernel", "kernel");
 	put("state/web/initrd", "initrd");
 	put("state/web/cdrom", "cdrom");
+	put("state/web/fw", "fw");
 	put("state/web/uefi-vars.json", "{}");
 	put("state/web/uefi-vars.fd", "fd");
 	cloned("{\"kernel\": \"boot/kernel\", \"initrd\": \"%s/initrd\", \"cdrom\": \"cdrom\", "
@@ -305,11 +288,11 @@ static void disks_that_are_not_one_file(void **state)
 	cloned("{\"disks\": [{\"format\": \"null-co\", \"size\": 4096}]}");
 	made("files", "[]");
 	forget_clone();
-	define("web", DEEP("/elsewhere/disk"));
+	put_vm("web", DEEP("/elsewhere/disk"));
 	refused(NULL,
 		"web: a disk of it (raw) is not one file: what is elsewhere is not copied, and "
 		"copy would write to the same\n");
-	define("web", "{\"disks\": [{\"format\": \"raw\", \"file\": {\"driver\": \"nbd\", "
+	put_vm("web", "{\"disks\": [{\"format\": \"raw\", \"file\": {\"driver\": \"nbd\", "
 		      "\"host\": \"h\"}}]}");
 	assert_int_equal(do_clone(NULL), 0);
 	has_said("web: a disk of it (raw) is not one file");
@@ -473,7 +456,7 @@ static void addresses(void **state)
 static void its_readers(void **state)
 {
 	(void)state;
-	define("web", "{}");
+	put_vm("web", "{}");
 	assert_int_equal(chmod(in_base("config/web.json"), 0640), 0);
 	assert_int_equal(do_clone(NULL), 0);
 	assert_int_equal(mode_of("config/copy.json"), 0640);
@@ -482,7 +465,7 @@ static void its_readers(void **state)
 static void what_is_told(void **state)
 {
 	(void)state;
-	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
 	assert_int_equal(run_command(cmd_clone, "clone", "web", "copy", NULL), 0);
 	assert_string_equal(said(),
 			    "qemu-supervise: copy is a clone of web; next: vmconf start copy\n");
@@ -511,7 +494,7 @@ static void both_would_write(void **state)
 	snprintf(text, sizeof(text),
 		 "{\"args\": [\"-drive\", \"file=%s,format=raw,if=none,id=x\"]}",
 		 in_base("elsewhere"));
-	define("web", text);
+	put_vm("web", text);
 	refused_at_once(NULL, "web cannot be cloned: both would write to ");
 }
 
@@ -519,7 +502,7 @@ static void what_is_not_understood(void **state)
 {
 	(void)state;
 	put("x.qcow2", "QFI\373");
-	define("web", "{\"disks\": [{\"path\": \"%s/../../x.qcow2\", \"format\": \"qcow2\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"%s/../../x.qcow2\", \"format\": \"qcow2\"}]}");
 	refused(NULL, "web was not cloned");
 }
 
@@ -539,7 +522,7 @@ static void what_is_in_doubt(void **state)
 	fd = open(in_base("state/web/disk"), O_WRONLY | O_CLOEXEC);
 	assert_int_equal(write(fd, header, sizeof(header)), sizeof(header));
 	close(fd);
-	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"qcow2\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"qcow2\"}]}");
 	refused_at_once(NULL, "web cannot be cloned: ");
 }
 
@@ -552,7 +535,7 @@ static void what_would_be_lost(void **state)
 		       " qemu-img create -q -f qcow2 -b $PWD/base -F raw over &&"
 		       " qemu-img snapshot -c before over"),
 		0);
-	define("web", "{\"disks\": [{\"path\": \"over\", \"format\": \"qcow2\"}, "
+	put_vm("web", "{\"disks\": [{\"path\": \"over\", \"format\": \"qcow2\"}, "
 		      "{\"path\": \"disk\", \"format\": \"raw\"}]}");
 	refused_at_once(NULL,
 			"a copy that stands alone cannot have its internal snapshots (before)");
@@ -568,7 +551,7 @@ static void one_that_has_moved(void **state)
 	(void)state;
 	put("state/web/moved.json", "{\"disks\": {\"disk0\": {\"file\": \"b\", \"from\": \"disk\", "
 				    "\"format\": \"qcow2\", \"bases\": []}}}");
-	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
 	assert_int_equal(do_clone(NULL), EX_CONFIG);
 	has_said("disks[0] names a file that the guest has left");
 	assert_null(clone);
@@ -579,7 +562,7 @@ static void others_are_at_work(void **state)
 	struct store other;
 
 	(void)state;
-	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
 	other_makes(&other, "copy", "base");
 	refused_at_once(NULL, "copy is being made by another vmconf");
 	other_is_done(&other);
@@ -593,7 +576,7 @@ static void others_are_at_work(void **state)
 static void one_that_is_cut_off(void **state)
 {
 	(void)state;
-	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
 	cut_off = true;
 	refused(NULL, "web was not cloned");
 }
@@ -604,7 +587,7 @@ static void one_that_is_written_to(void **state)
 	int fd = open(in_base("state/web/disk"), O_RDWR | O_CLOEXEC);
 
 	(void)state;
-	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
 	for (int access = 1; access <= 3; access += 2) {
 		lock.l_start = 100 + access; /* write, resize */
 		lock.l_type = F_RDLCK;
@@ -626,7 +609,7 @@ static void one_that_runs(void **state)
 	int lock = hold_as_qemu("state/web");
 
 	(void)state;
-	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
 	assert_int_equal(do_clone(NULL), EXIT_FAILURE);
 	has_said("it cannot be cloned now; stop it first");
 	assert_null(clone);
@@ -636,8 +619,8 @@ static void one_that_runs(void **state)
 static void names(void **state)
 {
 	(void)state;
-	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
-	define("copy", "{\"description\": \"mine\"}");
+	put_vm("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	put_vm("copy", "{\"description\": \"mine\"}");
 	assert_int_equal(do_clone(NULL), EXIT_FAILURE);
 	has_said("copy");
 	assert_string_equal(AT("description"), "mine");
@@ -648,7 +631,7 @@ static void names(void **state)
 	assert_int_equal(run_command(cmd_clone, "clone", "a/b", "other", NULL), EX_USAGE);
 	assert_int_equal(RUN_APART(cmd_clone, "clone", "web", NULL), EX_USAGE);
 	assert_int_equal(RUN_APART(cmd_clone, "clone", "web", "other", "x", NULL), EX_USAGE);
-	define("web", "{");
+	put_vm("web", "{");
 	assert_int_equal(run_command(cmd_clone, "clone", "web", "other", NULL), EX_CONFIG);
 	said();
 }
@@ -656,7 +639,7 @@ static void names(void **state)
 static void a_copy_that_fails(void **state)
 {
 	(void)state;
-	define("web", "{\"disks\": [{\"path\": \"none\", \"format\": \"raw\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"none\", \"format\": \"raw\"}]}");
 	refused(NULL, "web was not cloned");
 }
 
@@ -675,7 +658,7 @@ static void a_sync_that_fails(void **state)
 		     {8, "copy.json"}};
 
 	(void)state;
-	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
 	for (size_t i = 0; i < ARRAY_SIZE(syncs); i++) {
 		fails("fsync", syncs[i].before, EIO);
 		refused(NULL, syncs[i].why);
@@ -687,7 +670,7 @@ static void a_sync_that_fails(void **state)
 static void linked(void **state)
 {
 	(void)state;
-	define("web",
+	put_vm("web",
 	       "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}], \"kernel\": \"k\"}");
 	put("state/web/k", "kernel");
 	assert_int_equal(truncate(in_base("state/web/disk"), 65536), 0);
@@ -710,7 +693,7 @@ static void lose_overlay(void)
 static void linked_to_what_is_not_known(void **state)
 {
 	(void)state;
-	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
 	assert_int_equal(truncate(in_base("state/web/disk"), 65536), 0);
 	when_copied = lose_overlay;
 	refused("--linked", "cannot read what ");
@@ -720,7 +703,7 @@ static void linked_of_one_that_the_host_starts(void **state)
 {
 	(void)state;
 	put("init.status", "0");
-	define("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
+	put_vm("web", "{\"disks\": [{\"path\": \"disk\", \"format\": \"raw\"}]}");
 	assert_int_equal(truncate(in_base("state/web/disk"), 65536), 0);
 	assert_int_equal(do_clone("--linked"), 0);
 	has_said("while there is copy; the host still tries to, at its boot (vmconf disable)");
@@ -730,7 +713,7 @@ static void linked_of_one_that_the_host_starts(void **state)
 static void linked_without_a_disk(void **state)
 {
 	(void)state;
-	define("web", "{}");
+	put_vm("web", "{}");
 	assert_int_equal(do_clone("--linked"), 0);
 	assert_string_equal(said(), "");
 	assert_null(got("init.said"));

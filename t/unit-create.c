@@ -78,6 +78,20 @@ static const char *value(const char *key)
 	return to;
 }
 
+/* What the lists of files and disks that were made say. */
+static void made(const char *files, const char *disks)
+{
+	json_t *all = json_load_file(in_base("state/.web.made.json"), 0, NULL);
+	char *made_files = json_dumps(json_object_get(all, "files"), 0);
+	char *made_disks = json_dumps(json_object_get(all, "disks"), 0);
+
+	assert_string_equal(made_files, files);
+	assert_string_equal(made_disks, disks);
+	free(made_files);
+	free(made_disks);
+	json_decref(all);
+}
+
 static json_t *disk(void)
 {
 	return json_array_get(json_object_get(vm, "disks"), 0);
@@ -112,6 +126,24 @@ static void without_options(void **state)
 	assert_null(got("init.said"));
 }
 
+static void what_can_boot(void **state)
+{
+	static const char *const sets[] = {
+		"cdrom=/x.iso", "kernel=/x", "args=[\"-x\"]",
+		"disks=[{\"path\": \"/a\", \"format\": \"raw\"}, {\"path\": "
+		"\"/b\", \"format\": \"raw\"}]"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		forget_lines();
+		assert_int_equal(RUN_APART(cmd_create, "create", "web", "--set", sets[i], NULL), 0);
+		has_said("web is created; next: vmconf start web\n");
+		unlink(in_base("config/web.json"));
+	}
+	assert_int_equal(RUN_APART(cmd_create, "create", "web", "--disk", "1M", NULL), 0);
+	has_said("web is created, with nothing to boot; next: ");
+}
+
 /* What all VMs have is not written into each. */
 static void with_defaults(void **state)
 {
@@ -143,13 +175,14 @@ static void nics(void **state)
 
 	(void)state;
 	CREATED("--nic", "bridge,br=br7", "--nic", "{\"type\": \"tap\", \"ifname\": \"t0\"}",
-		"--nic", "user,hostname=x", "--forward", "none");
+		"--nic", "user,hostname=x,mac=52:54:00:00:00:07", "--forward", "none");
 	all = json_object_get(vm, "nics");
 	assert_int_equal(json_array_size(all), 3);
 	has_key(json_array_get(all, 0), "type", "bridge");
 	has_key(json_array_get(all, 0), "br", "br7");
 	has_key(json_array_get(all, 1), "ifname", "t0");
 	has_key(json_array_get(all, 2), "hostname", "x");
+	has_key(json_array_get(all, 2), "mac", "52:54:00:00:00:07");
 	assert_int_equal(strncmp(json_string_value(json_object_get(json_array_get(all, 0), "mac")),
 				 "52:54:00:", 9),
 			 0);
@@ -206,7 +239,7 @@ static void a_new_disk(void **state)
 	assert_int_equal(strncmp(got("state/web/root.qcow2"), "QFI", 3), 0);
 	assert_int_equal(mode_of("state/web/root.qcow2"), 0600);
 	assert_int_equal(mode_of("config/web.json"), 0600);
-	assert_true(is_there("state/.web.made.json"));
+	made("[\"root.qcow2\"]", "[\"root.qcow2\"]");
 	assert_false(is_there("state/.journal.json"));
 }
 
@@ -333,6 +366,18 @@ static void an_image_that_refers_to_others(void **state)
 		"none");
 }
 
+static void an_image_that_is_trusted(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		system("cd $QEMU_SUPERVISE_STATE_DIR/images && qemu-img create -q -f raw other 1M"
+		       " && qemu-img create -q -f qcow2 -b $PWD/other -F raw debian.qcow2"),
+		0);
+	REFUSED(EXIT_FAILURE, "use --trust-image", "--image", "debian", "--ssh-key", "none");
+	CREATED("--image", "debian", "--ssh-key", "none", "--trust-image");
+	assert_int_equal(json_array_size(json_object_get(disk(), "based-on")), 2);
+}
+
 /* ---- cloud-init ---- */
 
 static void keys_of_cloud_init(void **state)
@@ -347,6 +392,7 @@ static void keys_of_cloud_init(void **state)
 	has_key(json_object_get(vm, "cloud-init"), "user", "me");
 	has_key(json_object_get(vm, "cloud-init"), "hostname", "h");
 	has_key(json_object_get(vm, "cloud-init"), "user-data", "user-data");
+	made("[\"root.qcow2\", \"user-data\"]", "[\"root.qcow2\"]");
 }
 
 static void nobody_may_log_in(void **state)
@@ -410,6 +456,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_STORE(without_options),
+		WITH_STORE(what_can_boot),
 		WITH_STORE(with_defaults),
 		WITH_STORE(options_of_the_machine),
 		WITH_STORE(nics),
@@ -424,6 +471,7 @@ int main(void)
 		WITH_STORE(an_image_and_a_size),
 		WITH_STORE(images_that_are_refused),
 		WITH_STORE(an_image_that_refers_to_others),
+		WITH_STORE(an_image_that_is_trusted),
 		WITH_STORE(keys_of_cloud_init),
 		WITH_STORE(nobody_may_log_in),
 		WITH_STORE(a_name_that_is_taken),

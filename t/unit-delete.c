@@ -5,6 +5,7 @@
 #include <sysexits.h>
 
 #include "command.h"
+#include "commands/lifecycle.h"
 #include "lib/xalloc.h"
 #include "vm/made.h"
 
@@ -15,9 +16,31 @@ static const char *const traces[] = {
 	"log.old",	     "uefi-vars.json",	    "known_hosts",	  "known_hosts.old",
 	".credential.ssh",   ".credential.other.x", "cloud-init.img"};
 
+/* ---- ending VMs ---- */
+
+static int vm_lock = -1;
+static int kill_status; /* of those that do not end */
+static size_t killed;
+
+int kill_all(struct store *store, char *const *names, size_t count)
+{
+	(void)store;
+	assert_true(store_is_free() && count > 0);
+	assert_string_equal(names[0], "web");
+	killed += count;
+	if (kill_status == 0 && vm_lock >= 0)
+		close(vm_lock);
+	return kill_status;
+}
+
+/* ---- VMs ---- */
+
 static int begin_vms(void **state)
 {
 	begin_test(state);
+	vm_lock = -1;
+	kill_status = 0;
+	killed = 0;
 	make_store();
 	put("init.status", "3"); /* not enabled */
 	return 0;
@@ -141,6 +164,62 @@ static void its_runtime_directory(void **state)
 	assert_false(is_there("run/web"));
 }
 
+/* Of one that has only these, the directory goes, too. */
+static void traces_alone(void **state)
+{
+	(void)state;
+	put("config/web.json", "{}");
+	assert_int_equal(mkdir(in_base("state/web"), 0700), 0);
+	put("state/web/log", "");
+	assert_int_equal(do_delete("web", NULL), 0);
+	assert_string_equal(said(), "");
+	assert_false(is_there("state/web"));
+}
+
+static void its_tpm(void **state)
+{
+	(void)state;
+	make_vm("web");
+	assert_int_equal(mkdir(in_base("state/web/tpm"), 0700), 0);
+	put("state/web/tpm/tpm2-00.permall", "");
+	put("state/web/tpm/.lock", "");
+	assert_int_equal(do_delete("web", NULL), 0);
+	assert_string_equal(said(), "");
+	assert_false(is_there("state/web"));
+}
+
+/* A disk may be encrypted with a key that only that gives away. */
+static void its_tpm_is_kept(void **state)
+{
+	(void)state;
+	make_vm("web");
+	assert_int_equal(mkdir(in_base("state/web/tpm"), 0700), 0);
+	put("state/web/tpm/tpm2-00.permall", "key");
+	assert_int_equal(do_delete("web", "--keep-disks"), 0);
+	assert_string_equal(got("state/web/tpm/tpm2-00.permall"), "key");
+	said();
+}
+
+static void one_that_is_killed(void **state)
+{
+	(void)state;
+	make_vm("web");
+	vm_lock = hold_as_qemu("state/web");
+	kill_status = 7;
+	assert_int_equal(do_delete("web", "--kill"), 7);
+	assert_true(is_there("state/web/note"));
+	kill_status = 0;
+	assert_int_equal(do_delete("web", "--kill"), 0);
+	assert_false(is_there("state/web"));
+	assert_int_equal(killed, 2);
+	assert_int_equal(do_delete("web", "--kill"), EXIT_FAILURE);
+	assert_int_equal(killed, 2);
+	make_vm("web");
+	assert_int_equal(do_delete("web", "--force"), 0);
+	assert_int_equal(killed, 2);
+	said();
+}
+
 static void two_at_once(void **state)
 {
 	(void)state;
@@ -226,6 +305,19 @@ static void open_elsewhere(void **state)
 	refused("web", NULL, "web cannot be deleted: another QEMU has its disk ");
 	assert_int_equal(do_delete("web", "--keep-disks"), 0);
 	said();
+	close(fd);
+}
+
+static void the_second_is_open_elsewhere(void **state)
+{
+	int fd;
+
+	(void)state;
+	make_vm("web");
+	put("state/web/second", "");
+	made("web", "\"a/b/disk\", \"second\", \"note\"", "\"a/b/disk\", \"second\"");
+	fd = open_as_qemu("state/web/second");
+	refused("web", NULL, "web cannot be deleted: another QEMU has its disk ");
 	close(fd);
 }
 
@@ -343,6 +435,29 @@ static void a_journal_that_cannot_be_written(void **state)
 	said();
 }
 
+static void a_store_that_is_not_ours(void **state)
+{
+	(void)state;
+	make_vm("web");
+	assert_int_equal(chmod(in_base("state"), 0777), 0);
+	assert_int_equal(do_delete("web", NULL), EXIT_FAILURE);
+	assert_int_equal(chmod(in_base("state"), 0700), 0);
+	assert_true(is_there("state/web/note"));
+	assert_int_equal(RUN_APART(cmd_delete, "delete", NULL), EX_USAGE);
+	said();
+}
+
+/* It is deleted, but the init system would still start it. */
+static void one_that_stays_enabled(void **state)
+{
+	(void)state;
+	make_vm("web");
+	put("init", "#!/bin/sh\n[ \"$1\" = is-enabled ] && exit 3\nexit 1\n");
+	assert_int_equal(do_delete("web", NULL), 1);
+	assert_false(is_there("state/web"));
+	said();
+}
+
 enum { OF_JOURNAL = 3 }; /* what is unlinked until the journal is written */
 
 static void a_definition_that_cannot_be_removed(void **state)
@@ -382,6 +497,10 @@ int main(void)
 		WITH_VMS(what_is_not_ours),
 		WITH_VMS(their_names),
 		WITH_VMS(its_runtime_directory),
+		WITH_VMS(traces_alone),
+		WITH_VMS(its_tpm),
+		WITH_VMS(its_tpm_is_kept),
+		WITH_VMS(one_that_is_killed),
 		WITH_VMS(two_at_once),
 		WITH_VMS(kept_disks),
 		WITH_VMS(kept_as_they_may_be_disks),
@@ -389,12 +508,15 @@ int main(void)
 		WITH_VMS(a_list_that_is_not_believed),
 		WITH_VMS(open_elsewhere),
 		WITH_VMS(open_elsewhere_by_force),
+		WITH_VMS(the_second_is_open_elsewhere),
 		WITH_VMS(used_by_another),
 		WITH_VMS(used_by_another_and_kept),
 		WITH_VMS(one_that_is_not_there),
 		WITH_VMS(one_that_runs),
 		WITH_VMS(a_protected_one),
 		WITH_VMS(a_link_that_leads_nowhere),
+		WITH_VMS(a_store_that_is_not_ours),
+		WITH_VMS(one_that_stays_enabled),
 		WITH_VMS(a_journal_that_cannot_be_written),
 		WITH_VMS(a_definition_that_cannot_be_removed),
 		WITH_VMS(a_disk_that_cannot_be_removed),
