@@ -53,7 +53,7 @@ UNITS = $(basename $(wildcard t/unit-*.c))
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
 SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-helpers.t systemd-order.t systemd-sandbox.t systemd-verify.t)
-HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t deb.t debian.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
+HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t deb.t debian.t limits-host.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
 	sysvinit.t)
 # Those that take longest begin first.
 LONG = $(addprefix t/,machines.t boot-moments.t guest-modes.t vmconf-stop.t vmconf-killed.t agent.t vmconf-hangs.t vmconf-journal.t \
@@ -287,6 +287,7 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 	644 examples/systemd/user/qemu-supervise@.service $(USERUNITDIR) \
 	644 examples/systemd/user/qemu-supervise-guests.service $(USERUNITDIR) \
 	644 examples/sandbox.conf $(DOCDIR)/examples \
+	644 examples/systemd/user/qemu-supervise-limits.service $(USERUNITDIR) \
 	644 examples/systemd/needs-db.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/other-user.conf $(DOCDIR)/examples/systemd \
 	644 examples/systemd/placement.conf $(DOCDIR)/examples/systemd \
@@ -377,6 +378,7 @@ INSTALLED.main = 755 qemu-supervise $(BINDIR) \
 INSTALLED.host = 644 examples/systemd/qemu-supervise@.service $(SYSTEMDDIR)/system \
 	644 examples/systemd/qemu-supervise-guests.service $(SYSTEMDDIR)/system \
 	644 examples/systemd/qemu-supervise-boot.service $(SYSTEMDDIR)/system \
+	644 examples/systemd/qemu-supervise-limits.service $(SYSTEMDDIR)/system \
 	644 examples/needrestart/qemu-supervise.conf $(SYSCONFDIR)/needrestart/conf.d \
 	644 examples/tmpfiles/qemu-supervise.conf $(TMPFILESDIR) \
 	644 examples/sysusers/qemu-supervise.conf $(SYSUSERSDIR) \

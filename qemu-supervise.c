@@ -23,6 +23,7 @@
 #include "lib/xalloc.h"
 #include "qmp.h"
 #include "supervise/become.h"
+#include "supervise/cgroup.h"
 #include "supervise/child.h"
 #include "supervise/claim.h"
 #include "supervise/confinement.h"
@@ -314,12 +315,30 @@ static int start_qemu(struct supervisor *s, const sigset_t *mask)
 	return s->process.pid < 0 ? EX_OSERR : 0;
 }
 
+/* Where QEMU and what runs beside it will be held to their limits. */
+static int make_cgroup(struct supervisor *s)
+{
+	char *why = NULL;
+
+	if (s->options.vm)
+		s->cgroup =
+			cgroup_make(s->options.name, &s->options.vm->limits, &s->dir.procs, &why);
+	if (!why)
+		return 0;
+	snprintf(s->words, sizeof(s->words), "%s", why);
+	log_error("QEMU is not started: %s (status %d)", why, EX_CONFIG);
+	free(why);
+	return EX_CONFIG;
+}
+
 /* What runs beside QEMU comes first, and goes again without it. */
 static int start(struct supervisor *s)
 {
 	sigset_t mask = signals_qemu_mask(&s->signals);
-	int status;
+	int status = make_cgroup(s);
 
+	if (status != 0)
+		return status;
 	record_console(s);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (s->options.defined)
@@ -427,6 +446,7 @@ static void release(struct supervisor *s)
 		event_free(s->timers[i]);
 	event_base_free(s->base);
 	options_free(&s->options);
+	free(s->cgroup);
 	free(s->path);
 }
 
@@ -490,6 +510,7 @@ int main(int argc, char **argv)
 			status = ending_tell(&s);
 		}
 		record_end(&s, status);
+		cgroup_remove(s.cgroup);
 		claim_end(&s.dir);
 	} else if (s.options.defined) {
 		lastend_write_failed(s.options.name, status, is_still_defined(&s.options));

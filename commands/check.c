@@ -24,6 +24,7 @@
 #include "vm/credentials.h"
 #include "vm/helpers.h"
 #include "vm/ladder.h"
+#include "vm/limits.h"
 #include "vm/moved.h"
 #include "vm/runfiles.h"
 #include "vm/users.h"
@@ -214,6 +215,22 @@ static bool check_bases(const struct vm *vm)
 	return good;
 }
 
+/* What the supervisor will find, as far as that is the same for whoever starts it. */
+static bool check_limits(const struct vm *vm)
+{
+	char *why = limits_why_not(&vm->limits, limits_mount());
+	bool good = !why;
+
+	if (why)
+		log_error("%s: %s", vm->file, why);
+	else if (vm->limits.memory > 0 && vm->limits.memory < vm->memory)
+		log_warnx("%s: limits.memory: found %lld MiB, less than the guest's memory: the "
+			  "kernel kills QEMU once the guest has used that much",
+			  vm->file, (long long)vm->limits.memory);
+	free(why);
+	return good;
+}
+
 /* Checks where the supervisor makes its sockets. */
 static bool check_runtime(const struct store *store, const struct vm *vm)
 {
@@ -243,6 +260,7 @@ static bool check_one(const struct store *store, const char *name, const struct 
 	good = vm && users_let_start(users, vm) && good;
 	good = vm && !moved_refuses(vm) && good;
 	good = vm && check_runtime(store, vm) && good;
+	good = vm && check_limits(vm) && good;
 	good = vm && check_service(store, vm) && good;
 	if (vm && good)
 		confined_check(store, vm);

@@ -12,6 +12,7 @@
 #include "lib/printable.h"
 #include "lib/xalloc.h"
 #include "vm/account.h"
+#include "vm/limits.h"
 #include "vm/ownuid.h"
 
 static const struct {
@@ -67,10 +68,11 @@ static void print_json(const struct vm *vm, const struct confinement *c,
 		       const struct account *account)
 {
 	int version = c->why_not ? 0 : landlock_version();
-	json_t *all = xcheck(json_pack("{s:b, s:s?, s:s?, s:b, s:i, s:s?}", "confined", version > 0,
-				       "why-not", c->why_not, "run-as", vm->run_as, "sandbox",
-				       vm->sandbox, "landlock", version, "not-restricted",
-				       landlock_missing(version)));
+	json_t *all = xcheck(json_pack("{s:b, s:s?, s:s?, s:b, s:i, s:s?, s:O?}", "confined",
+				       version > 0, "why-not", c->why_not, "run-as", vm->run_as,
+				       "sandbox", vm->sandbox, "landlock", version,
+				       "not-restricted", landlock_missing(version), "limits",
+				       json_object_get(vm->all, "limits")));
 
 	add_user(all, account);
 	if (version > 0)
@@ -124,9 +126,12 @@ static void print_text(const struct vm *vm, const struct confinement *c,
 {
 	int version = landlock_version();
 	const char *missing = landlock_missing(version);
+	char *limits = limits_text(&vm->limits);
 
 	print_user(account);
 	say("seccomp: %s", vm->sandbox ? "on" : "off");
+	say("limits: %s", limits ? limits : "none");
+	free(limits);
 	if (c->why_not || version == 0) {
 		say("not confined: %s", c->why_not ? c->why_not : "this kernel has no Landlock");
 		return;

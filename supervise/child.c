@@ -16,6 +16,7 @@
 #include "lib/program.h"
 #include "lib/sigmask.h"
 #include "lib/xalloc.h"
+#include "supervise/cgroup.h"
 #include "supervise/inherited.h"
 #include "supervise/vmlock.h"
 #include "vm/sandbox.h"
@@ -192,7 +193,9 @@ _Noreturn static void child(char **argv, const sigset_t *mask, const struct rund
 	if (dir->defined)
 		inherited_leave_terminal(argv);
 	sigmask_change(SIG_SETMASK, mask, NULL);
-	if (dir->defined && fchdir(dir->home) == 0)
+	if (!cgroup_enter(dir->procs))
+		log_warn("cannot put QEMU into its control group");
+	else if (dir->defined && fchdir(dir->home) == 0)
 		execute(argv, limits);
 	else if (!dir->defined)
 		execute_command(argv, limits);

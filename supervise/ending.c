@@ -13,6 +13,7 @@
 #include "lib/notify.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "supervise/cgroup.h"
 #include "supervise/confinement.h"
 #include "supervise/lastwords.h"
 
@@ -112,6 +113,11 @@ static void add_last_words(struct supervisor *s, int status)
 	lastwords_text(s->lastwords, since, text, sizeof(text));
 	if (text[0])
 		snprintf(s->words + len, sizeof(s->words) - len, ": %s", text);
+	if (s->outcome.out_of_pids) {
+		len = strlen(s->words);
+		snprintf(s->words + len, sizeof(s->words) - len,
+			 "; it had all the threads that limits.pids lets it have");
+	}
 	add_confined(s, text);
 }
 
@@ -145,10 +151,12 @@ static void add_cure(struct supervisor *s)
 int ending_tell(struct supervisor *s)
 {
 	char *words = s->words;
-	int status = outcome_status(&s->outcome, s->process.waited ? &s->process.wait_status : NULL,
-				    words, sizeof(s->words));
+	int status;
 	char *history;
 
+	cgroup_tell(s->cgroup, &s->outcome);
+	status = outcome_status(&s->outcome, s->process.waited ? &s->process.wait_status : NULL,
+				words, sizeof(s->words));
 	lastwords_drain(s->lastwords);
 	add_last_words(s, status);
 	add_cure(s);

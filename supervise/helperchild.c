@@ -22,6 +22,7 @@
 #include "lib/sigmask.h"
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
+#include "supervise/cgroup.h"
 #include "supervise/confinement.h"
 #include "vm/ownfile.h"
 #include "vm/runfiles.h"
@@ -154,15 +155,17 @@ static bool become(void *account)
 _Noreturn static void run(const struct helper_command *command, const struct ends *ends,
 			  const struct helperchild_with *with, int go, int report)
 {
+	bool entered;
 	char byte;
 	int error;
 
 	setsid(); /* what is sent to our process group is not for it */
 	if (read(go, &byte, 1) != 1)
 		_exit(0);
+	entered = cgroup_enter(with->dir->procs);
 	keep_open(ends, with->output);
 	sigmask_change(SIG_SETMASK, with->mask, NULL);
-	if (fchdir(ends->cwd) == 0 && confine(command, ends) &&
+	if (entered && fchdir(ends->cwd) == 0 && confine(command, ends) &&
 	    (!command->forbid_writing || sandbox_forbid_writing()))
 		program_run_after(command->argv, command->as_qemu ? become : NULL,
 				  (void *)with->account);

@@ -23,6 +23,7 @@ void rundir_handed_over(struct rundir *dir)
 	fd_close(&dir->vm_lock);
 	fd_close(&dir->qemu_stderr);
 	fd_close(&dir->console_log);
+	fd_close(&dir->procs);
 }
 
 /* ---- after somebody removed it ---- */

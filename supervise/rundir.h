@@ -25,8 +25,9 @@ struct rundir {
 	int names[SOCKET_COUNT];   /* the same as files (O_PATH), even if removed */
 	int console_log; /* of the console (consolelog.h), for QEMU; -1: none, or handed over */
 	int qemu_stderr; /* for QEMU (lastwords.h); -1: it has ours, or handed over */
-	bool qemu_ends;	 /* its SHUTDOWN was seen, or quit sent: it removes its sockets */
-	int running;	 /* a pidfd of a running QEMU; -1: none */
+	int procs; /* of its control group (cgroup.h), for all of the VM; -1: none, or closed */
+	bool qemu_ends;	      /* its SHUTDOWN was seen, or quit sent: it removes its sockets */
+	int running;	      /* a pidfd of a running QEMU; -1: none */
 	struct holder holder; /* of that QEMU */
 	bool made, home_made; /* we made these */
 	bool base_made;	      /* and the directory of all state directories */
@@ -38,7 +39,8 @@ struct rundir {
 	(struct rundir)                                                                            \
 	{                                                                                          \
 		.fd = -1, .lock = -1, .supervision = -1, .vm_lock = -1, .home = -1, .running = -1, \
-		.qemu_stderr = -1, .console_log = -1, .sockets = {-1, -1, -1, -1}, .names = {      \
+		.qemu_stderr = -1, .console_log = -1, .procs = -1, .sockets = {-1, -1, -1, -1},    \
+		.names = {                                                                         \
 			-1,                                                                        \
 			-1,                                                                        \
 			-1,                                                                        \

@@ -154,6 +154,7 @@ struct supervisor {
 	struct event_base *base;
 	struct rundir dir;
 	struct account account; /* whom QEMU becomes, if we start it */
+	char *cgroup;		/* the path of its control group (cgroup.h); NULL: it has none */
 
 	struct qemu_process process;
 	struct qemu_link link;

@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 
 #include "lib/log.h"
+#include "supervise/cgroup.h"
 #include "supervise/handover.h"
 #include "supervise/lastwords.h"
 
@@ -57,6 +58,7 @@ void takeover_adopt(struct supervisor *s)
 	process_watch(s);
 	log_notice("taking over QEMU, pid %d, which runs without a supervisor", s->process.pid);
 	s->lastwords = lastwords_of(s->base, s->dir.fd, LASTWORDS_OF_QEMU);
+	s->cgroup = cgroup_of(s->options.name, s->process.pid);
 	take_state(s);
 	beside_resume(s);
 	link_connect_again(s);
@@ -75,6 +77,7 @@ void takeover_go_on(struct supervisor *s)
 		process_watch(s);
 	log_notice("reexec: done, version " VERSION "; QEMU's pid is %d", s->process.pid);
 	s->lastwords = lastwords_of(s->base, s->dir.fd, LASTWORDS_OF_QEMU);
+	s->cgroup = cgroup_of(s->options.name, s->process.pid);
 	take_state(s);
 	beside_resume(s);
 	if (r->qmp >= 0)

@@ -33,8 +33,10 @@ is_deeply([files("$work/root")], [sort map { "/opt/qs/$_" } @amqp, qw(
 	lib/ocf/resource.d/qemu-supervise/qemu-supervise
 	lib/systemd/system/qemu-supervise-boot.service
 	lib/systemd/system/qemu-supervise-guests.service
+	lib/systemd/system/qemu-supervise-limits.service
 	lib/systemd/system/qemu-supervise@.service
 	lib/systemd/user/qemu-supervise-guests.service
+	lib/systemd/user/qemu-supervise-limits.service
 	lib/systemd/user/qemu-supervise@.service
 	lib/tmpfiles.d/qemu-supervise.conf
 	lib/sysusers.d/qemu-supervise.conf

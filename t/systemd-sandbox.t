@@ -14,11 +14,15 @@ need(qw(losetup qemu-img));
 
 # ---- what systemd thinks of all units that we install or show ----
 my %bound = (
+	'systemd/qemu-supervise-limits.service' => 1,
 	'systemd/qemu-supervise@.service' => 3.5, 'systemd/qemu-supervise-guests.service' => 3.5, 'systemd/qemu-supervise-boot.service' => 3.5,
 	'web.service' => 3.5, 'amqp/vmconf-amqp.service' => 3.5, 'prometheus/qemu-supervise-metrics.service' => 1.5,
 	'systemd/user/qemu-supervise-guests.service' => 6.4, 'systemd/user/sandbox.conf' => 3
 );
-my %none = ('systemd/user/qemu-supervise@.service' => 'a bridge for a user is made by a setuid program: sandbox.conf is for VMs without one');
+my %none = (
+	'systemd/user/qemu-supervise@.service' => 'a bridge for a user is made by a setuid program: sandbox.conf is for VMs without one',
+	'systemd/user/qemu-supervise-limits.service' => 'nothing but true(1) runs in it',
+);
 
 sub exposure {
 	my ($file, @as) = @_;

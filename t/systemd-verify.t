@@ -28,8 +28,8 @@ sub is_fine {
 # Of a template, what it is for one VM. The path is that under /usr/local.
 sub names { return map { s{\Q$work/installed\E}{}r =~ s/@\./\@web./r } glob "$units/$_[0]/*.service" }
 
-is(scalar(my @system = names('system')), 3 + (-x "$top/vmconf-amqp" ? 1 : 0), 'units of the host');
-is(scalar(my @user = names('user')), 2, 'units of a person');
+is(scalar(my @system = names('system')), 4 + (-x "$top/vmconf-amqp" ? 1 : 0), 'units of the host');
+is(scalar(my @user = names('user')), 3, 'units of a person');
 is_fine($_, $_) for @system;
 is_fine($_, '--user', $_) for @user;
 is_fine('examples/web.service', "$top/examples/web.service");

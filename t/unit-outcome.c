@@ -31,6 +31,10 @@ static void see(struct outcome *o, const char *words)
 			o->killed = true;
 		else if (strcmp(word, "early") == 0)
 			o->early = true;
+		else if (strcmp(word, "starved") == 0)
+			o->out_of_memory = MEMORY_OF_LIMIT;
+		else if (strcmp(word, "starved-by-host") == 0)
+			o->out_of_memory = MEMORY_OF_HOST;
 		else if (word[0] == '@')
 			outcome_run_state(o, word + 1);
 		else if (strncmp(word, "stopping:", 9) == 0)
@@ -92,6 +96,15 @@ static void every_status(void **state)
 		{"@running killed", DIED(SIGSEGV), 83, "QEMU died of SIGSEGV"},
 		{"@running killed", EXITED(SIGKILL), 83, "QEMU ended with status 9"},
 		{"@running", DIED(SIGKILL), 83, "QEMU died of SIGKILL"},
+		{"@running starved", DIED(SIGKILL), 83,
+		 "out of memory: the kernel killed QEMU, which needed more than limits.memory"},
+		{"@running starved", -1, 83, "out of memory: "}, /* it was taken over */
+		{"@running starved-by-host", DIED(SIGKILL), 83,
+		 "out of memory: the kernel killed QEMU, which needed more than its host had left"},
+		{"@running starved", DIED(SIGSEGV), 83, "QEMU died of SIGSEGV"},
+		{"@running starved", EXITED(1), 83, "QEMU ended with status 1"},
+		{"@running starved killed", DIED(SIGKILL), 81, "QEMU was killed"},
+		{"@running SHUTDOWN=guest-shutdown starved", 0, 0, "the guest powered itself off"},
 		{"@prelaunch SHUTDOWN=host-qmp-quit", 0, 0, "no guest was running"},
 		{"@inmigrate SHUTDOWN=host-qmp-quit", 0, 0, "no guest was running"},
 		{"@preconfig SHUTDOWN=host-qmp-quit", 0, 0, "no guest was running"},

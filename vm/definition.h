@@ -101,6 +101,13 @@ struct vm_confine {
 	const char **read, **write, **execute;
 };
 
+/* "limits" (limits.h); 0: none. */
+struct vm_limits {
+	json_int_t cpu;	   /* percent of one CPU */
+	json_int_t memory; /* MiB */
+	json_int_t io_weight, pids;
+};
+
 #define VM_MIB 1048576
 
 #define TAGS_MAX     32
@@ -155,6 +162,7 @@ struct vm {
 	const char *display;
 	bool sandbox;
 	struct vm_confine confine;
+	struct vm_limits limits;
 	const char *run_as; /* or NULL */
 	char *becomes;	    /* whom QEMU becomes by itself, in its words, owned; NULL: nobody */
 	const char **args;  /* NULL-terminated */

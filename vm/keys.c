@@ -82,6 +82,18 @@ static const struct key confine_keys[] = {
 	KEY("execute", read_strings, VM(confine.execute), "a list of paths"),
 };
 
+static const struct key limits_keys[] = {
+	KEY("cpu", read_percent, VM(limits.cpu),
+	    "a percentage of one CPU, such as \"150%\", up to \"999999%\"", .max = 999999),
+	KEY("memory", read_memory, VM(limits.memory),
+	    "a size such as \"3G\" in whole MiB up to 64T, or a number of MiB from 64 on",
+	    .min = 64, .max = 64 << 20),
+	KEY("io-weight", read_integer, VM(limits.io_weight), "a whole number from 1 to 10000",
+	    .min = 1, .max = 10000),
+	KEY("pids", read_integer, VM(limits.pids), "a whole number from 16 to 4194304", .min = 16,
+	    .max = 4194304),
+};
+
 static const struct key tpm_keys[] = {
 	KEY("key-file", read_path, VM(tpm_key), "a path"),
 };
@@ -101,6 +113,8 @@ static void read_watchdog(struct reader *r, const struct place *place, const str
 			  json_t *value, void *to);
 static void read_confine(struct reader *r, const struct place *place, const struct key *key,
 			 json_t *value, void *to);
+static void read_limits(struct reader *r, const struct place *place, const struct key *key,
+			json_t *value, void *to);
 static void read_tpm(struct reader *r, const struct place *place, const struct key *key,
 		     json_t *value, void *to);
 static void read_shares(struct reader *r, const struct place *place, const struct key *key,
@@ -153,6 +167,7 @@ static const struct key vm_keys[] = {
 	KEY("sandbox", read_bool, VM(sandbox), "true or false"),
 	KEY("confine", read_confine, 0,
 	    "true, false, or an object with lists of paths: read, write, execute"),
+	KEY("limits", read_limits, 0, "an object with cpu, memory, io-weight and pids"),
 	KEY("pvpanic", read_bool, VM(pvpanic), "true or false"),
 	KEY("watchdog", read_watchdog, 0, "an object with device and action"),
 	KEY("run-as", read_string, VM(run_as), "a user"),
@@ -429,6 +444,12 @@ static void read_confine(struct reader *r, const struct place *place, const stru
 		confine->on = json_is_true(value);
 	else
 		read_group(r, place, key, confine_keys, ARRAY_SIZE(confine_keys), value, to);
+}
+
+static void read_limits(struct reader *r, const struct place *place, const struct key *key,
+			json_t *value, void *to)
+{
+	read_group(r, place, key, limits_keys, ARRAY_SIZE(limits_keys), value, to);
 }
 
 static void read_watchdog(struct reader *r, const struct place *place, const struct key *key,

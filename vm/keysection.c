@@ -18,7 +18,7 @@ static const struct {
 	{"The guest's first boot", " cloud-init credentials "},
 	{"Beside QEMU", " tpm shares helpers "},
 	{"Channels", " console console-log agent display "},
-	{"Security", " sandbox run-as args confine "},
+	{"Security", " sandbox run-as args confine limits "},
 	{"Supervision",
 	 " pvpanic watchdog on ready press-interval boot-timeout order tags protect "},
 };

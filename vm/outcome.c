@@ -88,9 +88,20 @@ static bool failed(const int *wait_status)
 	return wait_status && (!WIFEXITED(*wait_status) || WEXITSTATUS(*wait_status) != 0);
 }
 
-static int died(const int *wait_status, char *words, size_t size)
+/* Whether it was SIGKILL that ended QEMU, or that is not known. */
+static bool may_be_killed(const int *wait_status)
 {
-	if (!wait_status)
+	return !wait_status || (WIFSIGNALED(*wait_status) && WTERMSIG(*wait_status) == SIGKILL);
+}
+
+static int died(const struct outcome *o, const int *wait_status, char *words, size_t size)
+{
+	if (o->out_of_memory && may_be_killed(wait_status))
+		snprintf(words, size,
+			 "out of memory: the kernel killed QEMU, which needed more than %s",
+			 o->out_of_memory == MEMORY_OF_LIMIT ? "limits.memory"
+							     : "its host had left");
+	else if (!wait_status)
 		snprintf(words, size,
 			 "QEMU ended without a SHUTDOWN event that anybody saw; it "
 			 "was taken over, so its status is not known");
@@ -112,8 +123,7 @@ static int died(const int *wait_status, char *words, size_t size)
 /* If its status is not known, a SIGKILL of ours is taken for the cause. */
 static bool died_of_our_kill(const struct outcome *o, const int *wait_status)
 {
-	return o->killed &&
-	       (!wait_status || (WIFSIGNALED(*wait_status) && WTERMSIG(*wait_status) == SIGKILL));
+	return o->killed && may_be_killed(wait_status);
 }
 
 int outcome_status(const struct outcome *o, const int *wait_status, char *words, size_t size)
@@ -125,8 +135,8 @@ int outcome_status(const struct outcome *o, const int *wait_status, char *words,
 		return EXIT_KILLED;
 	}
 	if (!o->answered) {
-		died(wait_status, words, size);
-		if (!failed(wait_status))
+		died(o, wait_status, words, size);
+		if (!failed(wait_status) && !(o->out_of_memory && !wait_status))
 			snprintf(words, size, "QEMU ended before it answered");
 		return EX_UNAVAILABLE;
 	}
@@ -135,7 +145,7 @@ int outcome_status(const struct outcome *o, const int *wait_status, char *words,
 		return EXIT_PANICKED;
 	}
 	if (failed(wait_status) || o->reason[0] == '\0')
-		return died(wait_status, words, size);
+		return died(o, wait_status, words, size);
 	if (!o->ran) {
 		snprintf(words, size, "no guest was running");
 		return 0;

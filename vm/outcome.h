@@ -22,6 +22,9 @@ enum {
 	EXIT_NO_PROGRAM = 127,
 };
 
+/* Whose memory was not enough, so that the kernel killed QEMU. */
+enum out_of_memory { MEMORY_WAS_ENOUGH, MEMORY_OF_LIMIT, MEMORY_OF_HOST };
+
 /* What is known about the VM. Zero-initialise it. */
 struct outcome {
 	bool answered; /* QEMU has answered a QMP command, so the VM was started */
@@ -33,6 +36,8 @@ struct outcome {
 	bool killed;		     /* we sent SIGKILL */
 	bool early;		     /* at SHUTDOWN the guest had not been asked for anything yet */
 	bool stopping;		     /* at SHUTDOWN a ladder that ends the VM was in progress */
+	int out_of_memory;	     /* enum out_of_memory, of a VM that has limits */
+	bool out_of_pids;	     /* and limits.pids was reached */
 	char reason[32];	     /* of the first SHUTDOWN event; "": none seen */
 	char failure[RUNSTATE_TEXT]; /* why QEMU stopped the guest; "" if it did not */
 };

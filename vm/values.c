@@ -50,6 +50,20 @@ void read_integer(struct reader *r, const struct place *place, const struct key 
 		problem_wrong(r, place, value, key->expected, "");
 }
 
+/* A text of digits, of which the first is not 0, and "%". */
+void read_percent(struct reader *r, const struct place *place, const struct key *key, json_t *value,
+		  void *to)
+{
+	const char *text = json_string_value(value);
+	size_t digits = text && text[0] != '0' ? strspn(text, "0123456789") : 0;
+	json_int_t number = digits > 0 && digits < 10 ? strtol(text, NULL, 10) : 0;
+
+	if (number > 0 && number <= key->max && strcmp(text + digits, "%") == 0)
+		*(json_int_t *)to = number;
+	else
+		problem_wrong(r, place, value, key->expected, "");
+}
+
 /* In MiB; a plain number must be a plausible one. */
 void read_memory(struct reader *r, const struct place *place, const struct key *key, json_t *value,
 		 void *to)

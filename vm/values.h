@@ -19,10 +19,10 @@ struct key {
 	const char *const *words;
 };
 
-read_fn read_text, read_string, read_bool, read_integer, read_memory, read_word, read_time,
-	read_path, read_firmware, read_uuid, read_mac, read_netdev_type, read_object, read_based_on,
-	read_strings, read_accel, read_ladders, read_tags, read_hostname, read_user, read_ssh_keys,
-	read_credentials;
+read_fn read_text, read_string, read_bool, read_integer, read_percent, read_memory, read_word,
+	read_time, read_path, read_firmware, read_uuid, read_mac, read_netdev_type, read_object,
+	read_based_on, read_strings, read_accel, read_ladders, read_tags, read_hostname, read_user,
+	read_ssh_keys, read_credentials;
 
 /* Why word cannot be a tag; NULL: it can. */
 const char *tag_wrong(const char *word);
