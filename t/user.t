@@ -122,16 +122,22 @@ subtest 'a TPM' => sub {
 
 subtest 'what it may not open' => sub {
 	my $disk = file('elsewhere.raw');
-	T::define('disk', { @machine, disks => [{ path => $disk, format => 'raw' }] });
-	my $s = supervise(vm => 'disk');
-	is($s->end, 78, 'a disk elsewhere: status 78');
-	like($s->log, qr/disk cannot be started: QEMU runs as qemu-supervise, who may not read and write \Q$disk\E \(disks\): chown it to that user, or name another one as "run-as"/,
-		'and what to do');
-	vmconf_fails(78, qr/may not read and write \Q$disk/, 'check', 'disk');
-	chown($user, $user, $disk);
-	vmconf_does('check', 'disk');
-	$s = start('disk', disks => [{ path => $disk, format => 'raw' }]);
+	my $s = start('disk', disks => [{ path => $disk, format => 'raw' }]);
+	like($s->log, qr/QEMU begins as root, and becomes qemu-supervise by itself: only root may open \Q$disk\E \(disks\)/, 'a disk elsewhere is opened by root');
+	is(uid_of($s), $user, 'before QEMU is the user');
+	is(owner($disk), '0:0', 'and stays whose it is');
 	stop($s, 'disk');
+	chown($user, $user, $disk);
+	$s = start('disk', disks => [{ path => $disk, format => 'raw' }]);
+	unlike($s->log, qr/begins as root/, 'need not be, if it is that user\'s');
+	stop($s, 'disk');
+	mkdir("$work/shared", 0700);
+	T::define('shared', { @machine, args => ['-virtfs', "local,path=$work/shared,mount_tag=x,security_model=none"] });
+	$s = supervise(vm => 'shared');
+	is($s->end, 78, 'a directory that the guest is to work in: status 78');
+	like($s->log, qr/shared cannot be started: QEMU runs as qemu-supervise, who may not read and write \Q$work\E\/shared \(-virtfs\): chown it to that user, or name another one as "run-as"/,
+		'and what to do');
+	vmconf_fails(78, qr/may not read and write \Q$work\E\/shared/, 'check', 'shared');
 	my $rom = file('kernel');
 	$s = start('late', args => ['-S', '-fw_cfg', "name=opt/x,file=$rom"]);
 	like($s->log, qr/QEMU begins as root, and becomes qemu-supervise by itself: only root may open \Q$rom\E \(-fw_cfg\)/, 'another file is opened by root');

@@ -183,8 +183,9 @@ subtest 'run-as' => sub {
 	chmod(0755, $work);
 	mkdir("$state/nobody", 0700);
 	my $disk = make_disk("$state/nobody/root-only.raw");
-	chmod(0600, $disk);
-	define('nobody', %linux, 'run-as' => 'nobody', disks => [{ path => 'root-only.raw', format => 'raw' }]);
+	my $elsewhere = make_disk("$work/root-only.raw");
+	chmod(0600, $disk, $elsewhere);
+	define('nobody', %linux, 'run-as' => 'nobody', disks => [map { +{ path => $_, format => 'raw' } } $elsewhere, 'root-only.raw']);
 	my $s = start('nobody');
 	wait_for(console($s), qr/guest: listening/);
 	my $qemu = qemu_of('nobody');
@@ -195,7 +196,8 @@ subtest 'run-as' => sub {
 	is($s->qmp->status, 'running', 'the sockets can be used');
 	$s->signal('TERM');
 	$s->ends_with(0, qr/powered itself off/, 'nobody');
-	ok(disk_is_clean($disk), 'the disk is clean');
+	is((stat $elsewhere)[4], 0, 'one elsewhere stays root\'s');
+	ok(disk_is_clean($elsewhere), 'and is clean');
 };
 
 subtest 'from the bottom' => sub {

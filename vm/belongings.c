@@ -197,12 +197,6 @@ static bool is_shared(const struct need *need)
 	return strstr(need->rule->why, "virtfs") || strstr(need->rule->why, "fsdev");
 }
 
-/* Disks are opened again while QEMU runs. */
-static bool is_for_good(const struct need *need)
-{
-	return (strcmp(need->rule->why, WHY_DISKS) == 0 && S_ISREG(need->type)) || is_shared(need);
-}
-
 static enum belongings check_need(const struct need *need, const struct confine_use *use,
 				  const struct account *account, char late[BELONGINGS_WHY])
 {
@@ -210,7 +204,7 @@ static enum belongings check_need(const struct need *need, const struct confine_
 
 	if (!need->type || access(path, access_of(need)) == 0)
 		return BELONGINGS_GOOD;
-	if (is_for_good(need)) {
+	if (is_shared(need)) {
 		log_error("%s cannot be started: QEMU runs as %s, who may not %s %s (%s): chown it "
 			  "to that user, or name another one as \"run-as\" (\"root\": as before)",
 			  use->vm->name, account->name,
