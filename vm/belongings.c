@@ -197,6 +197,16 @@ static bool is_shared(const struct need *need)
 	return strstr(need->rule->why, "virtfs") || strstr(need->rule->why, "fsdev");
 }
 
+/*
+ * What root must not open either: whoever has broken out may have put another's file, by another
+ * name, where the VM's own one was.
+ */
+static bool is_for_good(const struct need *need, const struct confine_use *use)
+{
+	return is_shared(need) || (strcmp(need->rule->why, WHY_DISKS) == 0 && S_ISREG(need->type) &&
+				   below(use->home, need->rule->path));
+}
+
 static enum belongings check_need(const struct need *need, const struct confine_use *use,
 				  const struct account *account, char late[BELONGINGS_WHY])
 {
@@ -204,7 +214,7 @@ static enum belongings check_need(const struct need *need, const struct confine_
 
 	if (!need->type || access(path, access_of(need)) == 0)
 		return BELONGINGS_GOOD;
-	if (is_shared(need)) {
+	if (is_for_good(need, use)) {
 		log_error("%s cannot be started: QEMU runs as %s, who may not %s %s (%s): chown it "
 			  "to that user, or name another one as \"run-as\" (\"root\": as before)",
 			  use->vm->name, account->name,
