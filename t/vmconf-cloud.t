@@ -154,6 +154,14 @@ vmconf_fails(64, qr/^vmconf: --ssh-key \S+nosuch: cannot read it: No such file/m
 vmconf_fails(64, qr/^vmconf: --ssh-key \S+null: cannot read it/m, 'create', 'bad', '--ssh-key', '/dev/null');
 vmconf_fails(64, qr/^vmconf: --user-data \S+plain: it begins with "packages: \[vim\]", expected the line #cloud-config/m, 'create', 'bad', '--user-data', "$work/plain");
 vmconf_fails(64, qr/^vmconf: --user-data \S+id_ed25519: it begins with a private key/m, 'create', 'bad', '--user-data', "$home/.ssh/id_ed25519");
+my %no_yaml = (
+	"#!/bin/sh\necho\n" => qr/has no "KEY: VALUE" in line 3, as #cloud-config needs it/, "\n- a: b\n" => qr/has no "KEY: VALUE" in line 3/, "echo http:\/\/x\n" => qr/has no "KEY: VALUE" in line 2/,
+	"a:\n\tb: c\n" => qr/begins line 3 with a tab/,
+);
+for my $text (sort keys %no_yaml) {
+	spew("$work/no-yaml", "#cloud-config\n$text");
+	vmconf_fails(64, qr/^vmconf: --user-data \S+no-yaml: it $no_yaml{$text}/m, 'create', 'bad', '--user-data', "$work/no-yaml");
+}
 vmconf_fails(64, qr/^vmconf: --user-data \S+big: it has more than 1 MiB$/m, 'create', 'bad', '--user-data', "$work/big");
 vmconf_fails(64, qr/^vmconf: --user-data \S+nosuch: cannot read it: No such file/m, 'create', 'bad', '--user-data', "$work/nosuch");
 vmconf_fails(64, qr/^vmconf: --user-data \S+: it is not a file$/m, 'create', 'bad', '--user-data', $work);

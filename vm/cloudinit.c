@@ -31,12 +31,49 @@ char *cloudinit_path(const struct vm *vm)
 
 /* ---- what cloud-init takes for user-data ---- */
 
-/* It ignores, with a line in its log in the guest, what begins in another way. */
+/* It ignores, with a line in its log in the guest, what begins in another way. The first is YAML.
+ */
 static const char *const beginnings[] = {
 	"#cloud-config", "#!",		 "#include",	  "#cloud-boothook",
 	"#part-handler", "## template:", "Content-Type:", "MIME-Version:",
 	"#upstart-job",	 "\x1f\x8b",
 };
+
+/* Whether a line, without its end, may be the first of a mapping in YAML. */
+static bool is_of_mapping(const char *line, size_t len)
+{
+	const char *end = line + len;
+
+	if (*line == '{' || *line == '?' || *line == '&' || *line == '!')
+		return true;
+	for (const char *p = line; (p = memchr(p, ':', (size_t)(end - p))); p++)
+		if (p + 1 == end || p[1] == ' ' || p[1] == '\t')
+			return *line != '-' && *line != '[';
+	return false;
+}
+
+/* What cloud-config is most often instead of YAML; whether it is YAML otherwise, the guest says. */
+static char *config_wrong(const char *data)
+{
+	bool begun = false;
+	size_t len;
+
+	for (size_t i = 1; *data; i++, data += len, data += *data == '\n') {
+		len = strcspn(data, "\n");
+		if (*data == '\t' && strspn(data, " \t\r") < len)
+			return xasprintf(
+				"begins line %zu with a tab, where YAML takes spaces alone", i);
+		if (begun || strspn(data, " \t\r") == len || *data == '#' || *data == '%' ||
+		    strncmp(data, "---", 3) == 0)
+			continue;
+		begun = true;
+		if (!is_of_mapping(data, len - (data[len - 1] == '\r')))
+			return xasprintf("has no \"KEY: VALUE\" in line %zu, as #cloud-config "
+					 "needs it: cloud-init would ignore the file",
+					 i);
+	}
+	return NULL;
+}
 
 char *cloudinit_data_wrong(const char *data)
 {
@@ -45,7 +82,7 @@ char *cloudinit_data_wrong(const char *data)
 
 	for (size_t i = 0; i < ARRAY_SIZE(beginnings); i++)
 		if (strncmp(data, beginnings[i], strlen(beginnings[i])) == 0)
-			return NULL;
+			return i == 0 ? config_wrong(data) : NULL;
 	if (strstr(data, "PRIVATE KEY"))
 		return xstrdup("begins with a private key, expected the line #cloud-config");
 	line = xasprintf("%.*s", (int)strcspn(data, "\r\n"), data);
