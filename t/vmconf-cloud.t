@@ -171,7 +171,7 @@ is(join(' ', sort glob("$config/* $state/*")), $before, 'and nothing is left');
 
 # ---- the volume ----
 
-my $data = "#cloud-config\n# " . 'x' x 20000 . "\nruncmd: [[touch, /run/was-here]]\n";
+my $data = "#cloud-config\n  # a comment\n\n---\n# " . 'x' x 20000 . "\nruncmd: [[touch, /run/was-here]]\n";
 spew("$work/data", $data);
 umask 0;
 vmconf_does('create', 'web_1', '--image', 'base', quick('--user-data', "$work/data", '--user', 'me'));

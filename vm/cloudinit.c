@@ -56,18 +56,19 @@ static bool is_of_mapping(const char *line, size_t len)
 static char *config_wrong(const char *data)
 {
 	bool begun = false;
-	size_t len;
+	size_t len, blank;
 
 	for (size_t i = 1; *data; i++, data += len, data += *data == '\n') {
 		len = strcspn(data, "\n");
-		if (*data == '\t' && strspn(data, " \t\r") < len)
+		blank = strspn(data, " \t\r");
+		if (*data == '\t' && blank < len)
 			return xasprintf(
 				"begins line %zu with a tab, where YAML takes spaces alone", i);
-		if (begun || strspn(data, " \t\r") == len || *data == '#' || *data == '%' ||
+		if (begun || blank == len || data[blank] == '#' || *data == '%' ||
 		    strncmp(data, "---", 3) == 0)
 			continue;
 		begun = true;
-		if (!is_of_mapping(data, len - (data[len - 1] == '\r')))
+		if (!is_of_mapping(data + blank, len - blank - (data[len - 1] == '\r')))
 			return xasprintf("has no \"KEY: VALUE\" in line %zu, as #cloud-config "
 					 "needs it: cloud-init would ignore the file",
 					 i);
