@@ -96,6 +96,17 @@ subtest 'kill' => sub {
 	is(scalar($s->sent(qr/^(?:system_powerdown|quit)$/)), 0, 'nothing was sent');
 };
 
+subtest 'a quit that is refused' => sub {
+	my $s = running(fake => ['refuse=quit'], options => ['-o', 'TERM=quit forever', '-o', 'QUIT=kill']);
+	$s->signal('TERM');
+	$s->wait_log(qr/quit is refused here/);
+	$s->signal('USR1');
+	my ($status) = $s->wait_log(qr/(status: .*)/) =~ /(status: .*)/;
+	unlike($status, qr/QEMU is ending/, 'is no end, so that commands are sent, and quit again');
+	$s->signal('QUIT');
+	$s->ends_with(81, qr/QEMU was killed/, 'it is killed');
+};
+
 # TIME had not begun; now it does.
 subtest 'it goes down while it is waited for' => sub {
 	my $s = running(fake => ['flushes', 'en=0x0020'], options => ['-o', 'TERM=powerdown 50ms, quit 50ms, kill']);
