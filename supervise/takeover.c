@@ -24,7 +24,6 @@ static void take_handover(struct supervisor *s, json_t *state, const struct hand
 	if (h->ready)
 		report_ready(s);
 	handover_resume(state, &s->climber);
-	setaction_rearm(s);
 	halted_watch(s);
 }
 

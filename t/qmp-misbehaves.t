@@ -222,6 +222,14 @@ subtest 'QEMU refuses' => sub {
 	$s->ends_with(0, qr/powered itself off/, 'without set-action');
 	like($s->log, qr/QMP set-action: set-action is refused here/, 'told');
 
+	$s = supervise(fake => ['refuse=set-action'], options => ['-o', 'ALRM=reboot 1s, status']);
+	$s->wait_log(qr/QEMU runs/);
+	$s->signal('ALRM');
+	$s->wait_log(qr/reboot: set-action is refused here\n.*: status: /s);
+	ok(!$s->state->{rebooting}, 'no reboot is in progress');
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, 'and a stop is one');
+
 	$s = supervise(fake => ['refuse=qmp_capabilities'], options => \@ms);
 	$s->wait_log(qr/connection is lost/);
 	$s->signal('TERM');
