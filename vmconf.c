@@ -57,8 +57,8 @@ static const struct command commands[] = {
 	 "[NAME]... [--tag TAG] [--json] [--long] [--addresses]",
 	 "Lists VMs, all by default, without asking QEMU.\n"
 	 "  --tag TAG             those with that tag; repeatable\n"
-	 "  --long                and tells the sizes of their disks, and MACs\n"
-	 "  --addresses           and asks their guests for their addresses\n",
+	 "  --long                also prints the sizes of disks and the MACs of nics\n"
+	 "  --addresses           also asks the guests for their addresses\n",
 	 {"vmconf list --long", "vmconf list --tag lab --addresses"}},
 	{"show",
 	 cmd_show,

@@ -413,8 +413,8 @@ static void look_at_system_user(struct doctor *d)
 	else
 		find(d, VERDICT_LACKS, "there is no user " USER ": QEMU of root's VMs is root");
 	if (d->verdict != VERDICT_OK)
-		advise(d, "systemd-sysusers, or useradd --system " USER "; or \"run-as\" in "
-			  "defaults.json");
+		advise(d, "systemd-sysusers, or useradd --system -G kvm " USER "; or \"run-as\" "
+			  "in defaults.json");
 }
 
 /* Whether one of the places of a program has it. */

@@ -64,7 +64,7 @@ static void tell_root(const struct options *o, const struct account *account)
 {
 	if (account->missing)
 		log_notice("QEMU is root, as there is no user " ACCOUNT_USER
-			   ": make it (systemd-sysusers, or useradd --system " ACCOUNT_USER
+			   ": make it (systemd-sysusers, or useradd --system -G kvm " ACCOUNT_USER
 			   "), or name another one as \"run-as\" in %s",
 			   o->vm->file);
 }

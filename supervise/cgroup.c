@@ -87,7 +87,7 @@ static bool enable(const char *parent, const struct limit *limit, char **why)
 	else if (access("/run/systemd/system", F_OK) == 0) /* it would disable it again */
 		*why = xasprintf(
 			"%s: systemd has not enabled the controller %s in %s: start " LIMITS_UNIT
-			", which has it do so for its own slice",
+			", for which it enables that in the unit's slice",
 			limit->key, limit->controller, parent);
 	else if (!write_file(parent, "cgroup.subtree_control", word))
 		*why = xasprintf("%s: cannot enable the controller %s in %s: %s", limit->key,

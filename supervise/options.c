@@ -227,6 +227,27 @@ static void open_log(const char *path)
 		log_warn("--log: cannot write %s; the log stays on standard error", path);
 }
 
+/* Those without a value. False: it is none of them. */
+static bool parse_flag(struct options *o, int option)
+{
+	switch (option) {
+	case 'p':
+		o->print = true;
+		return true;
+	case OPT_JSON:
+		o->json = true;
+		return true;
+	case 'v':
+		o->level = LEVEL_DEBUG;
+		return true;
+	case 'q':
+		o->level = LEVEL_WARNING;
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void parse_option(struct options *o, int option, char **argv, struct given *given)
 {
 	switch (option) {
@@ -259,20 +280,8 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 	case OPT_CONFINE:
 		add_confine(&o->confine, optarg);
 		break;
-	case 'p':
-		o->print = true;
-		break;
-	case OPT_JSON:
-		o->json = true;
-		break;
 	case OPT_SIGNAL:
 		o->signal = need_signal(optarg);
-		break;
-	case 'v':
-		o->level = LEVEL_DEBUG;
-		break;
-	case 'q':
-		o->level = LEVEL_WARNING;
 		break;
 	case 'V':
 	case 'h':
@@ -282,7 +291,8 @@ static void parse_option(struct options *o, int option, char **argv, struct give
 		fatalx(EX_USAGE, "option \"%s\" needs a value; see qemu-supervise --help",
 		       current_word(argv));
 	default:
-		unknown_option(argv, optopt);
+		if (!parse_flag(o, option))
+			unknown_option(argv, optopt);
 	}
 }
 

@@ -216,7 +216,7 @@ static enum belongings check_need(const struct need *need, const struct confine_
 		return BELONGINGS_GOOD;
 	if (is_for_good(need, use)) {
 		log_error("%s cannot be started: QEMU runs as %s, who may not %s %s (%s): chown it "
-			  "to that user, or name another one as \"run-as\" (\"root\": as before)",
+			  "to that user, or name another one as \"run-as\" (\"root\" may open all)",
 			  use->vm->name, account->name,
 			  need->rule->rights & LANDLOCK_WRITE ? "read and write" : "read", path,
 			  need->rule->why);
@@ -241,8 +241,8 @@ static bool check_doubtful(const struct vm *vm, const struct files *files, const
 		    access(file->path, file->written ? R_OK | W_OK : R_OK) == 0)
 			continue;
 		log_error("%s cannot be started: the image of its disk %s refers to %s, which %s "
-			  "(run-as) must not open, and QEMU would as root; let that user, if it "
-			  "is as it should be",
+			  "(run-as) must not open; root does not open it either, as only the "
+			  "image names it: if it belongs there, let that user open it",
 			  vm->name, file->of, file->path, account->name);
 		good = false;
 	}
