@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -19,7 +18,6 @@
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 #include "vm/account.h"
-#include "vm/belongings.h"
 #include "vm/cloudinit.h"
 #include "vm/credentials.h"
 #include "vm/helpers.h"
@@ -73,30 +71,6 @@ static bool check_emulator(const struct vm *vm)
 	return found;
 }
 
-/* Whether whom QEMU becomes may open what it needs; a child becomes that. */
-static bool may_open(const struct store *store, const struct vm *vm, const struct account *account)
-{
-	char late[BELONGINGS_WHY];
-	struct confined c;
-	int status = 0;
-	pid_t pid;
-
-	if (!confined_open(&c, store, vm))
-		return true; /* check_firmware() has said why */
-	pid = fork();
-	if (pid == 0) {
-		bool good = chdir(vm->home) < 0 ||
-			    belongings_check(&c.use, account, false, late) != BELONGINGS_REFUSED;
-
-		log_flush();
-		_exit(good ? 0 : EX_CONFIG);
-	}
-	if (pid > 0)
-		waitpid(pid, &status, 0);
-	confined_close(&c);
-	return !WIFEXITED(status) || WEXITSTATUS(status) != EX_CONFIG;
-}
-
 static bool check_user(const struct store *store, const struct vm *vm)
 {
 	struct account account;
@@ -110,9 +84,7 @@ static bool check_user(const struct store *store, const struct vm *vm)
 			  "other VMs (qemu-supervise-security(7))",
 			  vm->file);
 	free(why);
-	if (good && account.changes && account.uid)
-		good = may_open(store, vm, &account);
-	return good;
+	return good && confined_may_open(store, vm);
 }
 
 static bool check_bridges(const struct vm *vm)

@@ -8,6 +8,7 @@
 
 #include "commands/cloneplan.h"
 #include "commands/copywait.h"
+#include "commands/confined.h"
 #include "commands/disk.h"
 #include "commands/diskcopy.h"
 #include "commands/enable.h"
@@ -115,7 +116,7 @@ static bool is_copied(const struct clone *c, const char *path)
 }
 
 /* Files that are written to and not copied would be written by both. Call it after clone_plan(). */
-static bool may_be_cloned(const struct clone *c)
+static bool may_be_cloned(const struct clone *c, const struct store *store)
 {
 	struct files files = {0};
 	bool good;
@@ -134,7 +135,7 @@ static bool may_be_cloned(const struct clone *c)
 	}
 	for (size_t i = 0; i < files.doubt_count; i++)
 		log_error("%s cannot be cloned: %s", c->name, files.doubts[i]);
-	good = good && files.doubt_count == 0;
+	good = good && files.doubt_count == 0 && confined_may_open(store, c->vm);
 	files_free(&files);
 	return good;
 }
@@ -173,7 +174,7 @@ static int clone(struct clone *c, struct store *store)
 	clone_plan(c, new_home);
 	if (moved_refuses(c->vm))
 		status = EX_CONFIG;
-	else if (may_be_cloned(c) && clone_plan_disks(c) && make_clone(c, store))
+	else if (may_be_cloned(c, store) && clone_plan_disks(c) && make_clone(c, store))
 		status = 0;
 	free(new_home);
 	let_go(store, c->name, held);

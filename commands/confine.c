@@ -39,7 +39,7 @@ static json_t *rights_json(unsigned of)
 /* What is not there gives no right. */
 static bool counts(const struct confine_rule *rule)
 {
-	return rule->create || access(rule->path, F_OK) == 0;
+	return rule->rights && (rule->create || access(rule->path, F_OK) == 0);
 }
 
 static json_t *files_json(const struct confinement *c)

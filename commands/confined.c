@@ -1,10 +1,16 @@
 #include "commands/confined.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 #include "lib/log.h"
 #include "lib/xalloc.h"
+#include "vm/account.h"
+#include "vm/belongings.h"
 #include "vm/files.h"
 #include "vm/vm.h"
 
@@ -46,6 +52,39 @@ char *confined_explain(const struct store *store, const char *name, const char *
 	vm_problems_free(&problems);
 	vm_free(vm);
 	return text;
+}
+
+static bool may_open(const struct confined *c, const struct account *account)
+{
+	char late[BELONGINGS_WHY];
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		bool good = chdir(c->use.home) < 0 ||
+			    belongings_check(&c->use, account, false, late) != BELONGINGS_REFUSED;
+
+		log_flush();
+		_exit(good ? 0 : EX_CONFIG);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return !WIFEXITED(status) || WEXITSTATUS(status) != EX_CONFIG;
+}
+
+bool confined_may_open(const struct store *store, const struct vm *vm)
+{
+	struct account account;
+	struct confined c;
+	char *why = NULL;
+	bool known = account_of(vm, false, &account, &why), good;
+
+	free(why);
+	if (!known || !account.changes || !account.uid || !confined_open(&c, store, vm))
+		return true;
+	good = may_open(&c, &account);
+	confined_close(&c);
+	return good;
 }
 
 /* Only what is there, and no socket, since nothing is needed to connect to one. */

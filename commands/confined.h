@@ -21,6 +21,12 @@ void confined_close(struct confined *c);
  */
 char *confined_explain(const struct store *store, const char *name, const char *message);
 
+/*
+ * Whether whom root's QEMU becomes may open what it needs: looked at by a child that becomes that.
+ * False: it is logged. True also where that cannot be known.
+ */
+bool confined_may_open(const struct store *store, const struct vm *vm);
+
 /* Warns of files that "args" or an image names, and that QEMU may not open. */
 void confined_check(const struct store *store, const struct vm *vm);
 

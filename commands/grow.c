@@ -11,6 +11,7 @@
 
 #include "commands/ask.h"
 #include "commands/call.h"
+#include "commands/confined.h"
 #include "commands/describe.h"
 #include "commands/disk.h"
 #include "commands/growfs.h"
@@ -219,7 +220,7 @@ static int grow_held(struct growth *g)
 
 	g->path = xstrdup(g->vm->disks[g->index].path);
 	g->format = g->vm->disks[g->index].format;
-	if (moved_refuses(g->vm))
+	if (moved_refuses(g->vm) || !confined_may_open(g->store, g->vm))
 		return EX_CONFIG;
 	files_add_definition(&files, g->vm->all, g->vm->home);
 	good = check_image(g) && bases_are_as_recorded(g->vm, &files, "grown") &&

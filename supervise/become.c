@@ -91,6 +91,11 @@ int become_settle(struct options *o, const struct rundir *dir, struct account *a
 		snprintf(why, size, "%s", answers[1].why);
 		return EX_CONFIG;
 	}
+	if (answers[1].account.changes && len < (ssize_t)sizeof(answers)) {
+		log_error("cannot tell whether %s may open its files: the check took over %d s",
+			  answers[1].account.name, LOOK_MS / 1000);
+		return EX_OSERR;
+	}
 	*account = answers[1].account;
 	tell_root(o, account);
 	if (account->changes && answers[1].found == BELONGINGS_LATE)

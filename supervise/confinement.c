@@ -44,6 +44,8 @@ static bool add(int rules, const struct confine_rule *rule)
 	int fd, error;
 	bool added;
 
+	if (rule->rights == 0)
+		return true;
 	if (rule->create)
 		create(rule->path);
 	fd = open(rule->path, O_PATH | O_CLOEXEC);

@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use FindBin;
+use IO::Socket::UNIX ();
 use POSIX ();
 use lib $FindBin::Bin;
 use SystemUser;
@@ -54,12 +55,16 @@ subtest 'a guest on a base, with UEFI, a network, an agent and a console' => sub
 	unlike(slurp('/proc/' . $s->qemu . '/cmdline'), qr/runas|run-with/, 'it was so from the start');
 	is(owner($_), "$user:$user", "$_ is its own") for $disk, "$state/web/uefi-vars.fd", "$state/web/serial";
 	is(owner("$state/web"), "0:$user", 'root keeps the directory');
-	is((stat "$state/web")[2] & 07777, 01770, 'where others cannot remove its files');
+	is((stat "$state/web")[2] & 07777, 0710, 'where others only pass');
 	is(owner($_), '0:0', "$_ is root's") for "$state/web/vm.lock", $base;
 	wait_until('the agent', sub { $s->state->{agent} });
 	wait_until('the guest', sub { (vmconf('console', 'web', '--log'))[1] =~ /guest: listening/ });
-	vmconf_does('qmp', 'web', 'blockdev-snapshot-sync', '{"node-name": "disk0", "snapshot-file": "over", "snapshot-node-name": "o"}');
-	is(owner("$state/web/over"), "$user:$user", 'it makes a snapshot in its directory');
+	my @snapshot = ('qmp', 'web', 'blockdev-snapshot-sync', '{"node-name": "disk0", "snapshot-file": "snapshots/over", "snapshot-node-name": "o"}');
+	vmconf_fails(1, qr/Permission denied|Could not create/, @snapshot);
+	mkdir("$state/web/snapshots");
+	chown($user, $user, "$state/web/snapshots");
+	vmconf_does(@snapshot);
+	is(owner("$state/web/snapshots/over"), "$user:$user", 'it makes a snapshot in a directory of its own');
 	$s = $s->taken_over;
 	$s->signal('USR2');
 	$s->wait_log(qr/executing|new program|reexec/i);
@@ -138,6 +143,21 @@ subtest 'what it may not open' => sub {
 	like($s->log, qr/shared cannot be started: QEMU runs as qemu-supervise, who may not read and write \Q$work\E\/shared \(-virtfs\): chown it to that user, or name another one as "run-as"/,
 		'and what to do');
 	vmconf_fails(78, qr/may not read and write \Q$work\E\/shared/, 'check', 'shared');
+	$s = start('serves', args => ['-S', '-serial', 'unix:serial.sock,server=on,wait=off']);
+	like($s->log, qr/by itself: only root may open \Q$state\E\/serves\/\. \(-serial\)/, 'a socket in its directory is made by root');
+	is(uid_of($s), $user, 'before QEMU is the user');
+	stop($s, 'serves');
+	my $listening = IO::Socket::UNIX->new(Local => "$work/of-root.sock", Listen => 1) or die $!;
+	chmod(0700, "$work/of-root.sock");
+	$s = start('connects', args => ['-S', '-serial', "unix:$work/of-root.sock"]);
+	like($s->log, qr/by itself: only root may open \Q$work\E\/of-root.sock \(-serial\)/, 'so is a connection to a socket of root\'s');
+	stop($s, 'connects');
+	file("far.raw");
+	mkdir("$state/far");
+	symlink("$work/far.raw", "$state/far/disk.raw");
+	$s = start('far', disks => [{ path => 'disk.raw', format => 'raw' }]);
+	like($s->log, qr/only root may open \Q$state\E\/far\/disk.raw \(disks\)/, 'a link of root\'s leads elsewhere');
+	stop($s, 'far');
 	my $rom = file('kernel');
 	$s = start('late', args => ['-S', '-fw_cfg', "name=opt/x,file=$rom"]);
 	like($s->log, qr/QEMU begins as root, and becomes qemu-supervise by itself: only root may open \Q$rom\E \(-fw_cfg\)/, 'another file is opened by root');
@@ -171,6 +191,7 @@ subtest 'whose files are given' => sub {
 	chown(65534, 65534, "$state/files/somebody.raw");
 	my $disks = sub { return { @machine, disks => [{ path => "$_[0].raw", format => 'raw' }] } };
 	symlink(file('of-root'), "$state/files/link.raw");
+	run_command('chown', '-h', $user, "$state/files/link.raw");
 	chmod(0600, glob "$state/files/*.raw");
 	for my $name (qw(linked somebody link)) {
 		T::define('files', $disks->($name));

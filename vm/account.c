@@ -50,7 +50,8 @@ static bool take_numbers(struct account *account, const char *text)
 {
 	char end;
 
-	if (sscanf(text, "%u:%u%c", &account->uid, &account->gid, &end) != 2)
+	if (sscanf(text, "%u:%u%c", &account->uid, &account->gid, &end) != 2 ||
+	    account->uid == (uid_t)-1 || account->gid == (gid_t)-1)
 		return false;
 	account->changes = account->uid != 0;
 	snprintf(account->name, sizeof(account->name), "%u:%u", account->uid, account->gid);

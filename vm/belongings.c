@@ -51,20 +51,19 @@ static void give_file(int dirfd, const char *name, const struct account *account
 }
 
 /*
- * Root keeps the directory, and what is root's in it: it is sticky, and a user of ours may only add
- * to it (a snapshot, a socket). Any other user may pass.
+ * Root keeps the directory, and that user may only pass: whoever could add files to it could add
+ * one that root opens.
  */
 static void open_directory(int fd, const struct account *account)
 {
-	mode_t wanted = account->ours ? S_ISVTX | S_IRWXG : S_IXGRP;
 	struct stat st;
 
-	if (fstat(fd, &st) < 0 || st.st_uid != 0 || (!account->ours && (st.st_mode & S_IXOTH)))
+	if (fstat(fd, &st) < 0 || st.st_uid != 0 || (st.st_mode & S_IXOTH))
 		return;
-	if (st.st_gid == account->gid && (st.st_mode & (S_ISVTX | S_IRWXG)) == wanted)
+	if (st.st_gid == account->gid && (st.st_mode & S_IRWXG) == S_IXGRP)
 		return;
 	if (fchown(fd, (uid_t)-1, account->gid) == 0)
-		fchmod(fd, (st.st_mode & 07777 & ~(mode_t)S_IRWXG) | wanted);
+		fchmod(fd, (st.st_mode & 07777 & ~(mode_t)S_IRWXG) | S_IXGRP);
 }
 
 /* The directories on the way to a file in home, and the file. */
@@ -91,24 +90,6 @@ static void give_below(int home, const char *name, const struct account *account
 	fd_close(&dir);
 }
 
-/* Those of an earlier QEMU are in the way of the next one, who may not remove root's. */
-static void give_sockets(int home, const struct account *account)
-{
-	int copy = openat(home, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
-	struct dirent *entry;
-	struct stat st;
-
-	while (account->ours && (entry = directory_next(dir)))
-		if (fstatat(home, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    S_ISSOCK(st.st_mode) && account_may_take(st.st_uid) &&
-		    fchownat(home, entry->d_name, account->uid, account->gid, AT_SYMLINK_NOFOLLOW) <
-			    0)
-			break;
-	if (dir)
-		closedir(dir);
-}
-
 static void give_tpm(int home, const struct account *account)
 {
 	int fd = openat(home, TPM_STATE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -125,8 +106,23 @@ static void give_tpm(int home, const struct account *account)
 	closedir(dir);
 }
 
+/* Whoever has taken over QEMU may have written into an image what is to be given to it next. */
+static bool only_an_image_names(const struct files *files, const char *path)
+{
+	bool named = false;
+
+	for (size_t i = 0; i < files->count; i++) {
+		if (strcmp(files->v[i].path, path) != 0)
+			continue;
+		if (!files->v[i].by_image)
+			return false;
+		named = true;
+	}
+	return named;
+}
+
 static void give(const struct confine_use *use, const struct confinement *c,
-		 const struct account *account)
+		 const struct files *files, const struct account *account)
 {
 	int home = open(use->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -136,23 +132,38 @@ static void give(const struct confine_use *use, const struct confinement *c,
 	for (size_t i = 0; i < c->count; i++) {
 		const char *name = below(use->home, c->v[i].path);
 
-		if (name && (c->v[i].rights & (LANDLOCK_READ | LANDLOCK_WRITE)))
+		if (name && (c->v[i].rights & (LANDLOCK_READ | LANDLOCK_WRITE)) &&
+		    !only_an_image_names(files, c->v[i].path))
 			give_below(home, name, account);
 	}
-	give_sockets(home, account);
 	if (use->vm->tpm)
 		give_tpm(home, account);
 	fd_close(&home);
 }
 
+/* By way of no link: a directory in home may be that user's. */
+static int create_one(const struct confine_use *use, const char *path)
+{
+	const char *name = below(use->home, path), *last = path;
+	int home = name ? open(use->home, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	int dir = name ? below_parent(home, name, &last) : AT_FDCWD;
+	int fd = name && dir < 0 ? -1
+				 : openat(dir, last,
+					  O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC, 0600);
+
+	if (name) {
+		fd_close(&dir);
+		fd_close(&home);
+	}
+	return fd;
+}
+
 /* What an option has QEMU make may be where that user cannot make files. */
-static void create(const struct confinement *c, const struct account *account)
+static void create(const struct confine_use *use, const struct confinement *c,
+		   const struct account *account)
 {
 	for (size_t i = 0; i < c->count; i++) {
-		int fd = c->v[i].create
-				 ? open(c->v[i].path,
-					O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC, 0600)
-				 : -1;
+		int fd = c->v[i].create ? create_one(use, c->v[i].path) : -1;
 
 		if (fd >= 0 && fchown(fd, account->uid, account->gid) < 0)
 			log_debug("%s is not given to %s", c->v[i].path, account->name);
@@ -164,8 +175,9 @@ static void create(const struct confinement *c, const struct account *account)
 
 struct need {
 	const struct confine_rule *rule;
-	mode_t type; /* of the file, as root sees it; 0: it is not there, or need not be looked at
-		      */
+	mode_t type;  /* of the file, as root sees it; 0: not there, or not to be looked at */
+	bool link;    /* it is a symbolic link of root's */
+	bool planted; /* it is one of somebody else's */
 };
 
 #define WHY_DISKS "disks"
@@ -174,11 +186,16 @@ static struct need look(const struct confine_use *use, const struct confine_rule
 {
 	bool asked = strcmp(rule->why, WHY_DISKS) == 0 || rule->why[0] == '-';
 	bool given = !give && below(use->home, rule->path);
+	struct need need = {.rule = rule};
 	struct stat st;
+	uid_t owner;
 
 	if (!asked || given || stat(rule->path, &st) < 0)
-		return (struct need){.rule = rule};
-	return (struct need){.rule = rule, .type = st.st_mode & S_IFMT};
+		return need;
+	need.type = st.st_mode & S_IFMT;
+	need.planted = safefile_is_planted(rule->path, true, &owner);
+	need.link = lstat(rule->path, &st) == 0 && S_ISLNK(st.st_mode) && st.st_uid == 0;
+	return need;
 }
 
 static int access_of(const struct need *need)
@@ -188,7 +205,7 @@ static int access_of(const struct need *need)
 		     (rights & (LANDLOCK_MAKE | LANDLOCK_SOCKET | LANDLOCK_REMOVE | LANDLOCK_TREE));
 
 	return (rights & LANDLOCK_READ ? R_OK : 0) | (rights & LANDLOCK_WRITE ? W_OK : 0) |
-	       (makes ? W_OK | X_OK : 0);
+	       (makes ? W_OK | X_OK : 0) | (need->rule->connects ? W_OK : 0);
 }
 
 /* A directory that the guest works in: opened at the start or not, it needs the rights later. */
@@ -203,8 +220,8 @@ static bool is_shared(const struct need *need)
  */
 static bool is_for_good(const struct need *need, const struct confine_use *use)
 {
-	return is_shared(need) || (strcmp(need->rule->why, WHY_DISKS) == 0 && S_ISREG(need->type) &&
-				   below(use->home, need->rule->path));
+	return is_shared(need) || need->planted ||
+	       (S_ISREG(need->type) && !need->link && below(use->home, need->rule->path));
 }
 
 static enum belongings check_need(const struct need *need, const struct confine_use *use,
@@ -262,6 +279,8 @@ static const char *begins_as_root(const struct confine_use *use)
 	free(path);
 	if (!known)
 		return "its emulator is not QEMU itself, and may need anything";
+	if (json_array_size(json_object_get(use->vm->all, "helpers")) > 0)
+		return "a program of \"helpers\" is root, and so is its socket";
 	return needs.root;
 }
 
@@ -307,8 +326,8 @@ enum belongings belongings_check(const struct confine_use *use, const struct acc
 	for (size_t i = 0; i < files.count; i++)
 		doubtful[i] = file_is_doubtful(use->vm, &files.v[i]);
 	if (giving) {
-		give(use, &c, account);
-		create(&c, account);
+		give(use, &c, &files, account);
+		create(use, &c, account);
 	}
 	for (size_t i = 0; i < c.count; i++)
 		needs[i] = look(use, &c.v[i], giving);

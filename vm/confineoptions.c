@@ -253,6 +253,14 @@ static void add_socket(const struct adding *a, const char *path)
 	free(copy);
 }
 
+static void add_connected(const struct adding *a, const char *path)
+{
+	struct confine_rule *rule = confine_add(a->c, a->use->home, path, 0, a->why);
+
+	if (rule)
+		rule->connects = true;
+}
+
 static void add_pipe(const struct adding *a, const char *path, unsigned rights)
 {
 	static const char *const ends[] = {"", ".in", ".out"};
@@ -317,6 +325,8 @@ static void add_value(const struct adding *a, const char *path, unsigned rights,
 	case SOCKET:
 		if (node_is_on(a->value, "server"))
 			add_socket(a, path);
+		else
+			add_connected(a, path);
 		break;
 	case LISTENER:
 		add_socket(a, path);

@@ -13,6 +13,7 @@ struct confine_rule {
 	char *path;	 /* absolute; it need not exist */
 	unsigned rights; /* enum landlock_right */
 	bool create;	 /* made as an empty file if it is not there */
+	bool connects;	 /* a socket that it connects to, for which Landlock needs no right */
 	const char *why; /* "-kernel", "confine", "QEMU": of the argument vector, or a constant */
 };
 

@@ -192,11 +192,12 @@ static int open_home(const char *home)
 static int load(const char *home, json_t **value)
 {
 	int dirfd = open_home(home), fd = -1, error;
+	struct stat st;
 
 	*value = NULL;
 	if (dirfd >= 0)
 		fd = openat(dirfd, MOVED, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd >= 0)
+	if (fd >= 0 && fstat(fd, &st) == 0 && safefile_owner_is_good(&st, true))
 		*value = safefile_read_json(fd);
 	error = *value || safefile_is_none(errno) ? 0 : errno;
 	fd_close(&fd);

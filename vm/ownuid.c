@@ -15,6 +15,7 @@
 
 #include "lib/directory.h"
 #include "lib/fd.h"
+#include "lib/log.h"
 #include "lib/xalloc.h"
 #include "vm/helpers.h"
 
@@ -162,17 +163,23 @@ void ownuid_rename(int state_fd, const char *name, const char *new_name)
 	fd_close(&uids);
 }
 
+/* Takes dirfd: a directory and all below it. */
 static void take_back_all(int dirfd)
 {
 	DIR *dir = dirfd >= 0 ? fdopendir(dirfd) : NULL;
 	struct dirent *entry;
 	struct stat st;
 
-	while ((entry = directory_next(dir)))
-		if (fstatat(dirfd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    ownuid_is(st.st_uid) &&
+	while ((entry = directory_next(dir))) {
+		if (fstatat(dirfd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (S_ISDIR(st.st_mode))
+			take_back_all(openat(dirfd, entry->d_name,
+					     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+		if ((ownuid_is(st.st_uid) || ownuid_is(st.st_gid)) &&
 		    fchownat(dirfd, entry->d_name, 0, 0, AT_SYMLINK_NOFOLLOW) < 0)
 			break;
+	}
 	if (dir)
 		closedir(dir);
 	else
@@ -181,10 +188,11 @@ static void take_back_all(int dirfd)
 
 void ownuid_take_back(const char *home)
 {
-	int dir = open(home, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), tpm = -1;
+	int dir = open(home, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
 
-	if (dir >= 0)
-		tpm = openat(dir, TPM_STATE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	take_back_all(tpm);
+	if (dir >= 0 && fstat(dir, &st) == 0 && ownuid_is(st.st_gid) &&
+	    fchown(dir, (uid_t)-1, 0) < 0)
+		log_debug("%s keeps its group", home);
 	take_back_all(dir);
 }

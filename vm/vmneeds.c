@@ -64,6 +64,15 @@ static bool is_opened(json_t *tap)
 	return !json_object_get(tap, "fd") && !json_object_get(tap, "fds");
 }
 
+/* Its packets are IP's own. */
+static bool is_raw(json_t *l2tpv3)
+{
+	json_t *udp = json_object_get(l2tpv3, "udp");
+	const char *text = json_string_value(udp);
+
+	return !json_is_true(udp) && !(text && strcmp(text, "on") == 0);
+}
+
 /* "tcp:127.0.0.1:80-:80", a list of these, or of {"str": ...}. */
 static bool is_low(json_t *forward)
 {
@@ -99,6 +108,8 @@ static const struct {
 	{"tap", is_opened, {.root = WHY_NIC}},
 	{"user", has_commands, {.programs = true, .rights = true}},
 	{"user", has_low_ports, {.root = "a port of the host below 1024 is root's"}},
+	{"l2tpv3", is_raw, {.root = "raw packets of IP are root's"}},
+	{"af-xdp", always, {.root = "XDP is root's"}},
 	{"passt", always, {.programs = true, .rights = true}},
 };
 
