@@ -158,6 +158,12 @@ subtest 'what it may not open' => sub {
 	$s = start('far', disks => [{ path => 'disk.raw', format => 'raw' }]);
 	like($s->log, qr/only root may open \Q$state\E\/far\/disk.raw \(disks\)/, 'a link of root\'s leads elsewhere');
 	stop($s, 'far');
+	chmod(0700, $work);
+	T::define('far', { @machine });
+	$s = supervise(vm => 'far');
+	is($s->end, 78, 'a directory on the way that is root\'s alone: status 78');
+	like($s->log, qr/far cannot be started: QEMU runs as qemu-supervise, who may not pass to \Q$state\E\/far: chmod/, 'and what to do');
+	chmod(0755, $work);
 	my $rom = file('kernel');
 	$s = start('late', args => ['-S', '-fw_cfg', "name=opt/x,file=$rom"]);
 	like($s->log, qr/QEMU begins as root, and becomes qemu-supervise by itself: only root may open \Q$rom\E \(-fw_cfg\)/, 'another file is opened by root');

@@ -333,6 +333,10 @@ enum belongings belongings_check(const struct confine_use *use, const struct acc
 		needs[i] = look(use, &c.v[i], giving);
 	if (!account_become(account))
 		log_warn("cannot become %s", account->name);
+	else if (giving && access(use->home, X_OK) < 0)
+		log_error("%s cannot be started: QEMU runs as %s, who may not pass to %s: chmod "
+			  "o+x the directories above it, or name another user as \"run-as\"",
+			  use->vm->name, account->name, use->home);
 	else if (check_doubtful(use->vm, &files, doubtful, account))
 		found = check_all(use, needs, c.count, account, late);
 	free(needs);
