@@ -101,6 +101,24 @@ subtest 'a reset in a reboot' => sub {
 	}
 };
 
+sub settings { return grep { $_->{execute} eq 'set-action' } $_[0]->sent }
+
+# Under -no-reboot the firmware's own reset, just after ours, would end QEMU: what is set stays until that is over.
+subtest 'a supervisor that dies after a reset' => sub {
+	my $s = running(name => 'after', fake => ['-no-reboot']);
+	$s->signal('HUP');
+	$s->wait_sent('system_reset');
+	wait_until('state.json', sub { $s->state->{'set-action'}{reboot} eq 'reset' && !@{ $s->state->{others} } });
+	my $before = settings($s->lost);
+	my $left = $s->state->{'set-action'}{reboot};
+	my $next = $s->successor;
+	wait_until('the next one tells QEMU again', sub { settings($next) > $before });
+	is((settings($next))[$before]{arguments}{reboot}, $left, 'the same');
+	wait_until('what the user has set', sub { (settings($next))[-1]{arguments}{reboot} eq 'shutdown' });
+	$next->signal('TERM');
+	$next->ends_with(0, $off, 'after');
+};
+
 subtest 'a reset' => sub {
 	my $s = running(name => 'reset', fake => ['-no-reboot', 'mute=system_reset']);
 	$s->signal('HUP');

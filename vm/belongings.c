@@ -268,6 +268,17 @@ static bool check_doubtful(const struct vm *vm, const struct files *files, const
 
 /* ---- all of it ---- */
 
+static bool may_pass(const struct confine_use *use, const struct account *account)
+{
+	bool may = access(use->home, X_OK) == 0;
+
+	if (!may)
+		log_error("%s cannot be started: QEMU runs as %s, who may not pass to %s: chmod "
+			  "o+x the directories above it, or name another user as \"run-as\"",
+			  use->vm->name, account->name, use->home);
+	return may;
+}
+
 /* Why QEMU has to begin as root whatever its files are; NULL: it need not. */
 static const char *begins_as_root(const struct confine_use *use)
 {
@@ -333,11 +344,8 @@ enum belongings belongings_check(const struct confine_use *use, const struct acc
 		needs[i] = look(use, &c.v[i], giving);
 	if (!account_become(account))
 		log_warn("cannot become %s", account->name);
-	else if (giving && access(use->home, X_OK) < 0)
-		log_error("%s cannot be started: QEMU runs as %s, who may not pass to %s: chmod "
-			  "o+x the directories above it, or name another user as \"run-as\"",
-			  use->vm->name, account->name, use->home);
-	else if (check_doubtful(use->vm, &files, doubtful, account))
+	else if (check_doubtful(use->vm, &files, doubtful, account) &&
+		 (!giving || may_pass(use, account)))
 		found = check_all(use, needs, c.count, account, late);
 	free(needs);
 	free(doubtful);
