@@ -11,7 +11,7 @@
 #include "supervise/look.h"
 #include "vm/belongings.h"
 
-/* What the child has found, as far as it has come. */
+/* What the child has found. */
 struct answer {
 	struct account account;
 	enum belongings found;
@@ -23,34 +23,27 @@ struct asked {
 	struct confine_use use;
 };
 
-static void tell(int to, const struct answer *answer)
-{
-	if (write(to, answer, sizeof(*answer)) != sizeof(*answer))
-		_exit(EX_OSERR);
-}
-
-/* It tells the account first: looking at the files may take too long. */
 _Noreturn static void look(void *arg, int to)
 {
 	const struct asked *asked = arg;
-	struct answer answer = {.found = BELONGINGS_LATE, .why = "its files did not answer"};
+	struct answer answer = {.found = BELONGINGS_REFUSED};
 	char *why;
-	bool known = account_of(asked->options->vm, true, &answer.account, &why);
 
-	if (!known)
+	if (!account_of(asked->options->vm, true, &answer.account, &why))
 		log_error("%s: %s", asked->options->vm->file, why);
-	tell(to, &answer);
-	if (known && answer.account.changes && chdir(asked->use.home) == 0)
+	else if (!answer.account.changes)
+		answer.found = BELONGINGS_GOOD;
+	else if (chdir(asked->use.home) < 0)
+		log_warn("cannot look at %s", asked->use.home);
+	else
 		answer.found = belongings_check(&asked->use, &answer.account, true, answer.why);
-	if (known && answer.found != BELONGINGS_REFUSED)
-		tell(to, &answer);
+	if (answer.found == BELONGINGS_REFUSED)
+		snprintf(answer.why, sizeof(answer.why), "%s",
+			 log_last_failure() ? log_last_failure() : "");
 	log_flush();
-	if (known && answer.found != BELONGINGS_REFUSED)
-		_exit(0);
-	snprintf(answer.why, sizeof(answer.why), "%s",
-		 log_last_failure() ? log_last_failure() : "");
-	tell(to, &answer);
-	_exit(EX_CONFIG);
+	if (write(to, &answer, sizeof(answer)) != sizeof(answer))
+		_exit(EX_OSERR);
+	_exit(0);
 }
 
 static int begin_as_root(struct options *o, const struct account *account, const char *why)
@@ -73,32 +66,24 @@ int become_settle(struct options *o, const struct rundir *dir, struct account *a
 		  size_t size)
 {
 	struct asked asked = {.options = o, .use = confinement_of(o, dir)};
-	struct answer answers[2];
+	struct answer answer;
 	ssize_t len = 0;
-	int status;
 
 	*account = (struct account){0};
 	if (geteuid() != 0 || !o->vm)
 		return 0;
-	status = look_in_child(look, &asked, answers, sizeof(answers), &len);
-	if (len < (ssize_t)sizeof(answers[0])) {
-		log_error("cannot tell whom QEMU is to become: the check failed, or took over %d s",
+	look_in_child(look, &asked, &answer, sizeof(answer), &len);
+	if (len < (ssize_t)sizeof(answer)) {
+		log_error("cannot tell whom QEMU is to become, and what that may open: the check "
+			  "failed, or took over %d s",
 			  LOOK_MS / 1000);
 		return EX_OSERR;
 	}
-	answers[1] = answers[len == (ssize_t)sizeof(answers)];
-	if (status == EX_CONFIG) {
-		snprintf(why, size, "%s", answers[1].why);
+	if (answer.found == BELONGINGS_REFUSED) {
+		snprintf(why, size, "%s", answer.why);
 		return EX_CONFIG;
 	}
-	if (answers[1].account.changes && len < (ssize_t)sizeof(answers)) {
-		log_error("cannot tell whether %s may open its files: the check took over %d s",
-			  answers[1].account.name, LOOK_MS / 1000);
-		return EX_OSERR;
-	}
-	*account = answers[1].account;
+	*account = answer.account;
 	tell_root(o, account);
-	if (account->changes && answers[1].found == BELONGINGS_LATE)
-		return begin_as_root(o, account, answers[1].why);
-	return 0;
+	return answer.found == BELONGINGS_LATE ? begin_as_root(o, account, answer.why) : 0;
 }
