@@ -5,6 +5,8 @@
 #ifndef COMMAND_H
 #define COMMAND_H
 
+#include <stdarg.h>
+
 #include "commands/call.h"
 #include "commands/journal.h"
 #include "commands/storelock.h"
@@ -191,6 +193,20 @@ static inline void has_said(const char *words)
 	if (!strstr(text, words))
 		fail_msg("\"%s\" is not in \"%s\"", words, text);
 	forget_lines();
+}
+
+/* The text at these keys and indices, up to NULL; NULL: there is none. */
+static inline const char *text_at(json_t *value, ...)
+{
+	const char *key;
+	va_list keys;
+
+	va_start(keys, value);
+	while ((key = va_arg(keys, const char *)))
+		value = key[0] >= '0' && key[0] <= '9' ? json_array_get(value, (size_t)atoi(key))
+						       : json_object_get(value, key);
+	va_end(keys);
+	return json_string_value(value);
 }
 
 #endif

@@ -106,19 +106,6 @@ static void refused(const char *option, const char *why)
 	assert_false(is_there("state/web/vm.lock"));
 }
 
-static const char *text_at(json_t *value, ...)
-{
-	const char *key;
-	va_list keys;
-
-	va_start(keys, value);
-	while ((key = va_arg(keys, const char *)))
-		value = key[0] >= '0' && key[0] <= '9' ? json_array_get(value, (size_t)atoi(key))
-						       : json_object_get(value, key);
-	va_end(keys);
-	return json_string_value(value);
-}
-
 #define AT(...) text_at(clone, __VA_ARGS__, NULL)
 
 /* Whether a list of what was made for it ("files", "disks") is that. */
