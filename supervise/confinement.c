@@ -31,23 +31,17 @@ void confinement_tell(const struct confine_use *use)
 			 landlock_missing(version));
 }
 
-static void create(const char *path)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC, 0666);
-
-	fd_close(&fd);
-}
-
 /* QEMU will report what is not there, and what it may not open anyway. */
-static bool add(int rules, const struct confine_rule *rule)
+static bool add(int rules, const struct confine_rule *rule, const char *home)
 {
-	int fd, error;
+	int fd = -1, error;
 	bool added;
 
 	if (rule->rights == 0)
 		return true;
 	if (rule->create)
-		create(rule->path);
+		fd = confine_create(rule, home, 0666);
+	fd_close(&fd);
 	fd = open(rule->path, O_PATH | O_CLOEXEC);
 	added = fd < 0 || landlock_allow(rules, fd, rule->rights);
 	error = errno;
@@ -56,12 +50,12 @@ static bool add(int rules, const struct confine_rule *rule)
 	return added;
 }
 
-static bool add_all(int rules, const struct confinement *c)
+static bool add_all(int rules, const struct confinement *c, const char *home)
 {
 	bool good = rules >= 0;
 
 	for (size_t i = 0; i < c->count && good; i++)
-		good = add(rules, &c->v[i]);
+		good = add(rules, &c->v[i], home);
 	return good;
 }
 
@@ -85,7 +79,7 @@ bool confinement_prepare(const struct confine_use *use, int *rules)
 	confine_make(&c, use);
 	if (!c.why_not)
 		*rules = landlock_new(c.limits);
-	good = c.why_not || add_all(*rules, &c) || failed();
+	good = c.why_not || add_all(*rules, &c, use->home) || failed();
 	confine_free(&c);
 	return good;
 }
@@ -103,7 +97,7 @@ bool confinement_apply_beside(const char *program, int dir, unsigned rights)
 
 	confine_make_beside(&c, program);
 	rules = landlock_new(c.limits);
-	good = rules >= 0 && landlock_allow(rules, dir, rights) && add_all(rules, &c) &&
+	good = rules >= 0 && landlock_allow(rules, dir, rights) && add_all(rules, &c, "/") &&
 	       landlock_enforce(rules);
 	fd_close(&rules);
 	confine_free(&c);

@@ -147,6 +147,9 @@ subtest 'what it may not open' => sub {
 	like($s->log, qr/by itself: only root may open \Q$state\E\/serves\/\. \(-serial\)/, 'a socket in its directory is made by root');
 	is(uid_of($s), $user, 'before QEMU is the user');
 	stop($s, 'serves');
+	$s = start('serves', args => ['-S', '-serial', "unix:$state/serves/serial.sock,server=on,wait=off"]);
+	like($s->log, qr/by itself: only root may open \Q$state\E\/serves \(/, 'by whatever path');
+	stop($s, 'serves');
 	my $listening = IO::Socket::UNIX->new(Local => "$work/of-root.sock", Listen => 1) or die $!;
 	chmod(0700, "$work/of-root.sock");
 	$s = start('connects', args => ['-S', '-serial', "unix:$work/of-root.sock"]);

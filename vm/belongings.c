@@ -26,15 +26,6 @@
 
 /* ---- the VM's own files ---- */
 
-/* The part of path below the directory home; NULL: it is elsewhere. */
-static const char *below(const char *home, const char *path)
-{
-	size_t len = strlen(home);
-	bool own = strncmp(path, home, len) == 0 && path[len] == '/';
-
-	return own && below_is_name(path + len + 1) ? path + len + 1 : NULL;
-}
-
 /* What others may have put into the directory stays whose it is. */
 static void give_file(int dirfd, const char *name, const struct account *account)
 {
@@ -130,7 +121,7 @@ static void give(const struct confine_use *use, const struct confinement *c,
 		return;
 	open_directory(home, account);
 	for (size_t i = 0; i < c->count; i++) {
-		const char *name = below(use->home, c->v[i].path);
+		const char *name = confine_below(use->home, c->v[i].path);
 
 		if (name && (c->v[i].rights & (LANDLOCK_READ | LANDLOCK_WRITE)) &&
 		    !only_an_image_names(files, c->v[i].path))
@@ -141,29 +132,12 @@ static void give(const struct confine_use *use, const struct confinement *c,
 	fd_close(&home);
 }
 
-/* By way of no link: a directory in home may be that user's. */
-static int create_one(const struct confine_use *use, const char *path)
-{
-	const char *name = below(use->home, path), *last = path;
-	int home = name ? open(use->home, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-	int dir = name ? below_parent(home, name, &last) : AT_FDCWD;
-	int fd = name && dir < 0 ? -1
-				 : openat(dir, last,
-					  O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC, 0600);
-
-	if (name) {
-		fd_close(&dir);
-		fd_close(&home);
-	}
-	return fd;
-}
-
 /* What an option has QEMU make may be where that user cannot make files. */
 static void create(const struct confine_use *use, const struct confinement *c,
 		   const struct account *account)
 {
 	for (size_t i = 0; i < c->count; i++) {
-		int fd = c->v[i].create ? create_one(use, c->v[i].path) : -1;
+		int fd = c->v[i].create ? confine_create(&c->v[i], use->home, 0600) : -1;
 
 		if (fd >= 0 && fchown(fd, account->uid, account->gid) < 0)
 			log_debug("%s is not given to %s", c->v[i].path, account->name);
@@ -184,8 +158,9 @@ struct need {
 
 static struct need look(const struct confine_use *use, const struct confine_rule *rule, bool give)
 {
-	bool asked = strcmp(rule->why, WHY_DISKS) == 0 || rule->why[0] == '-';
-	bool given = !give && below(use->home, rule->path);
+	bool socket = (rule->rights & LANDLOCK_SOCKET) && strcmp(rule->path, use->home) == 0;
+	bool asked = strcmp(rule->why, WHY_DISKS) == 0 || rule->why[0] == '-' || socket;
+	bool given = !give && confine_below(use->home, rule->path);
 	struct need need = {.rule = rule};
 	struct stat st;
 	uid_t owner;
@@ -221,7 +196,7 @@ static bool is_shared(const struct need *need)
 static bool is_for_good(const struct need *need, const struct confine_use *use)
 {
 	return is_shared(need) || need->planted ||
-	       (S_ISREG(need->type) && !need->link && below(use->home, need->rule->path));
+	       (S_ISREG(need->type) && !need->link && confine_below(use->home, need->rule->path));
 }
 
 static enum belongings check_need(const struct need *need, const struct confine_use *use,

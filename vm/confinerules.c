@@ -1,8 +1,11 @@
 #include "vm/confinerules.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/below.h"
+#include "lib/fd.h"
 #include "lib/xalloc.h"
 
 /* The rule for path that is there already, or a new one; takes path. */
@@ -29,6 +32,30 @@ struct confine_rule *confine_add(struct confinement *c, const char *home, const 
 	rule = rule_of(c, path[0] == '/' ? xstrdup(path) : xasprintf("%s/%s", home, path), why);
 	rule->rights |= rights;
 	return rule;
+}
+
+const char *confine_below(const char *home, const char *path)
+{
+	size_t len = strlen(home);
+	bool own = strncmp(path, home, len) == 0 && path[len] == '/';
+
+	return own && below_is_name(path + len + 1) ? path + len + 1 : NULL;
+}
+
+int confine_create(const struct confine_rule *rule, const char *home, mode_t mode)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC;
+	const char *name = confine_below(home, rule->path), *last;
+	int top, dir, fd;
+
+	if (!name)
+		return open(rule->path, flags, mode);
+	top = open(home, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	dir = top >= 0 ? below_parent(top, name, &last) : -1;
+	fd = dir >= 0 ? openat(dir, last, flags, mode) : -1;
+	fd_close(&dir);
+	fd_close(&top);
+	return fd;
 }
 
 void confine_free(struct confinement *c)

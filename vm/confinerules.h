@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "lib/landlock.h"
 #include "vm/definition.h"
@@ -41,6 +42,15 @@ void confine_free(struct confinement *c);
  */
 struct confine_rule *confine_add(struct confinement *c, const char *home, const char *path,
 				 unsigned rights, const char *why);
+
+/* The part of path below the directory home; NULL: it is elsewhere. */
+const char *confine_below(const char *home, const char *path);
+
+/*
+ * Makes the file of a rule, if it is not there, with mode less the umask; below home by way of no
+ * link, since a directory there may be another user's. Close-on-exec; -1 and errno.
+ */
+int confine_create(const struct confine_rule *rule, const char *home, mode_t mode);
 
 /* Whether its rules allow all of rights for the file at path, which may be missing. */
 bool confine_allows(const struct confinement *c, const char *path, unsigned rights);
