@@ -110,7 +110,7 @@ $h->ok_does('sh', '-c', 'echo "{\"urll\": 1}" >"$1" && systemctl start vmconf-am
 wait_bridge('ActiveState', qr/^failed$/);
 is(bridge('ExecMainStatus') . ' ' . bridge('NRestarts'), '78 0', 'a wrong configuration ends it, once');
 like($h->journal('-u', 'vmconf-amqp'), qr/\Q$config\E: there is no urll; did you mean "url"/, 'with the reason');
-$h->ok_does('sh', '-c', 'echo "{\"url\": \"amqp://host1\@127.0.0.1:1/\"}" >"$1" && systemctl enable --now vmconf-amqp', 'sh', $config);
+$h->ok_does('sh', '-c', 'echo "{\"url\": \"amqp://host1@127.0.0.1:1/\"}" >"$1" && systemctl enable --now vmconf-amqp', 'sh', $config);
 wait_bridge('StatusText', qr/^no connection to the broker/);
 is(bridge('ActiveState'), 'active', 'nothing waits for a broker that is down');
 my $before = bridge('MainPID');
