@@ -120,17 +120,19 @@ check:
 	$(MAKE) all $(UNITS) $(REPLAYS) $(O)/explorer
 	CMOCKA_MESSAGE_OUTPUT=TAP T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(TESTS)
 
+# Those that boot whole Debians in whole guests go one after the other: four at a time, none would get far without KVM.
 check-hosts:
 	t/setup hosts
 	$(MAKE) all
-	T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(HOSTS)
+	T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) --rules 'seq=t/{cloud,debian,limits-host}.t' --rules 'par=**' $(HOSTS)
 
-# Those that run QEMU or one of its programs, and the others. Of the first, some show what vmconf does with files, and one what
-# valgrind says, whatever QEMU it is.
+# Those that run QEMU or one of its programs, and the others. Of the first, some show what vmconf does with files, what a container or
+# Pacemaker's agent makes of us, or what valgrind says, whatever QEMU it is.
 WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE '^need\W.*qemu-(system|img|io)' t/*.t))
 WITHOUT_QEMU = $(filter-out $(WITH_QEMU) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
-ANY_QEMU = $(addprefix t/,long-run.t power-cuts.t power-cuts-guest.t valgrind.t \
-	$(addsuffix .t,$(addprefix vmconf-,copying faults full hangs journal killed metrics owner rpc rpc-killed sync)))
+ANY_QEMU = $(addprefix t/,container.t long-run.t ocf.t power-cuts.t power-cuts-guest.t terminal.t unload.t valgrind.t \
+	$(addsuffix .t,$(addprefix vmconf-,copying faults full hangs journal killed life metrics owner rpc rpc-guest rpc-killed ssh \
+	stop sync upgrade watch)))
 OF_QEMU = $(filter-out $(ANY_QEMU),$(WITH_QEMU))
 
 # make check-qemu SUITE=sid: the demo with that Debian's guest, and the tests with its QEMU. ALL=1: the whole of make check.
