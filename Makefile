@@ -120,11 +120,14 @@ check:
 	$(MAKE) all $(UNITS) $(REPLAYS) $(O)/explorer
 	CMOCKA_MESSAGE_OUTPUT=TAP T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(TESTS)
 
-# Those that boot whole Debians in whole guests go one after the other: four at a time, none would get far without KVM.
+# Four rows, in each of which one comes after the other: those that boot whole Debians in whole guests would not get far beside each
+# other without KVM.
+HOST_ROWS = t/{cloud,debian,limits-host}.t t/systemd*.t t/{amqp*,deb,pacemaker}.t t/**
+
 check-hosts:
 	t/setup hosts
 	$(MAKE) all
-	T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) --rules 'seq=t/{cloud,debian,limits-host}.t' --rules 'par=**' $(HOSTS)
+	T_SUPERVISE="$(CURDIR)/qemu-supervise" $(PROVE) $(HOST_ROWS:%=--rules 'seq=%') $(HOSTS)
 
 # Those that run QEMU or one of its programs, and the others. Of the first, some show what vmconf does with files, what a container or
 # Pacemaker's agent makes of us, or what valgrind says, whatever QEMU it is.
