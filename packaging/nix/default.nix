@@ -21,6 +21,7 @@ pkgs.stdenv.mkDerivation {
   nativeCheckInputs = [
     pkgs.cmocka
     pkgs.perl
+    pkgs.qemu-utils
   ];
 
   makeFlags = [
