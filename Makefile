@@ -52,7 +52,7 @@ ROOMS = $(addprefix $(O)/,supervise.a commands.a shared.a)
 UNITS = $(basename $(wildcard t/unit-*.c))
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
-SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-helpers.t systemd-order.t systemd-sandbox.t systemd-verify.t)
+SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-helpers.t systemd-order.t systemd-sandbox.t systemd-verify.t pages.t)
 HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t deb.t debian.t limits-host.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
 	sysvinit.t)
 # Those that take longest begin first.
