@@ -16,17 +16,20 @@ my $h = Nspawn->new;
 mkdir("$work/$_") for qw(state/images srv/bin units/user@.service.d);
 my $guest = T::guest_definition('normal', console => '');
 spew("$work/config/defaults.json", JSON::PP->new->canonical->pretty->encode({
-	(map { $_ => $guest->{$_} } qw(machine accel append)), memory => '128M', kernel => '/guest/vmlinuz', initrd => '/guest/initrd-agent', ready => 'listening'
+	(map { $_ => $guest->{$_} } qw(machine accel append)), memory => '128M', ready => 'listening',
+	kernel => '/guest/vmlinuz', initrd => '/guest/initrd-agent'
 }));
 make_disk("$work/disk.raw");
 is((run_command('qemu-img', 'convert', '-O', 'qcow2', "$work/disk.raw", "$work/$_"))[0], 0, $_) for 'state/images/debian12.qcow2', 'srv/web.qcow2';
 chmod(0755, spew("$work/srv/bin/qemu-system-x86_64", <<'QEMU' =~ s/APPEND/$guest->{append}/r));
 #!/usr/bin/perl
-exec { '/usr/bin/qemu-system-x86_64' } 'qemu-system-x86_64', map({ s/^kvm$/tcg/r } @ARGV), '-machine', 'q35', qw(-kernel /guest/vmlinuz -initrd /guest/initrd -append), 'APPEND';
+exec { '/usr/bin/qemu-system-x86_64' } 'qemu-system-x86_64', map({ s/^kvm$/tcg/r } @ARGV),
+	qw(-machine q35 -kernel /guest/vmlinuz -initrd /guest/initrd -append), 'APPEND';
 QEMU
 mkdir("$work/units/web.service.d");
 spew("$work/units/web.service.d/host.conf", "[Service]\nEnvironment=PATH=/srv/bin:/usr/local/bin:/usr/bin\n");
-spew("$work/srv/editor", "#!/bin/sh\nprintf '[Service]\\nCPUAffinity=0\\n' >\"\$1\"\n");
+# Newer ones of systemctl give the line, too, at which to begin.
+spew("$work/srv/editor", "#!/bin/sh\nfor file; do :; done\nsed -i '/^### Anything between/a [Service]\\nCPUAffinity=0' \"\$file\"\n");
 chmod(0755, "$work/srv/editor");
 $h->boot;
 $h->ok_does('sh', '-c', 'groupadd --force --system kvm && useradd --create-home --uid 2000 ann && loginctl enable-linger ann');
@@ -71,7 +74,8 @@ subtest 'doc/systemd.md' => sub {
 	$h->ok_does('vmconf', 'create', 'db', '--image', 'debian12');
 	follow('systemd',
 		'vmconf log web' => qr/the guest powered itself off/, 'vmconf history web' => qr/TERM from pid 1 .*: the guest powered itself off/,
-		'systemctl status web' => qr/Status: "Guest: running"/, 'systemd-analyze security' => qr/Overall exposure level for qemu-supervise\@web.service: 3.5/);
+		'systemctl status web' => qr/Status: "Guest: running"/,
+		'systemd-analyze security' => qr/Overall exposure level for qemu-supervise\@web.service: 3.5/);
 	is(($h->does('systemctl', 'is-failed', 'web'))[1], "inactive\n", 'web.service ended well');
 	like($h->ok_does('systemctl', 'cat', 'qemu-supervise@web'), qr/^CPUAffinity=0\n(.*\n)?SystemCallFilter=chroot$/ms, 'the unit has both drop-ins');
 	$h->ok_does('vmconf', 'start', 'web');
@@ -79,8 +83,9 @@ subtest 'doc/systemd.md' => sub {
 };
 
 subtest 'doc/laptop.md' => sub {
-	$h->ok_does('sh', '-c', 'cd /home/ann && install -d -o ann .config .config/qemu-supervise .local .local/share .local/share/qemu-supervise .local/share/qemu-supervise/images'
-		. ' && install -o ann /etc/qemu-supervise/defaults.json .config/qemu-supervise && install -o ann /var/lib/qemu-supervise/images/* .local/share/qemu-supervise/images');
+	$h->ok_does(@ann, 'install', '-d', map { "/home/ann/$_" } '.config/qemu-supervise', '.local/share/qemu-supervise/images');
+	$h->ok_does('install', '-o', 'ann', '/etc/qemu-supervise/defaults.json', '/home/ann/.config/qemu-supervise');
+	$h->ok_does('install', '-o', 'ann', '/var/lib/qemu-supervise/images/debian12.qcow2', '/home/ann/.local/share/qemu-supervise/images');
 	wait_until("ann's systemd", sub { ($h->does(@ann, 'systemctl', '--user', 'is-system-running'))[1] =~ /^(running|degraded)$/ });
 	follow('laptop', 'systemctl --user status' => qr/Status: "Guest: running"/);
 	is($h->ok_does('systemctl', 'show', '--value', '-p', 'TimeoutStopUSec', 'user@2000'), "infinity\n", "ann's session may take its time");

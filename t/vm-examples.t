@@ -91,6 +91,7 @@ for my $command (@commands) {
 	$s->signal('QUIT');
 	$s->ends_with(80, qr/quit/, $name);
 }
-is_deeply([map { definition('win')->{$_} } 'press-interval', 'on'], [map { decode_json($examples{windows})->{$_} } 'press-interval', 'on'], 'the stop of Windows, too');
+my ($win, $windows) = (definition('win'), decode_json($examples{windows}));
+is_deeply($win->{$_}, $windows->{$_}, "at last, $_ as in the example") for 'press-interval', 'on';
 
 done_testing;
