@@ -1,6 +1,7 @@
 #include "amqp/attempts.h"
 
 #include <dirent.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -15,6 +16,7 @@
 
 #include "lib/directory.h"
 #include "lib/fd.h"
+#include "lib/fnv.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
 #include "vm/paths.h"
@@ -100,22 +102,18 @@ void attempts_close(struct attempts *attempts)
 
 /* ---- one of them ---- */
 
-/* FNV-1a, 64 bits; the length is part of it, so that words do not run into each other. */
+/* The length is part of it, so that words do not run into each other. */
 static uint64_t hash(uint64_t h, const void *data, size_t len)
 {
-	const unsigned char *bytes = data;
+	uint64_t length = htole64(len);
 
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ bytes[i]) * 0x100000001b3;
-	for (size_t i = 0; i < sizeof(len); i++)
-		h = (h ^ (len >> 8 * i & 0xff)) * 0x100000001b3;
-	return h;
+	return fnv64(fnv64(h, data, len), &length, sizeof(length));
 }
 
 static char *name_of(const char *message_id, const void *const words[], const size_t lengths[],
 		     size_t count)
 {
-	uint64_t h = 0xcbf29ce484222325;
+	uint64_t h = FNV64_BEGIN;
 
 	if (message_id)
 		return xasprintf("%c%016" PRIx64, BY_SENDER,

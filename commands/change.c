@@ -210,11 +210,29 @@ static void keep_identity(struct renaming *r)
 	move_paths(r, json_object_get(r->definition, "args"));
 }
 
-static bool is_in(const char *path, const char *home)
+static bool begins_with(const char *path, const char *home)
 {
 	size_t len = strlen(home);
 
 	return strncmp(path, home, len) == 0 && path[len] == '/';
+}
+
+/* However the path gets there. */
+static bool is_in(const char *path, const char *home)
+{
+	char *real = realpath(path, NULL), *real_home = realpath(home, NULL);
+	bool in = begins_with(path, home) || (real && real_home && begins_with(real, real_home));
+
+	free(real_home);
+	free(real);
+	return in;
+}
+
+static void add_those_in(struct names *names, const char *home, const struct files *files)
+{
+	for (size_t i = 0; i < files->count; i++)
+		if (is_in(files->v[i].path, home))
+			names_add(names, files->v[i].path);
 }
 
 /* Whether images are based on one in the directory by a path that would break. */
@@ -226,7 +244,7 @@ static bool is_based_on_itself(const struct renaming *r, const struct files *fil
 		const struct file *file = &files->v[i];
 
 		if ((file->part != FILE_BASE && file->part != FILE_DATA) ||
-		    !is_in(file->path, r->home) || !is_in(file->of, r->home))
+		    !is_in(file->path, r->home))
 			continue;
 		log_error("%s cannot be renamed: its disk %s is based on %s, which would be "
 			  "elsewhere; see qemu-img rebase -u",
@@ -241,13 +259,16 @@ static bool may_be_renamed(const struct renaming *r)
 {
 	struct names moved = {0}, except = {0};
 	struct files files = {0};
+	struct users users;
 	bool used;
 
 	files_add_definition(&files, r->vm->all, r->home);
-	for (size_t i = 0; i < files.count; i++)
-		if (is_in(files.v[i].path, r->home))
-			names_add(&moved, files.v[i].path);
+	add_those_in(&moved, r->home, &files);
 	names_add(&except, r->old);
+	users = users_read(r->store, &except);
+	for (size_t i = 0; i < users.count; i++)
+		add_those_in(&moved, r->home, &users.v[i].files);
+	users_free(&users);
 	used = is_used_by_others(r->store, r->old, &moved, &except, "renamed");
 	used = is_based_on_itself(r, &files) || used;
 	store_names_free(&moved);

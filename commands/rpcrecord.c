@@ -13,28 +13,23 @@
 
 #include "lib/directory.h"
 #include "lib/fd.h"
+#include "lib/fnv.h"
 #include "lib/log.h"
 #include "lib/safefile.h"
 #include "lib/xalloc.h"
 #include "vm/paths.h"
 
-#define DIRECTORY  ".rpc"
-#define LOCK	   "lock" /* a byte of it for each id */
-#define PRUNED	   "pruned"
-#define SUFFIX	   ".json"
-#define KEPT_S	   (24 * 3600)
-#define PRUNE_S	   3600
-#define VERSION_1  1
-#define FNV_OFFSET UINT64_C(14695981039346656037)
-#define FNV_PRIME  UINT64_C(1099511628211)
+#define DIRECTORY ".rpc"
+#define LOCK	  "lock" /* a byte of it for each id */
+#define PRUNED	  "pruned"
+#define SUFFIX	  ".json"
+#define KEPT_S	  (24 * 3600)
+#define PRUNE_S	  3600
+#define VERSION_1 1
 
 static uint64_t hash(const char *text)
 {
-	uint64_t sum = FNV_OFFSET;
-
-	for (; *text; text++)
-		sum = (sum ^ (unsigned char)*text) * FNV_PRIME;
-	return sum;
+	return fnv64(FNV64_BEGIN, text, strlen(text));
 }
 
 /* ---- the directory ---- */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "lib/fnv.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "vm/paths.h"
@@ -86,18 +87,13 @@ void qemuline_refuse_daemonize(char **command)
 			       *arg);
 }
 
-/* The same command gets the same name: FNV-1a over its words. */
+/* The same command gets the same name. */
 static char *hashed_name(char **command)
 {
-	uint32_t hash = 2166136261u;
+	uint32_t hash = FNV32_BEGIN;
 
-	for (; *command; command++) {
-		for (const char *p = *command;; p++) {
-			hash = (hash ^ (unsigned char)*p) * 16777619u;
-			if (*p == '\0')
-				break;
-		}
-	}
+	for (; *command; command++)
+		hash = fnv32(hash, *command, strlen(*command) + 1);
 	return xasprintf("vm-%08" PRIx32, hash);
 }
 

@@ -147,10 +147,12 @@ sub supervisor_is_killed {
 
 sub takes_over {
 	my ($h, $vm, $before, $kill, $what) = @_;
+	my $supervisor = state($vm)->{supervisor};
 	$kill->();
 	my $after = wait_until(sub { "another supervisor of $vm->{name}:\n" . $h->report($vm) }, sub {
 		my $now = pids($vm);
-		return $now->{qemu} && ($now->{supervisor} // $before->{supervisor}) != $before->{supervisor} && $now;
+		return $now->{qemu} && ($now->{supervisor} // $before->{supervisor}) != $before->{supervisor}
+			&& state($vm)->{supervisor} != $supervisor && $now; # it is one from when it says so
 	});
 	$h->wait_up($vm);
 	is($after->{qemu}, $before->{qemu}, "$vm->{name}: $what is killed, and another supervisor takes it over");

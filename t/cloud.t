@@ -46,7 +46,7 @@ sub says {
 
 sub wait_ssh {
 	my ($name, $user) = @_;
-	wait_until("ssh to $name", sub { (in_guest($name, $user, 'true'))[0] == 0 });
+	wait_until(sub { "ssh to $name:\n" . slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/$name/console.log") }, sub { (in_guest($name, $user, 'true'))[0] == 0 });
 }
 
 sub boots {
@@ -123,7 +123,7 @@ for my $line (@lines) {
 		$shell->type("\x1d");
 	}
 	$said = $shell->expect(qr/\[\d+\]# /);
-	like($said, qr/\[0\]# \z/, $line);
+	like($said, qr/\[0\]# \z/, $line) or diag(slurp("$ENV{QEMU_SUPERVISE_STATE_DIR}/web1/console.log"));
 }
 like($said, qr/vmconf delete web1/, 'to the end');
 ok(!definition('web1'), 'and web1 is gone');

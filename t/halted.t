@@ -76,6 +76,14 @@ sub is_debugged {
 	return $gdb;
 }
 
+# Not while powerdown has its time, which would wake it.
+sub falls_asleep {
+	my ($s) = @_;
+	$s->wait_log(qr/powerdown 1s is over/);
+	$s->open_gate;
+	return;
+}
+
 my @gdb = ('-chardev', "socket,id=gdb,path=$work/gdb,server=on,wait=off", '-gdb', 'chardev:gdb');
 my ($cli, $sti, $hlt) = ("\xfa", "\xfb", "\xf4\xeb\xfd");
 my @two = (args => ['-smp', 2]);
@@ -95,7 +103,7 @@ my %rows = (
 	'a CPU that was never started' => { guest => 'ignore', @two, append => 'maxcpus=1', term => qr/guest: listening/ },
 	'offline CPUs' => { guest => 'offline', args => ['-smp', 3], term => qr/guest: listening/, },
 	'a guest that works' => { guest => 'ignore', @two, term => qr/guest: listening/ },
-	'S3' => { guest => 's3-on-press', machine => 'pc', delay => 2, @two, term => qr/guest: listening/, status => 80, slept => 1,
+	'S3' => { guest => 's3-on-press', machine => 'pc', gate => 1, @two, term => qr/guest: listening/, then => \&falls_asleep, status => 80, slept => 1,
 		options => ['--press-interval', 0, '-o', "TERM=powerdown 1s, run:$later 6s, quit 10s, kill"] },
 	'cli; hlt' => { firmware => sub { sector($cli . $hlt) }, term => qr/@/, halted => 1 },
 	'cli; hlt, a CPU that was never started' => { firmware => sub { sector($cli . $hlt, '-smp', 2) }, term => qr/@/, halted => 1 },

@@ -2,6 +2,7 @@
 # vmconf rename: what a definition says stays the same, and what is in the VM's directory is named where it is then.
 use strict;
 use warnings;
+use File::Basename qw(basename);
 use FindBin;
 use lib $FindBin::Bin;
 use JSON::PP ();
@@ -105,6 +106,27 @@ subtest 'an image that is based on one of the same VM' => sub {
 	}
 	defined_as('user', { disks => [{ path => "$state/old/base.qcow2", format => 'qcow2', 'read-only' => JSON::PP::true }] });
 	vmconf_fails(1, qr/old cannot be renamed: .*\bof user\b/, 'rename', 'old', 'new');
+	remove('user');
+
+	# The overlay is elsewhere.
+	mkdir "$work/elsewhere";
+	run_command('qemu-img', 'create', '-q', '-f', 'qcow2', "$state/old/base.qcow2", '1M');
+	for my $base ("$state/old/base.qcow2", '../state/old/base.qcow2') {
+		is((run_command('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', $base, '-F', 'qcow2', "$work/elsewhere/top.qcow2"))[0], 0, "based on $base");
+		defined_as('old', { disks => [{ path => "$work/elsewhere/top.qcow2", format => 'qcow2' }] });
+		vmconf_fails(1, qr/^vmconf: old cannot be renamed: its disk \S+top\.qcow2 is based on \S+base\.qcow2, which would be elsewhere/m,
+			'rename', 'old', 'new');
+	}
+	remove('old');
+};
+
+subtest 'a file that only another VM needs' => sub {
+	defined_as('old', {});
+	truncate(spew("$state/old/other.raw", ''), 1 << 20);
+	for my $path ("$state/old/other.raw", "$work/../" . basename($work) . '/state/old/other.raw') {
+		defined_as('user', { disks => [{ path => $path, format => 'raw' }] });
+		vmconf_fails(1, qr/^vmconf: old cannot be renamed: its disk \S+other\.raw is also a disk of user/m, 'rename', 'old', 'new');
+	}
 	remove($_) for 'old', 'user';
 };
 

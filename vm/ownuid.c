@@ -15,6 +15,7 @@
 
 #include "lib/directory.h"
 #include "lib/fd.h"
+#include "lib/fnv.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "vm/helpers.h"
@@ -90,10 +91,8 @@ uid_t ownuid_look(const char *home)
 /* Where to begin: another VM, or another directory of VMs, rarely begins there. */
 static uint32_t hash(const char *text)
 {
-	uint32_t hash = 2166136261u; /* FNV-1a */
+	uint32_t hash = fnv32(FNV32_BEGIN, text, strlen(text));
 
-	for (; *text; text++)
-		hash = (hash ^ (unsigned char)*text) * 16777619u;
 	return hash ^ hash >> 16;
 }
 

@@ -12,6 +12,7 @@
 
 #include "lib/array.h"
 #include "lib/fd.h"
+#include "lib/fnv.h"
 #include "lib/xalloc.h"
 #include "vm/cloudinit.h"
 #include "vm/credentials.h"
@@ -64,8 +65,7 @@ static void add_json(struct words *w, const char *option, json_t *object)
 
 static uint64_t hash(uint64_t hash, const char *text)
 {
-	for (; *text; text++) /* FNV-1a */
-		hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+	hash = fnv64(hash, text, strlen(text));
 	hash = (hash ^ (hash >> 33)) * UINT64_C(0xff51afd7ed558ccd); /* mixed like MurmurHash3 */
 	return hash ^ (hash >> 33);
 }
@@ -79,7 +79,7 @@ static uint64_t identity(const struct vm *vm, const char *of)
 
 	fd_close(&fd);
 	machine[len > 0 ? len : 0] = '\0';
-	return hash(hash(hash(UINT64_C(14695981039346656037), machine), vm->name), of);
+	return hash(hash(hash(FNV64_BEGIN, machine), vm->name), of);
 }
 
 /* RFC 9562 version 8: custom. */
