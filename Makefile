@@ -52,7 +52,7 @@ ROOMS = $(addprefix $(O)/,supervise.a commands.a shared.a)
 UNITS = $(basename $(wildcard t/unit-*.c))
 REPLAYS = $(patsubst fuzz/fuzz-%.c,fuzz/replay-%,$(wildcard fuzz/fuzz-*.c))
 # Those of whole hosts, with an init system or a UPS: they have a target of their own.
-SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-helpers.t systemd-order.t systemd-sandbox.t systemd-verify.t)
+SYSTEMD = $(addprefix t/,systemd-reload.t systemd.t systemd-boot.t systemd-helpers.t systemd-order.t systemd-sandbox.t systemd-verify.t pages.t)
 HOSTS = $(SYSTEMD) $(addprefix t/,amqp.t amqp-lost.t apcupsd.t check.t cloud.t daemontools.t deb.t debian.t limits-host.t monit.t needrestart.t nut.t openrc.t pacemaker.t runit.t s6.t supervisord.t \
 	sysvinit.t)
 # Those that take longest begin first.
@@ -400,8 +400,11 @@ INSTALLED.pacemaker = 755 examples/pacemaker/qemu-supervise $(OCFDIR)/resource.d
 OLD_PLACE = for program in qemu-supervise vmconf; do old="$(DESTDIR)$(PREFIX)/sbin/$$program"; \
 	[ ! -e "$$old" ] && [ ! -L "$$old" ] || [ "$(DESTDIR)$(PREFIX)/sbin" -ef "$(DESTDIR)$(BINDIR)" ]
 
-# Pages name the version and our documents, documents the place where they are. systemd finds programs by their name in /usr/bin and /usr/local/bin alone.
-PAGE = s|^\.Os$$|.Os "qemu-supervise $(VERSION)"|; s|/usr/local/share/doc/qemu-supervise|$(DOCDIR)|
+# Pages name the version; they, documents and examples name what is ours where it is. systemd finds programs by their name in /usr/bin and
+# /usr/local/bin alone.
+PAGE = s|^\.Os$$|.Os "qemu-supervise $(VERSION)"|; s|/usr/local/share/doc/qemu-supervise|$(DOCDIR)|; s|/usr/local/share/qemu-supervise|$(DATADIR)|; \
+	s|/usr/local/libexec/qemu-supervise|$(LIBEXECDIR)/qemu-supervise|; s|/usr/local/bin/qemu-supervise|$(BINDIR)/qemu-supervise|; \
+	s|/usr/local/lib/systemd/system$$|$(SYSTEMDDIR)/system|; s|/usr/local/lib/systemd/user |$(USERUNITDIR) |
 UNIT = $(if $(filter /usr/bin /usr/local/bin,$(BINDIR)),,s,^\(Exec[A-Za-z]*=\)\(qemu-supervise\|vmconf\),\1$(BINDIR)/\2,)
 ROWS = set -- $(INSTALLED); while [ $$\# -gt 0 ]; do mode=$$1 file=$$2 dir=$$3; to="$(DESTDIR)$$dir/$${file\#\#*/}"; shift 3
 
@@ -411,8 +414,7 @@ install: all
 		echo "$$to"; \
 		install -D -m "$$mode" "$$file" "$$to.new"; \
 		case $$file in \
-		man/* | doc/*) sed '$(PAGE)' "$$file" >"$$to.new" ;; \
-		*.service) sed '$(UNIT)' "$$file" >"$$to.new" ;; \
+		man/* | doc/* | README.md | examples/*) sed '$(PAGE); $(UNIT)' "$$file" >"$$to.new" ;; \
 		esac; \
 		mv -f "$$to.new" "$$to"; done
 	@$(OLD_PLACE) || ln -sf "$(BINDIR)/$$program" "$$old"; done

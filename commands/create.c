@@ -449,7 +449,8 @@ static bool make(struct create *c, struct store *store)
 static bool can_boot(const struct create *c)
 {
 	static const char *const keys[] = {"kernel", "cdrom", "args"};
-	bool can = c->image || json_array_size(json_object_get(c->definition, "disks")) > 1;
+	size_t empty = c->disk ? 1 : 0; /* what is on others is not ours to know */
+	bool can = c->image || json_array_size(json_object_get(c->definition, "disks")) > empty;
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		can = can || json_object_get(c->definition, keys[i]);

@@ -1,20 +1,32 @@
 #include "commands/nextstep.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "commands/endpoint.h"
 #include "lib/log.h"
 #include "vm/vm.h"
+
+/* Whether ssh can get there: by a forwarded port, or as to any machine of the host's networks. */
+static bool has_way(const struct vm *vm)
+{
+	struct endpoint ports[ENDPOINTS_MAX];
+	bool has = endpoints_defined(vm, ports) > 0;
+
+	for (size_t i = 0; i < vm->nic_count; i++)
+		has = has || strcmp(vm->nics[i].type, "bridge") == 0 ||
+		      strcmp(vm->nics[i].type, "tap") == 0;
+	return has;
+}
 
 /* The command with which to get into a VM that runs. */
 static const char *way_in(const char *name)
 {
 	struct vm_problems problems = {0};
 	struct vm *vm = vm_load(name, &problems);
-	struct endpoint ports[ENDPOINTS_MAX];
 	const char *way = "status";
 
-	if (vm && vm->cloud.there && endpoints_defined(vm, ports) > 0)
+	if (vm && vm->cloud.there && has_way(vm))
 		way = "ssh";
 	else if (vm && vm->console == CONSOLE_SOCKET)
 		way = "console";

@@ -160,6 +160,9 @@ for my $page (sort keys %pages) {
 	is_deeply([grep { !(my @there = glob "$work/root/opt/qs/share/doc/qemu-supervise/$_*") } @examples], [], "$page.md: its examples are beside it");
 }
 like($pages{ups}, qr{^    # cd /opt/qs/share/doc/qemu-supervise$}m, 'a page says where that is');
+is((run_command('grep', '-rnE', '/usr/local/(share/|lib/systemd/|(bin|libexec)/qemu-supervise)', map { "$work/root/opt/qs/$_" } qw(share/man share/doc lib libexec)))[1],
+	'', 'nothing names what is ours where it is not');
+like(slurp("$work/root/opt/qs/share/doc/qemu-supervise/examples/web.service"), qr{^ExecStart=/opt/qs/bin/qemu-supervise }m, 'so the example of a unit starts');
 spew("$work/root/opt/qs/bin/theirs", '');
 is((run_command(@make, 'uninstall'))[0], 0, 'make uninstall');
 is_deeply([files("$work/root")], ['/opt/qs/bin/theirs'], 'takes away what is ours');

@@ -128,10 +128,8 @@ static void without_options(void **state)
 
 static void what_can_boot(void **state)
 {
-	static const char *const sets[] = {
-		"cdrom=/x.iso", "kernel=/x", "args=[\"-x\"]",
-		"disks=[{\"path\": \"/a\", \"format\": \"raw\"}, {\"path\": "
-		"\"/b\", \"format\": \"raw\"}]"};
+	static const char *const sets[] = {"cdrom=/x.iso", "kernel=/x", "args=[\"-x\"]",
+					   "disks=[{\"path\": \"/a\", \"format\": \"raw\"}]"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
@@ -142,6 +140,11 @@ static void what_can_boot(void **state)
 	}
 	assert_int_equal(RUN_APART(cmd_create, "create", "web", "--disk", "1M", NULL), 0);
 	has_said("web is created, with nothing to boot; next: ");
+	forget_lines();
+	assert_int_equal(RUN_APART(cmd_create, "create", "two", "--disk", "1M", "--set",
+				   "disks.1={\"path\": \"/b\", \"format\": \"raw\"}", NULL),
+			 0);
+	has_said("two is created; next: vmconf start two\n");
 }
 
 /* What all VMs have is not written into each. */

@@ -57,7 +57,7 @@ static bool planted(uid_t of_link, uid_t of_dir, bool strict)
 	assert_int_equal(lchown(in_base("shared/link"), of_link, (gid_t)-1), 0);
 	assert_int_equal(chown(in_base("shared"), of_dir, (gid_t)-1), 0);
 	is = safefile_is_planted(in_base("shared/link"), strict, &owner);
-	assert_int_equal(owner, of_link);
+	assert_int_equal(owner, of_link == geteuid() ? 0 : of_link);
 	assert_int_equal(unlink(in_base("shared/link")), 0);
 	assert_int_equal(rmdir(in_base("shared")), 0);
 	return is;

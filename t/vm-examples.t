@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# The examples of definitions, in examples/vm and in vmconf(5): the parser and the schema take them, and QEMU starts what
-# they make (with small disks, a nic that needs no bridge, a display that needs no screen).
+# The examples of definitions, in examples/vm and in vmconf(5), and the commands of doc/first-vm.md and doc/moving.md that make one: the
+# parser and the schema take them, and QEMU starts what they make (with small disks, a nic that needs no bridge, a display that needs no
+# screen).
 use strict;
 use warnings;
 use FindBin;
@@ -63,5 +64,34 @@ for my $name (sort keys %examples) {
 	$s->signal('QUIT');
 	$s->ends_with(80, qr/quit/, $name);
 }
+
+# The commands of a page that make a VM without an image, or change one.
+sub of_page {
+	my ($page) = @_;
+	return grep { !/--image/ } slurp("$top/doc/$page.md") =~ /^    \$ (vmconf (?:create|set) (?:.*\\\n)*.*)$/mg;
+}
+
+spew("$work/windows.iso", "\0" x 4096);
+mkdir("$work/ubuntu");
+run_command('qemu-img', 'create', '-q', '-f', 'qcow2', "$work/ubuntu/disk.qcow2", '16M');
+vmconf_does('create', 'lab', quick());
+my @commands = map { of_page($_) } 'first-vm', 'moving';
+cmp_ok(scalar(@commands), '>=', 4, 'commands of pages');
+for my $command (@commands) {
+	my $typed = $command =~ s{/srv/iso/|/home/ann/}{$work/}gr =~ s/--forward 8080:/--forward 18080+:/r;
+	my ($status, $out, $err) = run_command('bash', '-c', "PATH=$top:\$PATH; $typed");
+	is($status, 0, $command =~ s/ *\\\n.*//sr) or diag($out, $err);
+	my ($name) = $command =~ /^vmconf create (\w+)/ or next;
+	if ($name eq 'win') {
+		my ($made, $example) = (definition('win'), decode_json($examples{windows}));
+		is_deeply($made->{$_}, $example->{$_}, "$_ as in the example") for qw(cpus memory firmware args);
+	}
+	vmconf_does('set', $name, 'accel=tcg', 'memory=128M', 'display=none', 'ready=started');
+	my $s = running(vm => $name);
+	$s->signal('QUIT');
+	$s->ends_with(80, qr/quit/, $name);
+}
+my ($win, $windows) = (definition('win'), decode_json($examples{windows}));
+is_deeply($win->{$_}, $windows->{$_}, "at last, $_ as in the example") for 'press-interval', 'on';
 
 done_testing;

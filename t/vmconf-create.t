@@ -36,12 +36,17 @@ is_deeply($empty->{disks}, [{ path => 'root.qcow2', format => 'qcow2' }], 'the d
 like($empty->{nics}[0]{mac}, qr/^52:54:00(:[0-9a-f]{2}){3}$/, 'a MAC');
 like($empty->{uuid}, qr/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/, 'a UUID');
 is(vmconf_does('check'), '', 'check says nothing');
+# QEMU as it is on a host that has the bridge.
+my $bridged = spew("$work/bridged", "#!/bin/sh\nexec perl -e 's/\"bridge\"/\"user\"/, s/, *\"br\": *\"br0\"// for \@ARGV; exec \@ARGV' qemu-system-x86_64 \"\$@\"\n");
+chmod(0755, $bridged);
 for my $row (
 	[['--disk', '1M'], 'is created, with nothing to boot; next: vmconf set next cdrom=FILE.iso, then vmconf start next'],
 	[['--disk', '1M', '--set', 'cdrom=a.iso'], 'is created; next: vmconf start next'],
 	[[quick('--start')], 'is created and started; next: vmconf console next'],
 	[[quick('--start', '--set', 'console=none')], 'is created and started; next: vmconf status next'],
-	[[quick('--start', '--nic', 'user', '--hostname', 'x', '--ssh-key', 'none')], 'is created and started; next: vmconf ssh next']
+	[[quick('--start', '--nic', 'user', '--hostname', 'x', '--ssh-key', 'none')], 'is created and started; next: vmconf ssh next'],
+	[[quick('--start', '--nic', 'bridge,br=br0', '--set', "emulator=$bridged", '--hostname', 'x', '--ssh-key', 'none')],
+		'is created and started; next: vmconf ssh next']
 ) {
 	my ($options, $line) = @$row;
 	is_deeply([(vmconf('create', 'next', @$options))[0, 2]], [0, "vmconf: next $line\n"], "create @$options: what comes next");
