@@ -1572,6 +1572,27 @@ static void goes_on_pressing(void **state)
 	end(&t);
 }
 
+/* Of which the CPUs can be read; not known before QEMU has said it. */
+static void is_a_pc(void **state)
+{
+	static const struct {
+		const char *target;
+		bool pc;
+	} rows[] = {{"x86_64", true}, {"i386", true}, {"aarch64", false}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct test t;
+
+		begin_with(&t, 10000, 120000);
+		t.target = rows[i].target;
+		assert_false(guest_is_pc(t.guest));
+		connect_again(&t);
+		assert_int_equal(guest_is_pc(t.guest), rows[i].pc);
+		end(&t);
+	}
+}
+
 static void is_told_the_machine(void *arg)
 {
 	struct test *t = arg;
@@ -1640,6 +1661,7 @@ int main(void)
 		cmocka_unit_test(awaits_a_guest_that_stands_still),
 		cmocka_unit_test(awaits_what_cannot_be_read),
 		cmocka_unit_test(goes_on_pressing),
+		cmocka_unit_test(is_a_pc),
 		cmocka_unit_test(tells_the_machine),
 	};
 

@@ -378,6 +378,38 @@ static void failed_rung_is_left(void **state)
 	end_test(&f);
 }
 
+/* A guest that has halted: the next quit, or what there is instead of one. */
+static void climbs_to_its_quit(void **state)
+{
+	static const struct {
+		const char *ladder, *did;
+		size_t rung;
+	} rows[] = {
+		{"TERM=powerdown 9s, agent-shutdown 9s, quit 5s, kill", "-powerdown;quit;", 2},
+		{"TERM=powerdown 9s, kill", "-powerdown;quit;", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *const ladders[] = {rows[i].ladder, NULL};
+		struct fake f;
+
+		begin_test(&f, ladders);
+		trigger(&f, "TERM");
+		did(&f, "powerdown;");
+		f.now += 1500;
+		climb_to_quit(&f.climber, f.climber.ending);
+		did(&f, rows[i].did);
+		assert_int_equal(f.climber.ending->rung, rows[i].rung);
+		assert_int_equal(f.climber.history_count, 1);
+		assert_int_equal(f.climber.history[0].action, ACTION_POWERDOWN);
+		assert_int_equal(f.climber.history[0].ms, 1500);
+		next_in(&f, 5000);
+		did(&f, "-quit;kill;");
+		end_test(&f);
+	}
+}
+
 static void same_trigger_changes_nothing(void **state)
 {
 	struct fake f;
@@ -1448,6 +1480,7 @@ int main(void)
 		cmocka_unit_test(climbs_to_the_top),
 		cmocka_unit_test(time_runs_from_the_press),
 		cmocka_unit_test(failed_rung_is_left),
+		cmocka_unit_test(climbs_to_its_quit),
 		cmocka_unit_test(same_trigger_changes_nothing),
 		cmocka_unit_test(faster_replaces_slower_is_ignored),
 		cmocka_unit_test(int_climbs),
