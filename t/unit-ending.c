@@ -438,20 +438,25 @@ static void more_than_there_is_room_for(void **state)
 	assert_null(s.event);
 }
 
-static void a_line_again_and_again(void *arg)
+/* A flood, of which the last lines were only counted. */
+static void a_flood(void *arg)
 {
-	log_notice("again");
-	log_notice("again");
+	for (int i = 0; i < 40; i++)
+		log_notice(i % 2 ? "odd" : "even");
 	tell(arg);
 }
 
 static void is_the_last_line(void **state)
 {
+	static const char last[] = "unit: ended: the guest powered itself off (status 0)\n";
+	const char *log;
+
 	(void)state;
 	begin();
-	assert_string_equal(caught(a_line_again_and_again, NULL),
-			    "unit: again\nunit: last line repeated 1 times\nunit: ended: the guest "
-			    "powered itself off (status 0)\n");
+	log = caught(a_flood, NULL);
+	assert_non_null(strstr(log, "repeated"));
+	assert_non_null(strstr(log, last));
+	assert_string_equal(strstr(log, last), last);
 }
 
 static void a_program_that_is_none(void **state)

@@ -411,6 +411,21 @@ static void presses_a_booting_guest_each_second(void **state)
 	end(&t);
 }
 
+/* So may one that has just woken up. */
+static void presses_a_woken_guest_each_second(void **state)
+{
+	struct test t;
+
+	(void)state;
+	begin(&t);
+	guest_woken(t.guest);
+	guest_press(t.guest, true);
+	did(&t, PRESSED(1));
+	pass(&t, 1000);
+	did(&t, PRESSED(2));
+	end(&t);
+}
+
 /* First looked at when it has just had the time to boot: it listens since its start. */
 static void presses_a_guest_that_has_just_booted(void **state)
 {
@@ -1616,6 +1631,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(presses_a_guest_that_is_up),
 		cmocka_unit_test(presses_a_booting_guest_each_second),
+		cmocka_unit_test(presses_a_woken_guest_each_second),
 		cmocka_unit_test(presses_a_guest_that_has_just_booted),
 		cmocka_unit_test(an_interval_below_a_second),
 		cmocka_unit_test(presses_once),
