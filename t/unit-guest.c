@@ -956,7 +956,32 @@ static void wakes_a_sleeping_guest(void **state)
 	t.fails = "system_wakeup";
 	t.how = QMP_ERROR;
 	guest_press(t.guest, true);
-	did(&t, "waiting 30000;nobody:;refused;");
+	did(&t, "waiting 30000;");
+	pass(&t, 250);
+	did(&t, "nobody:;the guest sleeps, and QEMU cannot wake it;");
+	assert_int_equal(t.wakeups, 0); /* that were answered */
+	t.fails = NULL;
+	guest_press(t.guest, true); /* it may by now */
+	did(&t, "waiting 30000;");
+	assert_int_equal(t.wakeups, 1);
+	end(&t);
+}
+
+/* It has woken up by itself, so that QEMU refuses to wake it. */
+static void a_guest_that_wakes_up_by_itself(void **state)
+{
+	struct test t;
+
+	(void)state;
+	begin(&t);
+	t.state = "suspended";
+	t.fails = "system_wakeup";
+	t.how = QMP_ERROR;
+	guest_press(t.guest, true);
+	did(&t, "waiting 30000;");
+	t.state = "running";
+	pass(&t, 250);
+	did(&t, PRESSED(1));
 	end(&t);
 }
 
@@ -971,11 +996,29 @@ static void sleeps(void *arg)
 	end(t);
 }
 
+static void sleeps_on(void *arg)
+{
+	struct test *t = arg;
+
+	begin(t);
+	t->state = "suspended";
+	t->fails = "system_wakeup";
+	t->how = QMP_ERROR;
+	guest_press(t->guest, true);
+	guest_release(t->guest);
+	guest_press(t->guest, true);
+	answers(t);
+	t->did[0] = '\0';
+	end(t);
+}
+
 static void tells_that_it_wakes_it(void **state)
 {
 	struct test t;
 
 	(void)state;
+	assert_int_equal(logged(sleeps, &t, "powerdown: system_wakeup: "), 0);
+	assert_int_equal(logged(sleeps_on, &t, "powerdown: system_wakeup: refused"), 1);
 	assert_int_equal(logged(sleeps, &t, "powerdown: run state suspended: system_wakeup"), 1);
 }
 
@@ -1656,6 +1699,7 @@ int main(void)
 		cmocka_unit_test(continues_again_after_a_loss),
 		cmocka_unit_test(tells_that_it_cannot_continue),
 		cmocka_unit_test(wakes_a_sleeping_guest),
+		cmocka_unit_test(a_guest_that_wakes_up_by_itself),
 		cmocka_unit_test(tells_that_it_wakes_it),
 		cmocka_unit_test(waits_for_another_run_state),
 		cmocka_unit_test(nobody_will_answer),

@@ -284,8 +284,17 @@ int kill(pid_t pid, int signo)
 
 long syscall(long number, ...)
 {
-	(void)number;
-	note("pidfd-kill");
+	va_list ap;
+	int fd, signo;
+	unsigned flags;
+
+	va_start(ap, number);
+	fd = va_arg(ap, int);
+	signo = va_arg(ap, int);
+	assert_null(va_arg(ap, void *));
+	flags = va_arg(ap, unsigned);
+	va_end(ap);
+	note("pidfd-kill:%d:%d:%u", fd, signo, flags);
 	return kills ? 0 : -1;
 }
 
@@ -486,6 +495,12 @@ static bool is_set(const char *word)
 		s.set.pauses = false;
 	else if (strcmp(word, "tries?") == 0)
 		note("tries:%u", s.reexec_tries);
+	else if (strcmp(word, "killed?") == 0)
+		note(s.outcome.killed ? "killed" : "not-killed");
+	else if (strcmp(word, "event?") == 0)
+		note(s.event ? "event" : "no-event");
+	else if (strcmp(word, "stopping?") == 0)
+		note("%s%s", s.outcome.reason, s.outcome.stopping ? ",stopping" : "");
 	else if (strcmp(word, "why?") == 0)
 		note("why:%s", s.state.why);
 	else if (strcmp(word, "unsent?") == 0)
@@ -687,6 +702,10 @@ static void quits(void **state)
 		 "+1000",
 		 "(Stopping (TERM): nmi) inject-nmi"},
 		{{"TERM=quit 1s, kill"}, "!SHUTDOWN=guest-shutdown TERM", "+1000", ""},
+		{{"TERM=quit 1s, powerdown 2s, kill"},
+		 "no-qmp TERM qmp",
+		 "+1000",
+		 "loud (Stopping (TERM): powerdown) set-action{\"reboot\":\"shutdown\"} press-now"},
 	};
 
 	(void)state;
@@ -705,7 +724,7 @@ static void kills_qemu(void **state)
 		 "pidfd",
 		 "TERM",
 		 "asked:TERM:a test disks-later jobs-tell standstill-tell pulse (Stopping (TERM): "
-		 "kill) pidfd-kill kill-timer+60000"},
+		 "kill) pidfd-kill:5:9:0 kill-timer+60000"},
 		{{"TERM=kill"},
 		 "no-kill",
 		 "TERM",
@@ -715,7 +734,7 @@ static void kills_qemu(void **state)
 		 "pidfd no-kill",
 		 "TERM",
 		 "asked:TERM:a test disks-later jobs-tell standstill-tell pulse (Stopping (TERM): "
-		 "kill) pidfd-kill"},
+		 "kill) pidfd-kill:5:9:0"},
 		{{"TERM=kill"},
 		 "gone",
 		 "TERM",
@@ -724,6 +743,8 @@ static void kills_qemu(void **state)
 		{{"TERM=kill"}, "TERM", "+59999", ""},
 		{{"TERM=kill"}, "TERM", "+60000 +60000", "kill-timer+60000 kill-timer+60000"},
 		{{"TERM=kill"}, "TERM gone", "+60000", ""},
+		{{"TERM=kill"}, "TERM", "killed?", "killed"},
+		{{"TERM=kill"}, "no-kill TERM", "killed?", "not-killed"},
 	};
 
 	(void)state;
@@ -834,6 +855,7 @@ static void presses(void **state)
 		 "+1000 presses?",
 		 "presses:1/0"},
 		{{NULL}, "TERM", "taken:1 changed?", "cpus changed"},
+		{{NULL}, "hears TERM waiting", "+180000", ""},
 	};
 
 	(void)state;
@@ -911,6 +933,10 @@ static void asks_the_agent(void **state)
 		 "has-agent",
 		 "!VSERPORT_CHANGE !STOP",
 		 "jobs:VSERPORT_CHANGE agent-look jobs:STOP query-status look agent-state"},
+		{{"TERM=agent-shutdown 3s, nmi 1s, kill"},
+		 "has-agent TERM agent-asked",
+		 "agent-failed asks?",
+		 "agent-release (Stopping (TERM): nmi) inject-nmi agent-unasked"},
 	};
 
 	(void)state;
@@ -1008,6 +1034,25 @@ static void reboots(void **state)
 		 "RTMIN+1 late:set-action !SHUTDOWN=guest-shutdown",
 		 "ok:set-action",
 		 "press"},
+		{{"RTMIN+1=reboot 4s, nmi"},
+		 "no-reboot RTMIN+1 ok:set-action pressed:1",
+		 "!RESET",
+		 "jobs:RESET restarted cpus-forget "
+		 "set-action{\"reboot\":\"reset\",\"shutdown\":\"poweroff\"} back+3000 release "
+		 "called-off query-status look"},
+		{{"TERM=powerdown 1s, reboot 9s, kill"},
+		 "hears !RESET TERM +1000 ok:set-action",
+		 "pressing",
+		 ""},
+		{{"RTMIN+1=reboot 4s, nmi"},
+		 "RTMIN+1 ok:set-action taken:1",
+		 "nobody",
+		 "release back+60000 inject-nmi"},
+		{{"TERM=powerdown 1s, reboot 9s, kill"},
+		 "hears TERM +1000 ok:set-action",
+		 "taken:1 nobody",
+		 "cpus release set-action{\"reboot\":\"reset\",\"shutdown\":\"poweroff\"} "
+		 "(Stopping (TERM): kill) kill:4711:9 kill-timer+60000"},
 	};
 
 	(void)state;
@@ -1229,6 +1274,10 @@ static void puts_back(void **state)
 		 "late:query-status",
 		 "=running",
 		 "set-action{\"reboot\":\"shutdown\",\"shutdown\":\"poweroff\"}"},
+		{{NULL},
+		 "no-reboot HUP !RESET ok:system_reset =running lost:query-status +3000",
+		 "=running changed?",
+		 "set-action{\"reboot\":\"shutdown\",\"shutdown\":\"poweroff\"} changed"},
 	};
 
 	(void)state;
@@ -1313,6 +1362,10 @@ static void sets_for_the_end(void **state)
 		 "powerdown) set-action{\"reboot\":\"reset\",\"shutdown\":\"poweroff\"} back+3000 "
 		 "press"},
 		{{NULL}, "!RESET TERM pressing", "+180000", ""},
+		{{"TERM=powerdown 1s, agent-shutdown 3s, powerdown 9s, kill"},
+		 "hears has-agent !RESET TERM +1000",
+		 "pressing",
+		 ""},
 	};
 
 	(void)state;
@@ -1393,6 +1446,16 @@ static void goes_down(void **state)
 		 "!JOB_STATUS_CHANGE !BLOCK_JOB_COMPLETED !BLOCK_IO_ERROR=nospace",
 		 "jobs:JOB_STATUS_CHANGE jobs:BLOCK_JOB_COMPLETED disks jobs:BLOCK_IO_ERROR "
 		 "io-error:nospace"},
+		{{NULL},
+		 "TERM",
+		 "!SHUTDOWN=guest-reset stopping?",
+		 "jobs:SHUTDOWN quiet release (The guest is down, QEMU is ending) pulse "
+		 "guest-reset,stopping"},
+		{{NULL},
+		 "",
+		 "!SHUTDOWN=guest-reset stopping?",
+		 "jobs:SHUTDOWN quiet release (The guest is down, QEMU is ending) pulse "
+		 "guest-reset"},
 	};
 
 	(void)state;
@@ -1495,6 +1558,17 @@ static void run_states(void **state)
 		 "=running ran?",
 		 "state-changed (Guest: running) ran,runs"},
 		{{NULL}, "", "!RESUME ran?", "jobs:RESUME query-status look ran,runs"},
+		{{NULL}, "!STOP", "ok:query-status changed?", "unchanged"},
+		{{NULL}, "", "!SUSPEND changed?", "jobs:SUSPEND query-status look changed"},
+		{{NULL}, "", "!RESUME changed?", "jobs:RESUME query-status look changed"},
+		{{NULL},
+		 "!STOP =paused",
+		 "!MIGRATION=completed changed?",
+		 "jobs:MIGRATION state-changed (Guest: postmigrate) changed"},
+		{{NULL},
+		 "",
+		 "hears !RESET hears?",
+		 "jobs:RESET restarted cpus-forget query-status look hears:3"},
 	};
 
 	(void)state;
@@ -1548,6 +1622,11 @@ static void events_begin_ladders(void **state)
 		 "TERM",
 		 "run-kill asked:TERM:a test disks-later jobs-tell standstill-tell pulse (Stopping "
 		 "(TERM): powerdown) set-action{\"reboot\":\"shutdown\"} press-now"},
+		{{"SUSPEND=run:/bin/x 5s"},
+		 "",
+		 "!SUSPEND event?",
+		 "jobs:SUSPEND query-status look "
+		 "run:/bin/x:5000:w:4711:/run/w/qmp:{\"event\":\"SUSPEND\"} no-event"},
 	};
 
 	(void)state;
@@ -1599,6 +1678,10 @@ static void what_was_missed(void **state)
 		 "missed owed?",
 		 "restarted cpus-forget cont query-status look cont-owed"},
 		{{"HUP=reset"}, "HUP =shutdown !STOP =internal-error", "missed owed?", "cont-owed"},
+		{{NULL},
+		 "no-shutdown !SHUTDOWN=guest-shutdown !STOP =running",
+		 "stopping? missed stopping?",
+		 "guest-shutdown restarted cpus-forget look "},
 	};
 
 	(void)state;
@@ -1821,6 +1904,18 @@ static void logs(void **state)
 		 "",
 		 "TERM",
 		 "unit: TERM from a test: powerdown 180s, agent-shutdown 30s, quit 10s, kill\n"},
+		{{"RTMIN+1=reboot 4s, nmi"},
+		 "RTMIN+1 ok:set-action pressed:1 !SHUTDOWN=guest-shutdown",
+		 "ok:system_reset",
+		 ""},
+		{{"RTMIN+1=reboot 4s, nmi"},
+		 "RTMIN+1 ok:set-action pressed:1 !SHUTDOWN=guest-shutdown",
+		 "lost:system_reset",
+		 ""},
+		{{"RTMIN+1=reboot 4s, nmi"},
+		 "RTMIN+1 ok:set-action pressed:1 !SHUTDOWN=guest-shutdown !RESET !RESUME",
+		 "late:system_reset",
+		 ""},
 	};
 
 	(void)state;
