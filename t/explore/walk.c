@@ -160,7 +160,7 @@ static const struct setting settings[] = {
 		     "GUEST_PANICKED=reset"},
 	 .reboot = "reset",
 	 .shutdown = "poweroff",
-	 .depth = 1},
+	 .depth = 2},
 };
 
 struct world *world;
