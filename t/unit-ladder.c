@@ -725,6 +725,23 @@ static void resumes_a_deadline(void **state)
 	end_test(&f);
 }
 
+/* At a rung that is there no more: behind the last one nothing is read, which a sanitizer sees. */
+static void resumes_a_ladder_that_was_longer(void **state)
+{
+	static const char *const rows[] = {"TERM=powerdown 9s, kill", NULL};
+	struct climb_left left = {
+		.trigger = "TERM", .action = ACTION_KILL, .rung = 2, .ending = true};
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	left.began = left.clock = f.now;
+	climber_resume(&f.climber, &left);
+	did(&f, "kill;");
+	assert_int_equal(f.climber.ending->rung, 1);
+	end_test(&f);
+}
+
 static void resumes_the_flush(void **state)
 {
 	struct climb_left left;
@@ -1497,6 +1514,7 @@ int main(void)
 		cmocka_unit_test(resumes_what_was_held),
 		cmocka_unit_test(resumes_when_its_time_is_over),
 		cmocka_unit_test(resumes_a_deadline),
+		cmocka_unit_test(resumes_a_ladder_that_was_longer),
 		cmocka_unit_test(resumes_the_flush),
 		cmocka_unit_test(resumes_nothing_twice),
 		cmocka_unit_test(resumes_under_another_policy),
