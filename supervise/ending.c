@@ -2,6 +2,7 @@
 #include "supervise/supervisor.h"
 
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,15 +89,27 @@ static int exec_status(int error)
 	return error == ENOENT ? EXIT_NO_PROGRAM : EXIT_CANNOT_EXECUTE;
 }
 
+static void add_words(struct supervisor *s, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void add_words(struct supervisor *s, const char *fmt, ...)
+{
+	size_t len = strlen(s->words);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(s->words + len, sizeof(s->words) - len, fmt, ap);
+	va_end(ap);
+}
+
 /* What QEMU had no permission for may be ours to give. */
 static void add_confined(struct supervisor *s, const char *message)
 {
 	const struct confine_use use = confinement_of(&s->options, &s->dir);
 	char *explained = use.confine->on ? confine_explain(&use, message) : NULL;
-	size_t len = strlen(s->words);
 
 	if (explained)
-		snprintf(s->words + len, sizeof(s->words) - len, "; %s", explained);
+		add_words(s, "; %s", explained);
 	free(explained);
 }
 
@@ -105,19 +118,15 @@ static void add_last_words(struct supervisor *s, int status)
 {
 	int64_t since =
 		status == EX_UNAVAILABLE ? s->process.since : s->process.gone_since - LAST_WORDS_MS;
-	size_t len = strlen(s->words);
 	char text[256];
 
 	if (status != EX_UNAVAILABLE && (status != EXIT_DIED || s->outcome.reason[0]))
 		return;
 	lastwords_text(s->lastwords, since, text, sizeof(text));
 	if (text[0])
-		snprintf(s->words + len, sizeof(s->words) - len, ": %s", text);
-	if (s->outcome.out_of_pids) {
-		len = strlen(s->words);
-		snprintf(s->words + len, sizeof(s->words) - len,
-			 "; it had all the threads that limits.pids lets it have");
-	}
+		add_words(s, ": %s", text);
+	if (s->outcome.out_of_pids)
+		add_words(s, "; it had all the threads that limits.pids lets it have");
 	add_confined(s, text);
 }
 
@@ -140,12 +149,10 @@ static void add_cure(struct supervisor *s)
 	bool aborted = s->process.waited && WIFSIGNALED(s->process.wait_status) &&
 		       WTERMSIG(s->process.wait_status) == SIGABRT;
 	int64_t lived = s->process.gone_since - s->process.began;
-	size_t len = strlen(s->words);
 
 	if (aborted && lived < ABORTS_MS && uses_kvm(s->options.command))
-		snprintf(s->words + len, sizeof(s->words) - len,
-			 "; does KVM run guests here? \"vmconf doctor\" tries it; without KVM: "
-			 "\"accel\": \"tcg\" (-accel tcg)");
+		add_words(s, "; does KVM run guests here? \"vmconf doctor\" tries it; without KVM: "
+			     "\"accel\": \"tcg\" (-accel tcg)");
 }
 
 int ending_tell(struct supervisor *s)

@@ -104,8 +104,8 @@ static void on_nobody(void *arg, const char *why)
 
 	if (!climb)
 		return;
-	if (climb_rung(climb)->action == ACTION_REBOOT)
-		setaction_forget_reboot(s);
+	if (climb_rung(climb)->action == ACTION_REBOOT && s->asking.presses == 0)
+		setaction_forget_reboot(s); /* else the guest may still go down */
 	climb_failed(&s->climber, climb, why);
 }
 
@@ -351,7 +351,6 @@ static void on_event_shutdown(struct supervisor *s, json_t *data)
 		climb_clock(&s->climber, s->climber.ending);
 	notify_status("The guest is down, QEMU is ending");
 	report_pulse(s);
-	report_changed(s);
 }
 
 static void on_event_reset(struct supervisor *s, json_t *data)
@@ -393,10 +392,8 @@ static void on_event_woken(struct supervisor *s, json_t *data)
 static void on_event_migration(struct supervisor *s, json_t *data)
 {
 	(void)data;
-	if (!s->outcome.migrated)
-		return;
-	set_run_state(s, "postmigrate");
-	report_changed(s);
+	if (s->outcome.migrated)
+		set_run_state(s, "postmigrate");
 }
 
 static void on_event_panicked(struct supervisor *s, json_t *data)

@@ -45,14 +45,13 @@ struct guest {
 	bool settled; /* decided by the run state; only its remaining answers are to come */
 	bool pressing;
 	bool unconfirmed; /* pressed on what was seen earlier; not looked at since */
+	bool sleeps_on;	  /* QEMU has refused to wake it */
 	bool awaiting;
 	bool waiting_told, sts_told;
 	int64_t press_began, last_press, last_cont;
 	unsigned presses, taken; /* taken: answered by QEMU */
 	struct event *look_timer, *sts_timer, *stuck_timer;
 };
-
-static void look(struct guest *g);
 
 static int64_t now(const struct guest *g)
 {
@@ -271,7 +270,7 @@ static bool was_settled(struct guest *g)
 		return false;
 	g->looking = false;
 	if (!evtimer_pending(g->look_timer, NULL))
-		look(g);
+		guest_look(g);
 	return true;
 }
 
@@ -300,39 +299,41 @@ static void on_base(void *arg, enum qmp_result result, json_t *value)
 			  COMMAND_MS, on_enable, g);
 }
 
+/* Also refused if the guest has woken up in between: the next look tells. */
 static void on_wakeup(void *arg, enum qmp_result result, json_t *value)
 {
 	struct guest *g = arg;
 
 	if (result == QMP_ERROR && g->pressing)
-		nobody(g, qmp_why(result, value));
+		log_notice("powerdown: system_wakeup: %s", qmp_why(result, value));
+	g->sleeps_on = result == QMP_ERROR;
+}
+
+static void wake_up(struct guest *g)
+{
+	log_notice("powerdown: run state suspended: system_wakeup");
+	qmp_await(g->qmp, "system_wakeup", NULL, COMMAND_MS, on_wakeup, g);
 }
 
 /* Does what the run state needs first. True: the look ends here. */
 static bool settle_run_state(struct guest *g)
 {
-	if (!g->pressing)
+	enum guest_need needs = runstate_needs(g->run_state);
+
+	if (!g->pressing || needs == NEEDS_NOTHING || needs == NEEDS_CONT)
 		return false;
-	switch (runstate_needs(g->run_state)) {
-	case NEEDS_NOTHING:
-	case NEEDS_CONT:
-		break;
-	case NEEDS_NOBODY:
-		g->settled = true;
-		g->looking = probe_is_readable(&g->probe);
+	g->settled = true;
+	g->looking = probe_is_readable(&g->probe);
+	if (needs == NEEDS_NOBODY) {
 		nobody(g, runstate_nobody(g->run_state));
-		return true;
-	case NEEDS_WAKEUP:
-		log_notice("powerdown: run state suspended: system_wakeup");
-		qmp_await(g->qmp, "system_wakeup", NULL, COMMAND_MS, on_wakeup, g);
-		/* fall through */
-	case NEEDS_TIME:
-		g->settled = true;
-		g->looking = probe_is_readable(&g->probe);
+	} else if (needs == NEEDS_WAKEUP && g->sleeps_on) {
+		nobody(g, "the guest sleeps, and QEMU cannot wake it");
+	} else {
+		if (needs == NEEDS_WAKEUP)
+			wake_up(g);
 		wait_for_ears(g);
-		return true;
 	}
-	return false;
+	return true;
 }
 
 static void on_status(void *arg, enum qmp_result result, json_t *value)
@@ -352,7 +353,7 @@ static void on_status(void *arg, enum qmp_result result, json_t *value)
 		looked(g, HEARS_NOT_KNOWN);
 }
 
-static void look(struct guest *g)
+void guest_look(struct guest *g)
 {
 	if (g->looking || !g->layout_known || !(g->pressing || g->awaiting))
 		return;
@@ -373,7 +374,7 @@ static void look(struct guest *g)
 static void on_look_timer(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
-	look(arg);
+	guest_look(arg);
 }
 
 /* The guest's driver clears PWRBTN_STS when it serves the interrupt. */
@@ -419,7 +420,7 @@ static void layout_is_known(struct guest *g)
 {
 	g->layout_known = true;
 	log_debug("whether the guest listens: %s", probe_name(&g->probe));
-	look(g);
+	guest_look(g);
 }
 
 static void on_type(void *arg, enum qmp_result result, json_t *value)
@@ -533,11 +534,6 @@ enum hears guest_hears(const struct guest *g)
 	return g->hears;
 }
 
-void guest_look(struct guest *g)
-{
-	look(g);
-}
-
 static void begin_pressing(struct guest *g, unsigned presses)
 {
 	g->pressing = true;
@@ -545,7 +541,7 @@ static void begin_pressing(struct guest *g, unsigned presses)
 	g->presses = g->taken = presses;
 	g->last_press = g->last_cont = 0;
 	g->unmapped = 0;
-	g->waiting_told = g->sts_told = false;
+	g->waiting_told = g->sts_told = g->sleeps_on = false;
 	timespan_arm(g->stuck_timer, STUCK_MS);
 }
 
@@ -561,14 +557,14 @@ bool guest_press(struct guest *g, bool running)
 	g->unconfirmed = listens;
 	if (listens)
 		press(g);
-	look(g);
+	guest_look(g);
 	return listens;
 }
 
 void guest_press_on(struct guest *g, unsigned presses)
 {
 	begin_pressing(g, presses);
-	look(g);
+	guest_look(g);
 }
 
 void guest_slept(struct guest *g)
@@ -589,7 +585,7 @@ void guest_release(struct guest *g)
 void guest_await(struct guest *g)
 {
 	g->awaiting = true;
-	look(g);
+	guest_look(g);
 }
 
 void guest_await_no_longer(struct guest *g)

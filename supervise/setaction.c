@@ -54,6 +54,7 @@ bool setaction_send(struct supervisor *s, qmp_reply_fn reply, void *arg)
 void setaction_remember(struct supervisor *s, const char *reboot, const char *shutdown)
 {
 	evtimer_del(s->timers[TIMER_BACK]);
+	s->set.ends_later = false;
 	s->set.actions = (struct qemu_actions){.reboot = reboot, .shutdown = shutdown};
 	report_changed(s);
 }
@@ -74,9 +75,9 @@ void setaction_to_end(struct supervisor *s)
 	bool pauses = strcmp(s->set.actions.shutdown, "poweroff") != 0;
 	int64_t firmware = s->set.firmware_until - climber_time(&s->climber);
 
-	s->set.ends_later = firmware > 0;
-	if (s->set.ends_later) {
+	if (firmware > 0) {
 		setaction_set(s, "reset", "poweroff");
+		s->set.ends_later = true;
 		timespan_arm(s->timers[TIMER_BACK], firmware);
 		return;
 	}
@@ -102,7 +103,6 @@ void setaction_before_press(struct supervisor *s)
 	s->set.firmware_until = 0;
 	if (s->set.ends_later && s->climber.ending)
 		setaction_to_end(s);
-	s->set.ends_later = false;
 }
 
 static void setaction_back(struct supervisor *s)

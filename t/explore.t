@@ -14,7 +14,7 @@ subtest 'every sequence' => sub {
 	my ($status, $out, $err) = run_command($explorer);
 	is($status, 0, 'no rule is broken') or diag($out, $err);
 	my @settings = $out =~ /^# (\S+): depth \d+, \d+ states/mg;
-	cmp_ok(scalar @settings, '>=', 18, 'in all settings');
+	cmp_ok(scalar @settings, '>=', 20, 'in all settings');
 	my ($states) = $out =~ /^# default: depth 3, (\d+) states/m;
 	cmp_ok($states // 0, '>', 5000, 'it went everywhere');
 	note($out);

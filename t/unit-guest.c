@@ -411,6 +411,21 @@ static void presses_a_booting_guest_each_second(void **state)
 	end(&t);
 }
 
+/* So may one that has just woken up. */
+static void presses_a_woken_guest_each_second(void **state)
+{
+	struct test t;
+
+	(void)state;
+	begin(&t);
+	guest_woken(t.guest);
+	guest_press(t.guest, true);
+	did(&t, PRESSED(1));
+	pass(&t, 1000);
+	did(&t, PRESSED(2));
+	end(&t);
+}
+
 /* First looked at when it has just had the time to boot: it listens since its start. */
 static void presses_a_guest_that_has_just_booted(void **state)
 {
@@ -941,7 +956,32 @@ static void wakes_a_sleeping_guest(void **state)
 	t.fails = "system_wakeup";
 	t.how = QMP_ERROR;
 	guest_press(t.guest, true);
-	did(&t, "waiting 30000;nobody:;refused;");
+	did(&t, "waiting 30000;");
+	pass(&t, 250);
+	did(&t, "nobody:;the guest sleeps, and QEMU cannot wake it;");
+	assert_int_equal(t.wakeups, 0); /* that were answered */
+	t.fails = NULL;
+	guest_press(t.guest, true); /* it may by now */
+	did(&t, "waiting 30000;");
+	assert_int_equal(t.wakeups, 1);
+	end(&t);
+}
+
+/* It has woken up by itself, so that QEMU refuses to wake it. */
+static void a_guest_that_wakes_up_by_itself(void **state)
+{
+	struct test t;
+
+	(void)state;
+	begin(&t);
+	t.state = "suspended";
+	t.fails = "system_wakeup";
+	t.how = QMP_ERROR;
+	guest_press(t.guest, true);
+	did(&t, "waiting 30000;");
+	t.state = "running";
+	pass(&t, 250);
+	did(&t, PRESSED(1));
 	end(&t);
 }
 
@@ -956,11 +996,29 @@ static void sleeps(void *arg)
 	end(t);
 }
 
+static void sleeps_on(void *arg)
+{
+	struct test *t = arg;
+
+	begin(t);
+	t->state = "suspended";
+	t->fails = "system_wakeup";
+	t->how = QMP_ERROR;
+	guest_press(t->guest, true);
+	guest_release(t->guest);
+	guest_press(t->guest, true);
+	answers(t);
+	t->did[0] = '\0';
+	end(t);
+}
+
 static void tells_that_it_wakes_it(void **state)
 {
 	struct test t;
 
 	(void)state;
+	assert_int_equal(logged(sleeps, &t, "powerdown: system_wakeup: "), 0);
+	assert_int_equal(logged(sleeps_on, &t, "powerdown: system_wakeup: refused"), 1);
 	assert_int_equal(logged(sleeps, &t, "powerdown: run state suspended: system_wakeup"), 1);
 }
 
@@ -1572,6 +1630,27 @@ static void goes_on_pressing(void **state)
 	end(&t);
 }
 
+/* Of which the CPUs can be read; not known before QEMU has said it. */
+static void is_a_pc(void **state)
+{
+	static const struct {
+		const char *target;
+		bool pc;
+	} rows[] = {{"x86_64", true}, {"i386", true}, {"aarch64", false}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct test t;
+
+		begin_with(&t, 10000, 120000);
+		t.target = rows[i].target;
+		assert_false(guest_is_pc(t.guest));
+		connect_again(&t);
+		assert_int_equal(guest_is_pc(t.guest), rows[i].pc);
+		end(&t);
+	}
+}
+
 static void is_told_the_machine(void *arg)
 {
 	struct test *t = arg;
@@ -1595,6 +1674,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(presses_a_guest_that_is_up),
 		cmocka_unit_test(presses_a_booting_guest_each_second),
+		cmocka_unit_test(presses_a_woken_guest_each_second),
 		cmocka_unit_test(presses_a_guest_that_has_just_booted),
 		cmocka_unit_test(an_interval_below_a_second),
 		cmocka_unit_test(presses_once),
@@ -1619,6 +1699,7 @@ int main(void)
 		cmocka_unit_test(continues_again_after_a_loss),
 		cmocka_unit_test(tells_that_it_cannot_continue),
 		cmocka_unit_test(wakes_a_sleeping_guest),
+		cmocka_unit_test(a_guest_that_wakes_up_by_itself),
 		cmocka_unit_test(tells_that_it_wakes_it),
 		cmocka_unit_test(waits_for_another_run_state),
 		cmocka_unit_test(nobody_will_answer),
@@ -1640,6 +1721,7 @@ int main(void)
 		cmocka_unit_test(awaits_a_guest_that_stands_still),
 		cmocka_unit_test(awaits_what_cannot_be_read),
 		cmocka_unit_test(goes_on_pressing),
+		cmocka_unit_test(is_a_pc),
 		cmocka_unit_test(tells_the_machine),
 	};
 

@@ -378,6 +378,38 @@ static void failed_rung_is_left(void **state)
 	end_test(&f);
 }
 
+/* A guest that has halted: the next quit, or what there is instead of one. */
+static void climbs_to_its_quit(void **state)
+{
+	static const struct {
+		const char *ladder, *did;
+		size_t rung;
+	} rows[] = {
+		{"TERM=powerdown 9s, agent-shutdown 9s, quit 5s, kill", "-powerdown;quit;", 2},
+		{"TERM=powerdown 9s, kill", "-powerdown;quit;", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *const ladders[] = {rows[i].ladder, NULL};
+		struct fake f;
+
+		begin_test(&f, ladders);
+		trigger(&f, "TERM");
+		did(&f, "powerdown;");
+		f.now += 1500;
+		climb_to_quit(&f.climber, f.climber.ending);
+		did(&f, rows[i].did);
+		assert_int_equal(f.climber.ending->rung, rows[i].rung);
+		assert_int_equal(f.climber.history_count, 1);
+		assert_int_equal(f.climber.history[0].action, ACTION_POWERDOWN);
+		assert_int_equal(f.climber.history[0].ms, 1500);
+		next_in(&f, 5000);
+		did(&f, "-quit;kill;");
+		end_test(&f);
+	}
+}
+
 static void same_trigger_changes_nothing(void **state)
 {
 	struct fake f;
@@ -690,6 +722,23 @@ static void resumes_a_deadline(void **state)
 	climber_deadline(&f.climber, 90000, "a test"); /* later: ignored */
 	next_in(&f, 4000);
 	did(&f, "-quit;kill;");
+	end_test(&f);
+}
+
+/* At a rung that is there no more: behind the last one nothing is read, which a sanitizer sees. */
+static void resumes_a_ladder_that_was_longer(void **state)
+{
+	static const char *const rows[] = {"TERM=powerdown 9s, kill", NULL};
+	struct climb_left left = {
+		.trigger = "TERM", .action = ACTION_KILL, .rung = 2, .ending = true};
+	struct fake f;
+
+	(void)state;
+	begin_test(&f, rows);
+	left.began = left.clock = f.now;
+	climber_resume(&f.climber, &left);
+	did(&f, "kill;");
+	assert_int_equal(f.climber.ending->rung, 1);
 	end_test(&f);
 }
 
@@ -1448,6 +1497,7 @@ int main(void)
 		cmocka_unit_test(climbs_to_the_top),
 		cmocka_unit_test(time_runs_from_the_press),
 		cmocka_unit_test(failed_rung_is_left),
+		cmocka_unit_test(climbs_to_its_quit),
 		cmocka_unit_test(same_trigger_changes_nothing),
 		cmocka_unit_test(faster_replaces_slower_is_ignored),
 		cmocka_unit_test(int_climbs),
@@ -1464,6 +1514,7 @@ int main(void)
 		cmocka_unit_test(resumes_what_was_held),
 		cmocka_unit_test(resumes_when_its_time_is_over),
 		cmocka_unit_test(resumes_a_deadline),
+		cmocka_unit_test(resumes_a_ladder_that_was_longer),
 		cmocka_unit_test(resumes_the_flush),
 		cmocka_unit_test(resumes_nothing_twice),
 		cmocka_unit_test(resumes_under_another_policy),

@@ -31,6 +31,8 @@ static void see(struct outcome *o, const char *words)
 			o->killed = true;
 		else if (strcmp(word, "early") == 0)
 			o->early = true;
+		else if (strcmp(word, "halted") == 0)
+			o->halted = true;
 		else if (strcmp(word, "starved") == 0)
 			o->out_of_memory = MEMORY_OF_LIMIT;
 		else if (strcmp(word, "starved-by-host") == 0)
@@ -72,6 +74,10 @@ static void every_status(void **state)
 		 "the guest powered itself off"},
 		{"@running GUEST_PANICKED", DIED(SIGSEGV), 82, "the guest panicked"},
 		{"@running SHUTDOWN=host-qmp-quit", 0, 80, "the guest was not shut down: quit"},
+		{"@running halted SHUTDOWN=host-qmp-quit", 0, 86, "the guest halted and did not"},
+		{"@running halted SHUTDOWN=guest-shutdown", 0, 0, "the guest powered itself off"},
+		{"@running halted RESET SHUTDOWN=host-qmp-quit", 0, 80,
+		 "the guest was not shut down: quit"},
 		{"@running SHUTDOWN=host-qmp-system-reset", 0, 80,
 		 "the guest was not shut down: system_reset"},
 		{"@running SHUTDOWN=host-signal", 0, 80, "the guest was not shut down: a signal"},
@@ -159,22 +165,28 @@ static void every_status(void **state)
 static void before_it_answered(void **state)
 {
 	static const struct {
+		const char *seen;
 		int wait_status, status;
-		bool killed;
 		const char *words;
 	} rows[] = {
-		{0, EX_UNAVAILABLE, false, "QEMU ended before it answered"},
-		{-1, EX_UNAVAILABLE, false, "QEMU ended before it answered"},
-		{EXITED(1), EX_UNAVAILABLE, false, "QEMU ended with status 1"},
-		{DIED(SIGSEGV), EX_UNAVAILABLE, false, "QEMU died of SIGSEGV"},
-		{DIED(SIGKILL), EXIT_KILLED, true, "QEMU was killed"},
+		{"", 0, EX_UNAVAILABLE, "QEMU ended before it answered"},
+		{"", -1, EX_UNAVAILABLE, "QEMU ended before it answered"},
+		{"", EXITED(1), EX_UNAVAILABLE, "QEMU ended with status 1"},
+		{"", DIED(SIGSEGV), EX_UNAVAILABLE, "QEMU died of SIGSEGV"},
+		{"killed", DIED(SIGKILL), EXIT_KILLED, "QEMU was killed"},
+		{"starved", 0, EX_UNAVAILABLE, "QEMU ended before it answered"},
+		{"starved", -1, EX_UNAVAILABLE,
+		 "out of memory: the kernel killed QEMU, which needed more than limits.memory"},
+		{"starved", DIED(SIGKILL), EX_UNAVAILABLE,
+		 "out of memory: the kernel killed QEMU, which needed more than limits.memory"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct outcome o = {.killed = rows[i].killed};
+		struct outcome o = {0};
 		char words[256];
 
+		see(&o, rows[i].seen);
 		assert_int_equal(
 			outcome_status(&o, rows[i].wait_status == -1 ? NULL : &rows[i].wait_status,
 				       words, sizeof(words)),

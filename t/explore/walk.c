@@ -150,6 +150,17 @@ static const struct setting settings[] = {
 	 .shutdown = "poweroff",
 	 .choices = STOPS,
 	 .depth = 5},
+	{.name = "words", /* rungs of other actions, and ladders of events */
+	 .options = {"-o",
+		     "TERM=agent-shutdown 3s, stop 1s, qmp:{\"execute\": \"eject\", "
+		     "\"arguments\": {\"id\": \"cd\"}} 1s, quit 2s, kill",
+		     "-o", "INT=nmi 1s, cont 1s, wakeup 1s, quit forever", "-o",
+		     "HUP=stop 1s, reset 1s, nmi", "-o", "QUIT=reboot 2s, wakeup", "-o",
+		     "RTMIN+1=reboot 4s, reset 1s", "-o", "SUSPEND=wakeup, status", "-o",
+		     "GUEST_PANICKED=reset"},
+	 .reboot = "reset",
+	 .shutdown = "poweroff",
+	 .depth = 2},
 };
 
 struct world *world;
