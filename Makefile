@@ -454,11 +454,12 @@ rpm:
 	packaging/rpm $(VERSION) $(O)/rpm
 	rpmlint --strict -c packaging/rpmlint.toml $(O)/rpm/*.rpm $(O)/rpm/qemu-supervise.spec
 
-# Debian's packages, in $(O)/deb, and what lintian says of them: nothing.
+# Debian's packages, in $(O)/deb, and what lintian says of them: nothing on Debian 12 and 13 (t/deb.t); that of sid is pedantic about
+# fields that Debian 12 still needs.
 deb:
 	t/setup deb
 	packaging/deb $(VERSION) $(O)/deb
-	lintian --pedantic --fail-on error,warning,info,pedantic $(O)/deb/*.changes
+	lintian --pedantic --fail-on error,warning,info $(O)/deb/*.changes
 
 # build/guest, build/inits and build/systemd stay: what they are made of was downloaded.
 clean:
