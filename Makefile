@@ -133,7 +133,7 @@ check-hosts:
 # Pacemaker's agent makes of us, or what valgrind says, whatever QEMU it is.
 WITH_QEMU = $(filter-out $(HOSTS),$(shell grep -lE '^need\W.*qemu-(system|img|io)' t/*.t))
 WITHOUT_QEMU = $(filter-out $(WITH_QEMU) $(HOSTS),$(wildcard t/*.t)) $(UNITS)
-ANY_QEMU = $(addprefix t/,container.t long-run.t ocf.t power-cuts.t power-cuts-guest.t terminal.t unload.t valgrind.t \
+ANY_QEMU = $(addprefix t/,container.t long-run.t ocf.t power-cuts.t power-cuts-guest.t terminal.t valgrind.t \
 	$(addsuffix .t,$(addprefix vmconf-,copying faults full hangs journal killed life metrics owner rpc rpc-guest rpc-killed ssh \
 	stop sync upgrade watch)))
 OF_QEMU = $(filter-out $(ANY_QEMU),$(WITH_QEMU))
@@ -402,9 +402,9 @@ OLD_PLACE = for program in qemu-supervise vmconf; do old="$(DESTDIR)$(PREFIX)/sb
 
 # Pages name the version; they, documents and examples name what is ours where it is. systemd finds programs by their name in /usr/bin and
 # /usr/local/bin alone.
-PAGE = s|^\.Os$$|.Os "qemu-supervise $(VERSION)"|; s|/usr/local/share/doc/qemu-supervise|$(DOCDIR)|; s|/usr/local/share/qemu-supervise|$(DATADIR)|; \
-	s|/usr/local/libexec/qemu-supervise|$(LIBEXECDIR)/qemu-supervise|; s|/usr/local/bin/qemu-supervise|$(BINDIR)/qemu-supervise|; \
-	s|/usr/local/lib/systemd/system$$|$(SYSTEMDDIR)/system|; s|/usr/local/lib/systemd/user |$(USERUNITDIR) |
+PAGE = s|^\.Os$$|.Os "qemu-supervise $(VERSION)"|; s|/usr/local/share/doc/qemu-supervise|$(DOCDIR)|g; s|/usr/local/share/qemu-supervise|$(DATADIR)|g; \
+	s|/usr/local/libexec/qemu-supervise|$(LIBEXECDIR)/qemu-supervise|g; s|/usr/local/bin/qemu-supervise|$(BINDIR)/qemu-supervise|g; \
+	s|/usr/local/lib/systemd/system$$|$(SYSTEMDDIR)/system|; s|/usr/local/lib/systemd/user |$(USERUNITDIR) |g
 UNIT = $(if $(filter /usr/bin /usr/local/bin,$(BINDIR)),,s,^\(Exec[A-Za-z]*=\)\(qemu-supervise\|vmconf\),\1$(BINDIR)/\2,)
 ROWS = set -- $(INSTALLED); while [ $$\# -gt 0 ]; do mode=$$1 file=$$2 dir=$$3; to="$(DESTDIR)$$dir/$${file\#\#*/}"; shift 3
 

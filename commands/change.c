@@ -164,7 +164,7 @@ static char *moved_text(const struct renaming *r, const char *text)
 	return result;
 }
 
-/* Changes paths into the old directory, in disks and args alike. */
+/* Changes paths into the old directory, wherever they stand. */
 static void move_paths(const struct renaming *r, json_t *value)
 {
 	const char *key = "";
@@ -206,8 +206,7 @@ static void keep_identity(struct renaming *r)
 	for (size_t i = 0; i < r->vm->disk_count; i++)
 		make_relative(r, json_array_get(json_object_get(r->definition, "disks"), i), "path",
 			      "");
-	move_paths(r, json_object_get(r->definition, "disks"));
-	move_paths(r, json_object_get(r->definition, "args"));
+	move_paths(r, r->definition);
 }
 
 static bool begins_with(const char *path, const char *home)
@@ -254,6 +253,24 @@ static bool is_based_on_itself(const struct renaming *r, const struct files *fil
 	return based;
 }
 
+/* Whether the definition gets into the directory by paths that move_paths() does not know. */
+static bool has_other_names(const struct renaming *r, const struct files *files)
+{
+	bool has = false;
+
+	for (size_t i = 0; i < files->count; i++) {
+		const char *path = files->v[i].path;
+
+		if (begins_with(path, r->home) || !is_in(path, r->home))
+			continue;
+		log_error("%s cannot be renamed: %s is in its directory, and would be elsewhere; "
+			  "name it by a path below %s first",
+			  r->old, path, r->home);
+		has = true;
+	}
+	return has;
+}
+
 /* Everything in the directory moves with it, whoever refers to it. */
 static bool may_be_renamed(const struct renaming *r)
 {
@@ -263,6 +280,7 @@ static bool may_be_renamed(const struct renaming *r)
 	bool used;
 
 	files_add_definition(&files, r->vm->all, r->home);
+	names_add(&moved, r->home);
 	add_those_in(&moved, r->home, &files);
 	names_add(&except, r->old);
 	users = users_read(r->store, &except);
@@ -271,6 +289,7 @@ static bool may_be_renamed(const struct renaming *r)
 	users_free(&users);
 	used = is_used_by_others(r->store, r->old, &moved, &except, "renamed");
 	used = is_based_on_itself(r, &files) || used;
+	used = has_other_names(r, &files) || used;
 	store_names_free(&moved);
 	store_names_free(&except);
 	files_free(&files);

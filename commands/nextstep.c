@@ -19,6 +19,12 @@ static bool has_way(const struct vm *vm)
 	return has;
 }
 
+/* As far as we know: user-data may let anybody in. */
+static bool lets_in(const struct vm_cloud *cloud)
+{
+	return cloud->there && (cloud->ssh_keys || cloud->user_data);
+}
+
 /* The command with which to get into a VM that runs. */
 static const char *way_in(const char *name)
 {
@@ -26,7 +32,7 @@ static const char *way_in(const char *name)
 	struct vm *vm = vm_load(name, &problems);
 	const char *way = "status";
 
-	if (vm && vm->cloud.there && has_way(vm))
+	if (vm && lets_in(&vm->cloud) && has_way(vm))
 		way = "ssh";
 	else if (vm && vm->console == CONSOLE_SOCKET)
 		way = "console";

@@ -320,6 +320,7 @@ static bool settle_run_state(struct guest *g)
 {
 	enum guest_need needs = runstate_needs(g->run_state);
 
+	g->sleeps_on = g->sleeps_on && needs == NEEDS_WAKEUP; /* a later sleep is another one */
 	if (!g->pressing || needs == NEEDS_NOTHING || needs == NEEDS_CONT)
 		return false;
 	g->settled = true;

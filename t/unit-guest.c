@@ -982,6 +982,11 @@ static void a_guest_that_wakes_up_by_itself(void **state)
 	t.state = "running";
 	pass(&t, 250);
 	did(&t, PRESSED(1));
+	t.state = "suspended"; /* again, before it obeys */
+	t.fails = NULL;
+	guest_look(t.guest);
+	did(&t, "");
+	assert_int_equal(t.wakeups, 1);
 	end(&t);
 }
 

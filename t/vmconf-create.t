@@ -36,6 +36,7 @@ is_deeply($empty->{disks}, [{ path => 'root.qcow2', format => 'qcow2' }], 'the d
 like($empty->{nics}[0]{mac}, qr/^52:54:00(:[0-9a-f]{2}){3}$/, 'a MAC');
 like($empty->{uuid}, qr/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/, 'a UUID');
 is(vmconf_does('check'), '', 'check says nothing');
+my $key = spew("$work/key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKFX9iF8r6devZDRBQbu+h1PplgrJynXsng58Ex8DuUC ann\n");
 # QEMU as it is on a host that has the bridge.
 my $bridged = spew("$work/bridged", "#!/bin/sh\nexec perl -e 's/\"bridge\"/\"user\"/, s/, *\"br\": *\"br0\"// for \@ARGV; exec \@ARGV' qemu-system-x86_64 \"\$@\"\n");
 chmod(0755, $bridged);
@@ -44,8 +45,9 @@ for my $row (
 	[['--disk', '1M', '--set', 'cdrom=a.iso'], 'is created; next: vmconf start next'],
 	[[quick('--start')], 'is created and started; next: vmconf console next'],
 	[[quick('--start', '--set', 'console=none')], 'is created and started; next: vmconf status next'],
-	[[quick('--start', '--nic', 'user', '--hostname', 'x', '--ssh-key', 'none')], 'is created and started; next: vmconf ssh next'],
-	[[quick('--start', '--nic', 'bridge,br=br0', '--set', "emulator=$bridged", '--hostname', 'x', '--ssh-key', 'none')],
+	[[quick('--start', '--nic', 'user', '--hostname', 'x', '--ssh-key', 'none')], 'is created and started; next: vmconf console next'],
+	[[quick('--start', '--nic', 'user', '--hostname', 'x', '--ssh-key', $key)], 'is created and started; next: vmconf ssh next'],
+	[[quick('--start', '--nic', 'bridge,br=br0', '--set', "emulator=$bridged", '--hostname', 'x', '--ssh-key', $key)],
 		'is created and started; next: vmconf ssh next']
 ) {
 	my ($options, $line) = @$row;

@@ -120,6 +120,28 @@ subtest 'an image that is based on one of the same VM' => sub {
 	remove('old');
 };
 
+subtest 'its own files by other names' => sub {
+	my $alias = "$work/../" . basename($work);
+	defined_as('old', { disks => [{ path => "$alias/state/old/disk.raw", format => 'raw' }] });
+	truncate(spew("$state/old/disk.raw", ''), 1 << 20);
+	vmconf_fails(1, qr/^vmconf: old cannot be renamed: \S+disk\.raw is in its directory, and would be elsewhere/m, 'rename', 'old', 'new');
+	remove('old');
+	defined_as('old', { description => 'ours', on => { USR1 => "run:$state/old/hook 5s" }, 'cloud-init' => { 'user-data' => "$state/old/user-data" } });
+	spew("$state/old/$_", "#cloud-config\n{}\n") for 'user-data', 'hook';
+	vmconf_does('rename', 'old', 'new');
+	my $new = definition('new');
+	is($new->{on}{USR1}, "run:$state/new/hook 5s", 'a program');
+	is($new->{'cloud-init'}{'user-data'}, "$state/new/user-data", 'user-data');
+	remove('new');
+};
+
+subtest 'a VM of which not all is known' => sub {
+	defined_as('old', {});
+	spew("$config/user.json", '{');
+	vmconf_fails(1, qr/^vmconf: old cannot be renamed: \S+user\.json cannot be read/m, 'rename', 'old', 'new');
+	remove($_) for 'old', 'user';
+};
+
 subtest 'a file that only another VM needs' => sub {
 	defined_as('old', {});
 	truncate(spew("$state/old/other.raw", ''), 1 << 20);
