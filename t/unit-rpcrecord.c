@@ -323,9 +323,17 @@ static void old_ones_are_removed(void **state)
 
 static void what_somebody_works_on_stays(void **state)
 {
+	struct rpc_record left;
+
 	(void)state;
 	assert_int_equal(open_id("\"old\""), RPC_NEW);
+	assert_int_equal(open_id_of(&left, "\"left\"", "web"), RPC_NEW);
 	put_old();
+	rpc_record_prune(&store);
+	assert_true(is_there("state/.rpc/sold.json"));
+	assert_true(is_there("state/.rpc/.sleft.json"));
+	rpc_record_close(&left);
+	make_old("state/.rpc/pruned", 3700);
 	rpc_record_prune(&store);
 	assert_true(is_there("state/.rpc/sold.json"));
 	assert_false(is_there("state/.rpc/.sleft.json"));

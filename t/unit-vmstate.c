@@ -211,6 +211,8 @@ static struct holder of_another_host(void)
 
 static void another_host(void **state)
 {
+	struct holder gone = holder_of(0);
+
 	(void)state;
 	hold_byte(SUPERVISOR_BYTE, of_another_host());
 	is_now(VM_ELSEWHERE, "another host runs it");
@@ -219,7 +221,8 @@ static void another_host(void **state)
 	assert_true(vm_state_is_up(now.state));
 	assert_false(vm_state_is_here(now.state));
 	release();
-	hold_byte(HOLDER_BYTE, holder_of(0));
+	gone.pid = of_another_host().pid; /* of this host, whoever holds it now */
+	hold_byte(HOLDER_BYTE, gone);
 	is_now(VM_UNMANAGED, NULL);
 }
 
@@ -251,10 +254,22 @@ static void another_is_qemu(void)
 	assert_true(lock_write(locks[0], HOLDER_BYTE, &other));
 }
 
+static void qemu_ends(void)
+{
+	close(locks[--lock_count]);
+}
+
+static void its_supervisor_ends(void)
+{
+	close(locks[0]);
+	locks[0] = locks[--lock_count];
+}
+
 /* Without "lock" when that was looked at, and with it a moment later: a supervisor begins. */
 static void what_is_not_steady(void **state)
 {
-	static void (*const changes[])(void) = {hold_runtime, another_supervises, another_is_qemu};
+	static void (*const changes[])(void) = {hold_runtime, another_supervises, another_is_qemu,
+						qemu_ends, its_supervisor_ends};
 
 	(void)state;
 	put("run/web/lock", "");
