@@ -277,6 +277,15 @@ static void a_directory_that_is_none(void **state)
 	is_refused(": Input/output error");
 }
 
+static void a_directory_that_cannot_be_made(void **state)
+{
+	(void)state;
+	assert_int_equal(rename(in_base("state"), in_base("away")), 0);
+	assert_int_equal(symlink("nowhere/state", in_base("state")), 0);
+	is_refused("/state/.rpc: No such file or directory");
+	assert_false(is_there("away/.rpc"));
+}
+
 /* ---- old ones ---- */
 
 static void make_old(const char *name, time_t seconds)
@@ -379,6 +388,7 @@ int main(void)
 		OF_IDS(a_lock_that_cannot_be_had),
 		OF_IDS(a_directory_of_others),
 		OF_IDS(a_directory_that_is_none),
+		OF_IDS(a_directory_that_cannot_be_made),
 		OF_IDS(old_ones_are_removed),
 		OF_IDS(what_somebody_works_on_stays),
 		OF_IDS(nothing_else_is_removed),
