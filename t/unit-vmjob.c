@@ -89,7 +89,7 @@ static void try_rows(const struct verb *verb, bool look, const struct row *rows,
 static void a_start_is_looked_at(void **state)
 {
 	static const struct row rows[] = {
-		{.state = VM_STOPPED, .end = -1, .status = -1},
+		{.state = VM_STOPPED, .end = -1, .ago = 9000, .status = -1},
 		{.state = VM_STOPPED,
 		 .end = -1,
 		 .ago = 11000,
@@ -112,7 +112,7 @@ static void a_start_is_looked_at(void **state)
 		{.state = VM_RUNNING, .end = -1, .ready = true, .status = 0},
 		{.state = VM_STARTING, .end = -1, .ready = true, .status = -1},
 		{.state = VM_STOPPING, .end = -1, .ready = true, .status = -1},
-		{.state = VM_STARTING, .end = -1, .l.no_wait = true, .status = -1},
+		{.state = VM_STARTING, .end = -1, .l.no_wait = true, .ago = 4000, .status = -1},
 		{.state = VM_STARTING, .end = -1, .l.no_wait = true, .ago = 6000, .status = 0},
 		{.state = VM_RUNNING, .end = -1, .l.no_wait = true, .status = 0},
 		{.state = VM_UNMANAGED,
@@ -226,6 +226,7 @@ static void a_stop_is_asked_for_again(void **state)
 	static const struct row
 		again = {.state = VM_RUNNING, .end = -1, .pid = 1, .ago = 3000},
 		rows[] = {
+			{.state = VM_UNMANAGED, .end = -1, .job.killed = true},
 			{.state = VM_RUNNING, .end = -1, .pid = 1, .ago = 1000},
 			{.state = VM_STOPPING, .end = -1, .pid = 1, .ago = 3000},
 			{.state = VM_RUNNING, .end = -1, .ago = 3000},
@@ -237,6 +238,7 @@ static void a_stop_is_asked_for_again(void **state)
 		set_up(&stop_verb, &rows[i]);
 		stop_verb.look(&l, &job);
 		assert_int_equal(job.adapter, 0);
+		assert_string_equal(said(), "");
 	}
 	set_up(&stop_verb, &again);
 	stop_verb.look(&l, &job);
