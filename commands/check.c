@@ -218,24 +218,33 @@ static bool check_runtime(const struct store *store, const struct vm *vm)
 	return good;
 }
 
+/* Everything that is wrong is reported at once. */
+static bool check_vm(const struct store *store, const struct vm *vm, const struct users *users,
+		     struct judge *judge)
+{
+	bool good = check_files(vm);
+
+	good = check_emulator(vm) && judge_vm(judge, vm, log_error) && good;
+	good = check_user(store, vm) && good;
+	good = check_bridges(vm) && good;
+	good = ports_check(store, vm) && good;
+	good = check_bases(vm) && good;
+	good = users_let_start(users, vm) && good;
+	good = !moved_refuses(vm) && good;
+	good = check_runtime(store, vm) && good;
+	good = check_limits(vm) && good;
+	good = check_service(store, vm) && good;
+	if (good)
+		confined_check(store, vm);
+	return good;
+}
+
 static bool check_one(const struct store *store, const char *name, const struct users *users,
 		      struct judge *judge)
 {
 	struct vm *vm = load_or_tell(name);
-	bool good = vm && check_files(vm);
+	bool good = vm && check_vm(store, vm, users, judge);
 
-	good = vm && check_emulator(vm) && judge_vm(judge, vm, log_error) && good;
-	good = vm && check_user(store, vm) && good;
-	good = vm && check_bridges(vm) && good;
-	good = vm && ports_check(store, vm) && good;
-	good = vm && check_bases(vm) && good;
-	good = vm && users_let_start(users, vm) && good;
-	good = vm && !moved_refuses(vm) && good;
-	good = vm && check_runtime(store, vm) && good;
-	good = vm && check_limits(vm) && good;
-	good = vm && check_service(store, vm) && good;
-	if (vm && good)
-		confined_check(store, vm);
 	vm_free(vm);
 	return good;
 }

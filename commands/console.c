@@ -16,6 +16,7 @@
 #include "lib/array.h"
 #include "commands/call.h"
 #include "commands/vmstate.h"
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/printable.h"
 #include "lib/safefile.h"
@@ -207,38 +208,37 @@ static int run(struct console *c)
 	return signo ? 128 + signo : 0;
 }
 
-/* What others may read is as the guest wrote it, unless it goes to a terminal. */
-static void copy_log(int fd)
+/*
+ * What others may read is as the guest wrote it, unless it goes to a terminal. False, with errno:
+ * there may be more of it.
+ */
+static bool copy_log(int fd)
 {
 	char text[16384];
 	ssize_t len;
 
-	if (isatty(STDOUT_FILENO)) {
-		printable_copy(fd, stdout, "");
-		return;
-	}
+	if (isatty(STDOUT_FILENO))
+		return printable_copy(fd, stdout, "");
 	while ((len = read(fd, text, sizeof(text))) > 0)
 		fwrite(text, 1, (size_t)len, stdout);
+	return len == 0;
 }
 
 static int print_log(const struct store *store, const char *name)
 {
 	char *path = store_path(store, name, CONSOLE_LOG);
 	int fd = safefile_open(AT_FDCWD, path, O_RDONLY);
+	bool copied = fd >= 0 && copy_log(fd);
 
-	if (fd >= 0)
-		copy_log(fd);
-	else if (errno == ENOENT)
+	if (fd < 0 && errno == ENOENT)
 		log_error("%s has no log of its console: \"console-log\" was not set at its last "
 			  "start (vmconf set %s console-log=true)",
 			  name, name);
-	else
+	else if (!copied)
 		log_warn("cannot read %s", path);
 	free(path);
-	if (fd < 0)
-		return EXIT_FAILURE;
-	close(fd);
-	return 0;
+	fd_close(&fd);
+	return copied ? 0 : EXIT_FAILURE;
 }
 
 int cmd_console(struct call *call)

@@ -292,8 +292,6 @@ void qapi_check(json_t *types, const char *command, json_t *arguments, qapi_repo
 		void *arg)
 {
 	const struct check c = {types, report, arg};
-	json_t *type = type_named(&c, json_object_get(types, command), "arg-type");
 
-	if (type)
-		check_value(&c, type, arguments, "");
+	check_value(&c, type_named(&c, json_object_get(types, command), "arg-type"), arguments, "");
 }

@@ -121,12 +121,13 @@ static void pass_on(const char *before, char *buffer, size_t len, size_t *have, 
 }
 
 /* In whole lines, so as not to split a character; only a line longer than the buffer may be. */
-void printable_copy(int from, FILE *to, const char *before)
+bool printable_copy(int from, FILE *to, const char *before)
 {
 	static const size_t size = 65536;
 	char *buffer = xcalloc(size, 1), *end;
 	size_t have = 0;
 	ssize_t got;
+	int error;
 
 	while ((got = read(from, buffer + have, size - have)) > 0 || (got < 0 && errno == EINTR)) {
 		have += (size_t)(got > 0 ? got : 0);
@@ -136,8 +137,11 @@ void printable_copy(int from, FILE *to, const char *before)
 		else if (have == size)
 			pass_on(before, buffer, have, &have, to);
 	}
+	error = errno;
 	pass_on(before, buffer, have, &have, to);
 	free(buffer);
+	errno = error;
+	return got == 0;
 }
 
 _Noreturn static void end_as(pid_t pid)

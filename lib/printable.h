@@ -39,8 +39,8 @@ bool printable_stderr(void);
 
 /*
  * Copies from a descriptor to its end, made safe except '\n' and '\t', with before on each line.
- * Blocks until the end.
+ * Blocks until the end. False, with errno: it could not be read to there.
  */
-void printable_copy(int from, FILE *to, const char *before);
+bool printable_copy(int from, FILE *to, const char *before);
 
 #endif
