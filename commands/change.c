@@ -286,8 +286,8 @@ static bool may_be_renamed(const struct renaming *r)
 	users = users_read(r->store, &except);
 	for (size_t i = 0; i < users.count; i++)
 		add_those_in(&moved, r->home, &users.v[i].files);
+	used = users_need(&users, r->store, r->old, &moved, "renamed");
 	users_free(&users);
-	used = is_used_by_others(r->store, r->old, &moved, &except, "renamed");
 	used = is_based_on_itself(r, &files) || used;
 	used = has_other_names(r, &files) || used;
 	store_names_free(&moved);

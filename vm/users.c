@@ -157,23 +157,32 @@ static bool may_need(const struct store *store, const struct user *user, const c
 	return !user->readable || user->files.doubt_count > 0;
 }
 
-bool is_used_by_others(const struct store *store, const char *name, const struct names *paths,
-		       const struct names *except, const char *done)
+bool users_need(const struct users *users, const struct store *store, const char *name,
+		const struct names *paths, const char *done)
 {
 	struct files files = {0};
-	struct users users = {0};
 	bool used = false;
 
 	for (size_t i = 0; i < paths->count; i++)
 		files_add_path(&files, paths->v[i]);
+	for (size_t i = 0; i < users->count; i++) {
+		used = needs(&users->v[i], name, &files, done) || used;
+		used = may_need(store, &users->v[i], name, done) || used;
+	}
+	files_free(&files);
+	return used;
+}
+
+bool is_used_by_others(const struct store *store, const char *name, const struct names *paths,
+		       const struct names *except, const char *done)
+{
+	struct users users = {0};
+	bool used;
+
 	if (paths->count > 0)
 		users = users_read(store, except);
-	for (size_t i = 0; i < users.count; i++) {
-		used = needs(&users.v[i], name, &files, done) || used;
-		used = may_need(store, &users.v[i], name, done) || used;
-	}
+	used = users_need(&users, store, name, paths, done);
 	users_free(&users);
-	files_free(&files);
 	return used;
 }
 

@@ -25,10 +25,14 @@ struct users users_read(const struct store *store, const struct names *except);
 void users_free(struct users *users);
 
 /*
- * Whether a VM not in except needs one of the files (paths): names it, has it as a disk, or has a
+ * Whether one of the users needs one of the files (paths): names it, has it as a disk, or has a
  * disk based on it, directly or not. A VM whose files are in doubt counts. Each such VM is logged,
  * as the reason why NAME cannot be done ("deleted").
  */
+bool users_need(const struct users *users, const struct store *store, const char *name,
+		const struct names *files, const char *done);
+
+/* The same of all VMs but those in except, which are read only if there are files. */
 bool is_used_by_others(const struct store *store, const char *name, const struct names *files,
 		       const struct names *except, const char *done);
 
