@@ -181,6 +181,9 @@ static void virtiofsd_in_rust_is_called(void **state)
 	calls_share(READ_ONLY END, RUST_WORDS, confined(), " --readonly", false);
 	make_program("virtiofsd", "--shared-dir"); /* an older one */
 	calls_share(READ_ONLY END, RUST_WORDS, confined(), "", true);
+	make_program("virtiofsd", "--shared-dir --readonly --inode-file-handles"); /* a newer one */
+	calls_share(READ_ONLY END, RUST_WORDS, confined(), " --readonly --inode-file-handles=never",
+		    false);
 }
 
 /* Such as under a unit: no namespaces, and no more files than its limit. */

@@ -189,6 +189,8 @@ static void c_words(struct helper_command *command, const char *program, int soc
 /* Nobody but root can make files of others: whoever makes one in the guest, it is ours. */
 #define EVERYBODY "4294967295"
 
+/* For file handles it would open the directory where the share's file system is mounted, which it
+ * may not see. */
 static void rust_words(struct helper_command *command, const struct virtiofsd *program, int socket,
 		       bool read_only)
 {
@@ -202,6 +204,7 @@ static void rust_words(struct helper_command *command, const struct virtiofsd *p
 		ours ? xasprintf("--translate-uid=squash-guest:0:%u:" EVERYBODY, geteuid()) : NULL,
 		ours ? xasprintf("--translate-gid=squash-guest:0:%u:" EVERYBODY, getegid()) : NULL,
 		read_only ? xstrdup("--readonly") : NULL,
+		program->handles ? xstrdup("--inode-file-handles=never") : NULL,
 		rlimit_word()};
 
 	command->argv = list_of(words, ARRAY_SIZE(words));

@@ -59,6 +59,7 @@ bool virtiofsd_find(struct virtiofsd *found, char **why)
 	found->rust = help && strstr(help, "--shared-dir");
 	found->read_only = help && strstr(help, "--readonly");
 	found->translate = help && strstr(help, "--translate-uid");
+	found->handles = help && strstr(help, "--inode-file-handles");
 	free(help);
 	return true;
 }

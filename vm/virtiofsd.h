@@ -12,6 +12,7 @@ struct virtiofsd {
 	bool rust;	/* the second one */
 	bool read_only; /* it has an option for that */
 	bool translate; /* and for other users in the guest than on the host */
+	bool handles;	/* and for file handles, which 1.14 makes of its own accord */
 };
 
 /* Runs it to ask for its options, for 5 s at most. False: *why is a malloc'd sentence. */
