@@ -1,6 +1,7 @@
 #include "commands/judge.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/array.h"
+#include "commands/adapter.h"
 #include "commands/ask.h"
 #include "commands/qapi.h"
 #include "lib/log.h"
@@ -19,9 +21,13 @@
 #include "lib/words.h"
 #include "lib/xalloc.h"
 
-#define JUDGE_MS 5000 /* for an answer; without one, nothing more is asked */
-
 /* ---- the emulator ---- */
+
+/* For an answer, in ms; without one, nothing more is asked. */
+static int patience(void)
+{
+	return (int)MIN(MAX(adapter_patience(), 1), INT_MAX);
+}
 
 /* In a process group of its own: a wrapper may have children. */
 static _Noreturn void become_emulator(const struct judge *judge, int fd)
@@ -67,7 +73,7 @@ static json_t *question(struct judge *judge, const char *command, const char *ar
 
 	if (!judge->ask)
 		return NULL;
-	result = ask_qmp(judge->ask, command, arguments, JUDGE_MS, &value);
+	result = ask_qmp(judge->ask, command, arguments, patience(), &value);
 	if (result == QMP_OK)
 		return value;
 	if (result == QMP_ERROR && error) {
@@ -93,7 +99,7 @@ static void start_emulator(struct judge *judge)
 		become_emulator(judge, ends[1]);
 	close(ends[1]);
 	if (judge->pid > 0)
-		judge->ask = ask_connect(ends[0], JUDGE_MS, NULL, &judge->why);
+		judge->ask = ask_connect(ends[0], patience(), NULL, &judge->why);
 	else
 		close(ends[0]);
 	if (!judge->ask)

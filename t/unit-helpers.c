@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <linux/capability.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,6 +187,39 @@ static void virtiofsd_in_rust_is_called(void **state)
 		    false);
 }
 
+static bool slow; /* whatever is waited for does not come in time */
+
+int poll(struct pollfd *fds, nfds_t count, int ms)
+{
+	struct timespec within = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+
+	return slow ? 0 : ppoll(fds, count, ms < 0 ? NULL : &within, NULL);
+}
+
+/* It is not taken for one without options. */
+static void virtiofsd_that_does_not_tell_is_not_called(void **state)
+{
+	struct vm *vm =
+		vm_of(xasprintf("{\"shares\": [{\"path\": \"%s/a, b\", \"tag\": \"x\"}]}", base));
+	char *expected =
+		xasprintf("shares[0]: \"%s/virtiofsd --help\" has not ended in time", base);
+	char *why = NULL, *words;
+	bool forbids = false;
+
+	(void)state;
+	make_program("virtiofsd", "--shared-dir");
+	slow = true;
+	words = words_of(vm, 0, -1, &forbids, &why);
+	slow = false;
+	assert_non_null(why);
+	assert_string_equal(why, expected);
+	assert_string_equal(words, "");
+	free(expected);
+	free(words);
+	free(why);
+	vm_free(vm);
+}
+
 /* Such as under a unit: no namespaces, and no more files than its limit. */
 static void virtiofsd_of_less_than_root_is_called(void **state)
 {
@@ -271,6 +305,7 @@ int main(void)
 		cmocka_unit_test(swtpm_is_called),
 		cmocka_unit_test(virtiofsd_in_c_is_called),
 		cmocka_unit_test(virtiofsd_in_rust_is_called),
+		cmocka_unit_test(virtiofsd_that_does_not_tell_is_not_called),
 		cmocka_unit_test(others_are_called_as_they_are),
 		cmocka_unit_test(they_have_an_order_and_names),
 		cmocka_unit_test(names_stay_text),

@@ -73,6 +73,7 @@ unlike(slurp("$work/words"), qr/more1|qcow2|netdev|blockdev/, 'and has not seen 
 
 # ---- an emulator that cannot be asked ----
 # Each row: the script, and why.
+$ENV{QEMU_SUPERVISE_PATIENCE} = '2s';
 for (
 	['exec sleep 1000', qr/no greeting in time: QEMU hangs, or is stopped/],
 	['sleep 1000; true', qr/no greeting in time: QEMU hangs, or is stopped/],
@@ -91,6 +92,7 @@ for (
 	wait_until('its processes are gone', sub { group_is_gone($pid) });
 	as_it_was();
 }
+delete $ENV{QEMU_SUPERVISE_PATIENCE};
 
 # ---- set of a VM that runs ----
 vmconf_does('start', 'web');

@@ -12,7 +12,7 @@
 #include "lib/timespan.h"
 #include "lib/xalloc.h"
 
-#define HELP_MS	 5000
+#define HELP_MS	 30000 /* on a host that is busy, too */
 #define HELP_MAX (1024 * 1024)
 
 static _Noreturn void execute(const char *program, const char *option, int output)
@@ -26,7 +26,7 @@ static _Noreturn void execute(const char *program, const char *option, int outpu
 	_exit(127);
 }
 
-/* Reads to the end, or until that time (monotonic ms). Malloc'd. */
+/* Reads to the end. Malloc'd; NULL: it has not come by that time (monotonic ms). */
 static char *read_until(int fd, int64_t until)
 {
 	char *text = xcalloc(HELP_MAX + 1, 1);
@@ -36,9 +36,14 @@ static char *read_until(int fd, int64_t until)
 
 	while (got > 0 && len < HELP_MAX) {
 		int64_t left = until - monotonic_ms();
+		int ready = left > 0 ? poll(&readable, 1, (int)left) : 0;
 
-		if (left <= 0 || poll(&readable, 1, (int)left) != 1)
-			break;
+		if (ready == 0) {
+			free(text);
+			return NULL;
+		}
+		if (ready < 0)
+			continue;
 		got = read(fd, text + len, HELP_MAX - len);
 		if (got > 0)
 			len += (size_t)got;

@@ -6,13 +6,14 @@
 
 /*
  * What a program of QEMU's prints with one option, such as --version, on standard output: malloc'd,
- * up to 1 MiB; "" if it cannot be executed. It is ended after 5 s. NULL: no process could be made.
+ * up to 1 MiB; "" if it cannot be executed. NULL: it has not told all of that within 30 s, and was
+ * ended, or no process could be made.
  */
 char *emulator_prints(const char *program, const char *option);
 
 /*
- * Whether QEMU's -help lists an option ("-runas"). Runs it, which takes about 20 ms and is ended
- * after 5 s. False also if it cannot be executed: starting it will report why.
+ * Whether QEMU's -help lists an option ("-runas"). Runs it, which takes about 20 ms, and 30 s at
+ * most. False also if it does not tell: starting it will report why.
  */
 bool emulator_takes(const char *emulator, const char *option);
 

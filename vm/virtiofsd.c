@@ -56,10 +56,14 @@ bool virtiofsd_find(struct virtiofsd *found, char **why)
 	if (!is_safe(found->path, why))
 		return false;
 	help = emulator_prints(found->path, "--help");
-	found->rust = help && strstr(help, "--shared-dir");
-	found->read_only = help && strstr(help, "--readonly");
-	found->translate = help && strstr(help, "--translate-uid");
-	found->handles = help && strstr(help, "--inode-file-handles");
+	if (!help) {
+		*why = xasprintf("\"%s --help\" has not ended in time", found->path);
+		return false;
+	}
+	found->rust = strstr(help, "--shared-dir");
+	found->read_only = strstr(help, "--readonly");
+	found->translate = strstr(help, "--translate-uid");
+	found->handles = strstr(help, "--inode-file-handles");
 	free(help);
 	return true;
 }

@@ -15,7 +15,7 @@ struct virtiofsd {
 	bool handles;	/* and for file handles, which 1.14 makes of its own accord */
 };
 
-/* Runs it to ask for its options, for 5 s at most. False: *why is a malloc'd sentence. */
+/* Runs it to ask for its options, for 30 s at most. False: *why is a malloc'd sentence. */
 bool virtiofsd_find(struct virtiofsd *found, char **why);
 
 #endif
