@@ -110,7 +110,7 @@ static inline syscall_fn *real(void)
  * Only renameat2(2) is called by its number where these are used. It reads more arguments than
  * there are, as the C library's does.
  */
-__attribute__((no_sanitize_address)) long syscall(long number, ...)
+__attribute__((no_sanitize_address)) long(syscall)(long number, ...)
 {
 	va_list arguments;
 	long a[6];

@@ -282,7 +282,7 @@ int kill(pid_t pid, int signo)
 	return kills ? 0 : -1;
 }
 
-long syscall(long number, ...)
+long(syscall)(long number, ...)
 {
 	va_list ap;
 	int fd, signo;
