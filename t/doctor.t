@@ -82,4 +82,57 @@ SKIP: {
 	like($seen->{found}, qr/^there is none/, 'is something else');
 }
 
+# Another host: all that it has is there to be seen, or is not.
+SKIP: {
+	my $may = 'mount -t cgroup2 none /sys/fs/cgroup && unshare -U --map-user 1000 true';
+	skip('no namespaces, or no control groups of version 2 there', 1) if (run_command('unshare', '-r', '-m', '-C', 'sh', '-c', $may))[0] != 0;
+	my $emulator = 'qemu-system-' . (POSIX::uname())[4];
+	mkdir "$work/bin";
+	spew("$work/bin/$emulator", <<"END");
+#!/bin/sh
+[ "\$1" = --version ] && exec echo "QEMU emulator version 6.2.0"
+PATH="$ENV{PATH}" exec $emulator "\$@"
+END
+	chmod(0755, "$work/bin/$emulator");
+	spew("$work/passwd", slurp('/etc/passwd') . "qemu-supervise:x:990:990::/:/bin/false\n");
+	spew("$work/group", '');
+	my $host = <<'END';
+cd "$1"; shift; set -e
+mount --bind passwd /etc/passwd
+for dir in /usr/lib/qemu /usr/libexec /usr/local/libexec /usr/share/qemu /usr/local/share/qemu /etc/qemu; do
+	[ ! -d $dir ] || mount -t tmpfs none $dir
+done
+mount -t cgroup2 none /sys/fs/cgroup
+mount --bind group /sys/fs/cgroup/cgroup.procs
+mount -t tmpfs none /sys/class/net
+mkdir -p /sys/class/net/br0/bridge
+END
+	my $on = sub { doctor(prefix => ['unshare', '-r', '-m', '-C', 'sh', '-c', "$host$_[0]\n" . 'exec "$@"', 'sh', $work, @_[1 .. $#_]]) };
+	my $says = sub {
+		my ($rows, $what, $verdict, $found, $advice) = @_;
+		is_deeply([@{ $rows->{$what} }{qw(verdict found)}, $rows->{$what}{advice} // ''], [$verdict, $found, $advice // ''], "$what: $found");
+	};
+	my $seen = $on->("PATH=$work/bin:\$PATH");
+	my $arch = $emulator =~ s/.*-//r;
+	$says->($seen, 'caller', 'ok', 'root');
+	$says->($seen, 'cgroup', 'ok', 'version 2, delegated');
+	$says->($seen, 'qemu', 'lacks', "for $arch, version 6.2.0", 'QEMU 7.2 and later is what is tested');
+	$says->($seen, 'uefi', 'lacks', "none for this host's machines", 'needed for "firmware": "uefi" (Debian: ovmf, qemu-efi-aarch64)');
+	$says->($seen, 'user', 'ok', 'there is a user qemu-supervise for QEMU');
+	my $line = 'a line "allow BRIDGE" in /etc/qemu/bridge.conf';
+	my $none = 'there is no /etc/qemu/bridge.conf';
+	$says->($seen, 'bridges', 'ok', "1; qemu-bridge-helper is not installed, $none", "$line, and qemu-bridge-helper");
+	$says->($on->('rmdir /sys/class/net/br0/bridge'), 'bridges', 'lacks', "0; qemu-bridge-helper is not installed, $none",
+		'needed for nics of "type": "bridge" only; "user" works without');
+
+	# And somebody who is not root.
+	$seen = $on->('mount -o remount,bind,ro /sys/fs/cgroup/cgroup.procs; unset XDG_RUNTIME_DIR QEMU_SUPERVISE_RUNTIME_DIR
+set -- unshare -U --map-user 1000 "$@"');
+	$says->($seen, 'caller', 'ok', 'not root: VMs of this user, not those of the host');
+	$says->($seen, 'cgroup', 'ok', 'version 2, not delegated to this user');
+	$says->($seen, 'directories', 'wrong', 'there is none for what runs',
+		'set XDG_RUNTIME_DIR, as a login session does (pam_systemd), or QEMU_SUPERVISE_RUNTIME_DIR');
+	$says->($seen, 'bridges', 'ok', "1; qemu-bridge-helper is not installed, $none", "$line, and qemu-bridge-helper setuid root");
+}
+
 done_testing;
