@@ -136,13 +136,10 @@ static void offer_quoted(const char *typed, const char *prefix, const char *expe
 	struct names words = {0};
 	const char *end;
 
-	for (const char *at = expected; (at = strchr(at, '"')); at = end + 1) {
-		char *word;
+	for (const char *at = expected; (at = strchr(at, '"')) && (end = strchr(at + 1, '"'));
+	     at = end + 1) {
+		char *word = xasprintf("%.*s", (int)(end - at - 1), at + 1);
 
-		end = strchr(++at, '"');
-		if (!end)
-			break;
-		word = xasprintf("%.*s", (int)(end - at), at);
 		if (!names_have(&words, word)) {
 			names_add(&words, word);
 			complete_offer(typed, prefix, word, NULL);

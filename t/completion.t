@@ -64,15 +64,16 @@ is_deeply(told('vmconf', 'create', '--user-'), ["--user-data\tfor cloud-init"], 
 is_deeply(offers('vmconf', 'stop', '--', '--k'), [], 'none behind --');
 
 # Values of options.
-spew("$work/config/mail.json", '{ "tags": ["lab", "mx"], "args": ["x"], "cpus": 3 }');
-chmod(0644, "$work/config/mail.json");
+spew("$work/config/mail.json", '{ "tags": ["lab", "mx"], "args": ["x"], "cpus": 3, "description": "a host of mail" }');
+spew("$work/config/web2.json", '{ "cpus": 2, "memory": "2G", "tags": ["lab"] }');
+chmod(0644, glob("$work/config/*.json"));
 is_deeply(offers('vmconf', 'create', '--image', 'deb'), [':files', 'debian12'], 'a base image, or a file');
 is_deeply(offers('vmconf', 'create', '--image=deb'), ['--image=debian12', ':files'], 'behind = as well');
 is_deeply(offers('vmconf', 'create', '--nic', 'b'), ['bridge,br='], 'a nic');
 is_deeply(offers('vmconf', 'create', '--user-data', ''), [':files'], 'a file');
 is_deeply(offers('vmconf', 'import', 'we'), [':files'], 'import: a file');
 is_deeply(offers('vmconf', 'import', 'web.xml', 'we'), [], 'its name is a new one');
-is_deeply(offers('vmconf', 'stop', '--tag', ''), ['lab', 'mx'], 'tags');
+is_deeply(offers('vmconf', 'stop', '--tag', ''), ['lab', 'mx'], 'tags, each once');
 is_deeply(offers('vmconf', 'history', '-n', ''), [], 'a value that nobody knows');
 is_deeply(offers('vmconf', 'history', '-n', '5', 'we'), ['web1', 'web2'], 'what follows it');
 
@@ -81,6 +82,7 @@ my @keys = sort keys %{ JSON::PP::decode_json(slurp("$top/vm.schema.json"))->{pr
 is_deeply(offers('vmconf', 'set', 'web1', ''), [sort map { "$_=" } @keys], 'all keys');
 is_deeply(told('vmconf', 'set', 'web1', 'cpus'), ["cpus=\ta whole number from 1 to 4096"], 'with what is expected');
 is_deeply(told('vmconf', 'set', 'mail', 'cpus='), ["cpus=3\tas it is"], 'the value that it has');
+is_deeply(told('vmconf', 'set', 'mail', 'description='), ["description=a host of mail\tas it is"], 'a string without its quotes');
 is_deeply(offers('vmconf', 'set', 'web1', 'agent='), ['agent=false', 'agent=true'], 'yes or no');
 is_deeply(offers('vmconf', 'set', 'web1', 'accel=k'), ['accel=kvm'], 'a word of those that are expected');
 is_deeply(offers('vmconf', 'create', '--set', 'firmware=u'), ['firmware=uefi'], 'for create, too');

@@ -22,7 +22,7 @@ case \$1 in
 enable) : >"$work/enabled.\$2" ;;
 disable) rm -f "$work/enabled.\$2" ;;
 is-enabled) [ -e "$work/enabled.\$2" ] || exit 3 ;;
-list-enabled) cd "$work" && for f in enabled.*; do [ ! -e "\$f" ] || echo "\${f#enabled.}"; done ;;
+list-enabled) cd "$work" && for f in enabled.*; do [ ! -e "\$f" ] || echo "\${f#enabled.}"; done | sort -r ;;
 *) exec "$none" "\$@" ;;
 esac
 SH
@@ -75,6 +75,10 @@ is(asked(), 'init list-enabled', 'the adapter is asked once for all');
 is(vmconf_does('is-enabled', 'web1'), "web1: enabled\n", 'is-enabled');
 is_deeply([(vmconf('is-enabled', 'web1', 'web2'))[0, 1]], [3, "web1: enabled\nweb2: not enabled\n"], 'of which one is not');
 vmconf_fails(1, qr/there is no VM web7/, 'is-enabled', 'web7');
+vmconf_does('enable', 'web2');
+is_told($yes, -7, '-7', 'enabled with another one, in whatever order the adapter tells them');
+is(state_of('web2')->{enabled}, $yes, 'which is told, too');
+vmconf_does('disable', 'web2');
 vmconf_does('disable', 'web1');
 is_told($no, -7, '-', 'disabled');
 like(vmconf_does('status', 'web1'), qr/^boot +not started by the host, order -7$/m, 'and status');
