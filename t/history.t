@@ -141,6 +141,15 @@ subtest 'lines that are torn' => sub {
 	is(() = printed('never') =~ /^\d{4}/mg, 1, 'nor is anything else');
 };
 
+subtest 'an end that nobody saw' => sub {
+	my $start = '{"version": 1, "event": "start", "time": "2026-01-01T00:00:00.000000Z", "started": 1, "qemu"';
+	vmconf_does('create', 'unseen', '--nic', 'none');
+	mkdir("$state/unseen");
+	spew("$state/unseen/history.jsonl", join('', map { qq($start: "$_.0"}\n) } 1, 2));
+	my @lines = map { s/^[-\d]+ [:\d]+  //r } split /\n/, printed('unseen');
+	is_deeply(\@lines, ['started, QEMU 1.0', 'started after an end that nobody saw, QEMU 2.0'], 'is told at the next start');
+};
+
 subtest 'a history that cannot be written' => sub {
 	my $s = running(fake_vm('full'));
 	unlink("$state/full/history.jsonl");

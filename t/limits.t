@@ -48,4 +48,19 @@ subtest 'a host without control groups of version 2' => sub {
 	vmconf_fails(80, qr/was not shut down: quit/, 'stop', 'web');	# there is no guest
 };
 
+subtest 'a limit below the memory of the guest' => sub {
+	my @mounts = ('mount -t cgroup2 none /sys/fs/cgroup', "mount --bind $work/controllers /sys/fs/cgroup/cgroup.controllers");
+	spew("$work/controllers", "cpu io memory pids\n");
+	my @with = ('unshare', '-r', '-m', '-C', 'sh', '-c', join(' && ', @mounts, 'exec "$@"'), 'sh');
+	need_that('there are namespaces, and control groups of version 2 in one', sub { (run_command(@with, 'true'))[0] == 0 });
+	my $less = qr/^vmconf: \S+web.json: limits.memory: found 127 MiB, less than the guest's memory: the kernel kills QEMU /m;
+	for ([127, $less], [128, qr/\A\z/]) {
+		my ($mib, $said) = @$_;
+		limited(memory => "${mib}M");
+		my ($status, undef, $err) = run_command(@with, $ENV{T_VMCONF} || "$top/vmconf", 'check', 'web');
+		is($status, 0, "$mib MiB are no error");
+		like($err, $said, 'and what is said of them');
+	}
+};
+
 done_testing;

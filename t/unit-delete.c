@@ -164,6 +164,20 @@ static void its_runtime_directory(void **state)
 	assert_false(is_there("run/web"));
 }
 
+/* Somebody who is not root may have none for any VM. */
+static void without_runtime_directories(void **state)
+{
+	(void)state;
+	make_vm("web");
+	unsetenv("QEMU_SUPERVISE_RUNTIME_DIR");
+	unsetenv("XDG_RUNTIME_DIR");
+	euid_is = geteuid() == 0 ? 1000 : geteuid();
+	assert_int_equal(do_delete("web", NULL), 0);
+	assert_string_equal(said(), "");
+	assert_false(is_there("config/web.json"));
+	assert_false(is_there("state/web"));
+}
+
 /* Of one that has only these, the directory goes, too. */
 static void traces_alone(void **state)
 {
@@ -497,6 +511,7 @@ int main(void)
 		WITH_VMS(what_is_not_ours),
 		WITH_VMS(their_names),
 		WITH_VMS(its_runtime_directory),
+		WITH_VMS(without_runtime_directories),
 		WITH_VMS(traces_alone),
 		WITH_VMS(its_tpm),
 		WITH_VMS(its_tpm_is_kept),
