@@ -216,6 +216,16 @@ is(files(), '', 'none of these has left anything');
 	mkdir "$work/bin";
 	vmconf_fails(1, qr/python3 is not installed \(Debian: apt install python3\)/, 'import', "$domains/cockpit.xml");
 }
+SKIP: {
+	skip('only root must not run what others may write', 1) if $> != 0;
+	mkdir($_) for "$work/own", "$work/own/import";
+	run_command('cp', $ENV{T_VMCONF} || "$top/vmconf", "$work/own/vmconf");
+	spew("$work/own/import/libvirt", 'raise SystemExit("it was run")');
+	chmod(0777, "$work/own/import/libvirt");
+	my ($status, $out, $err) = run_command("$work/own/vmconf", 'import', "$domains/cockpit.xml");
+	is_deeply([$status, $out], [1, ''], 'a program that others may write');
+	like($err, qr{\Avmconf: cannot execute $work/own/import/libvirt: others than its owner may write it \(chmod go-w\)\n\z}, 'is not run');
+}
 
 # ---- a guest ----
 

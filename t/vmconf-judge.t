@@ -71,6 +71,18 @@ is(scalar @pids, 1, 'those of one emulator ask it once');
 ok(group_is_gone($pids[0]), 'which is gone');
 unlike(slurp("$work/words"), qr/more1|qcow2|netdev|blockdev/, 'and has not seen a disk or a network');
 
+# A path that is no absolute one begins in the VM's own directory.
+for my $name (qw(own1 own2)) {
+	my $home = "$ENV{QEMU_SUPERVISE_STATE_DIR}/$name";
+	T::define($name, { emulator => './qemu', machine => 'q35', accel => 'tcg', nics => [] });
+	mkdir($home);
+	spew("$home/qemu", "#!/bin/sh\ncase \" \$* \" in *-qmp*) echo $name >>'$work/own' ;; esac\nexec qemu-system-x86_64 \"\$@\"\n");
+	chmod(0755, "$home/qemu");
+}
+is(vmconf_does('check', 'own1', 'own2'), '', 'two VMs with relative paths');
+is(slurp("$work/own"), "own1\nown2\n", 'which are two emulators');
+unlink(map { "$ENV{QEMU_SUPERVISE_CONFIG_DIR}/own$_.json" } 1, 2);
+
 # ---- an emulator that cannot be asked ----
 # Each row: the script, and why.
 $ENV{QEMU_SUPERVISE_PATIENCE} = '2s';
