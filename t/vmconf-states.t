@@ -301,14 +301,14 @@ is($json->{version}, 1, 'the shape has a version');
 is_deeply([sort keys %{ $json->{vms}[0] }], [qw(broken changed cpus enabled failing last-status last-words listening memory moved name order pid protect ready reason run-state rung state supervisor tags uptime)], 'the keys of list --json');
 
 sub on_terminal {
-	my (%env) = @_;
+	my ($env, @words) = @_;
 	my $pty = IO::Pty->new;
 	$pty->slave->set_winsize(24, 80);
 	my $pid = fork // die "fork: $!";
 	if ($pid == 0) {
 		open(STDOUT, '>&', $pty->slave) or POSIX::_exit(126);
-		$ENV{$_} = $env{$_} for keys %env;
-		exec($ENV{T_VMCONF} || "$top/vmconf", 'list') or POSIX::_exit(127);
+		$ENV{$_} = $env->{$_} for keys %$env;
+		exec($ENV{T_VMCONF} || "$top/vmconf", @words) or POSIX::_exit(127);
 	}
 	my $screen = '';
 	$pty->blocking(0);
@@ -318,12 +318,29 @@ sub on_terminal {
 }
 
 delete $ENV{NO_COLOR};
-my $screen = on_terminal(TERM => 'xterm');
+my $screen = on_terminal({ TERM => 'xterm' }, 'list');
 like($screen, qr/\e\[31mcrashed/, 'colours on a terminal');
 my $plain = $screen =~ s/\e\[\d*m//gr;
 is((grep { length > 80 } split /\n/, $plain), 0, '80 columns hold it') or diag($plain);
-unlike(on_terminal(TERM => 'xterm', NO_COLOR => 1), qr/\e/, 'NO_COLOR');
-unlike(on_terminal(TERM => 'dumb'), qr/\e/, 'a dumb terminal');
+unlike(on_terminal({ TERM => 'xterm', NO_COLOR => 1 }, 'list'), qr/\e/, 'NO_COLOR');
+unlike(on_terminal({ TERM => 'dumb' }, 'list'), qr/\e/, 'a dumb terminal');
+
+# ---- consoles ----
+{
+	T::define('mute', { %{ T::fake_definition("$work/mute.qemu", fake_qemu()) }, console => 'none' });
+	my $s = running(vm => 'mute');
+	vmconf_fails(1, qr/^vmconf: mute has no console socket: its definition says "console" is something else, /m, 'console', 'mute');
+	my $path = "$ENV{QEMU_SUPERVISE_RUNTIME_DIR}/mute/console";
+	spew($path, '');
+	vmconf_fails(1, qr{^vmconf: cannot connect to \Q$path\E: Connection refused$}m, 'console', 'mute');
+	unlink($path);
+	$s->signal('QUIT');
+	$s->end;
+	spew("$state/mute/console.log", "guest\e[31m up\n");
+	chmod(0600, "$state/mute/console.log");
+	is(vmconf_does('console', '--log', 'mute'), "guest\e[31m up\n", 'its log as it is');
+	like(on_terminal({ TERM => 'xterm' }, 'console', '--log', 'mute'), qr/\Aguest\?\[31m up\n\z/, 'and made safe for a terminal');
+}
 
 # ---- many ----
 delete_all();
