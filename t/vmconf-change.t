@@ -89,6 +89,9 @@ vmconf_fails(78, qr/not a JSON object: put it right with "vmconf edit spaces"/, 
 editor('grep -q broken "$1" && echo "{\"cpus\": 1}" >"$1"');
 vmconf_does('edit', 'spaces');
 is(definition('spaces')->{cpus}, 1, 'a broken definition can be edited');
+mkdir("$config/unread.json");
+vmconf_fails(1, qr/^vmconf: cannot read the definition \S+unread\.json: /m, 'edit', 'unread');
+rmdir("$config/unread.json");
 is_deeply([glob "$work/tmp/*"], [], 'nothing is left of it all');
 
 # Without a word from the user, the first that there is.

@@ -54,6 +54,18 @@ vmconf_fails(78, qr/bad\.json: cpus: /, 'enable', 'bad');
 is(vmconf_does('disable', 'bad'), "bad is not enabled\n", 'a broken one can be disabled');
 unlink "$ENV{QEMU_SUPERVISE_CONFIG_DIR}/bad.json";
 
+# ---- what an adapter is told of a VM that it is to check ----
+{
+	local $ENV{QEMU_SUPERVISE_INIT} = adapter("$work/checks", qq([ "\$1" != check ] || echo "\$2 \$QEMU_SUPERVISE_STOP_TIME" >>"$work/times"));
+	vmconf_does('set', 'web1', 'boot-timeout=10s', 'on.TERM=powerdown 50s, quit 5s, kill');
+	vmconf_does('set', 'web2', 'on.TERM=powerdown forever');
+	vmconf_does('check', 'web1', 'web2');
+	is(slurp("$work/times"), "web1 95\nweb2 forever\n", 'how long a stop may take: until the guest is up, the ladder, and a flush');
+	vmconf_does('set', 'web1', 'boot-timeout=', 'on=');
+	vmconf_does('set', 'web2', 'on=');
+	asked();
+}
+
 # ---- which are ----
 sub is_told {
 	my ($enabled, $order, $boot, $what) = @_;
