@@ -340,6 +340,27 @@ unlike(on_terminal({ TERM => 'dumb' }, 'list'), qr/\e/, 'a dumb terminal');
 	chmod(0600, "$state/mute/console.log");
 	is(vmconf_does('console', '--log', 'mute'), "guest\e[31m up\n", 'its log as it is');
 	like(on_terminal({ TERM => 'xterm' }, 'console', '--log', 'mute'), qr/\Aguest\?\[31m up\n\z/, 'and made safe for a terminal');
+
+	# The fake greets there, too.
+	T::define('talks', T::fake_definition("$work/talks.qemu", fake_qemu()));
+	$s = running(vm => 'talks');
+	pipe(my $reader, my $writer);
+	close($reader);
+	my $pty = IO::Pty->new;
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		open(STDIN, '<', '/dev/null');
+		open(STDOUT, '>&', $writer);
+		open(STDERR, '>&', $pty->slave);
+		exec($ENV{T_VMCONF} || "$top/vmconf", 'console', 'talks') or POSIX::_exit(127);
+	}
+	wait_until('its end', sub { waitpid($pid, POSIX::WNOHANG()) == $pid });
+	is($?, 0, 'a console whose output nobody reads ends');
+	$pty->blocking(0);
+	sysread($pty, my $words, 4096);
+	like($words, qr/^vmconf: console of talks: nobody reads the output\r?$/m, 'and says so');
+	$s->signal('QUIT');
+	$s->end;
 }
 
 # ---- many ----
