@@ -35,8 +35,7 @@ static void who_it_will_be(void **state)
 	(void)state;
 	assert_string_equal(user_of(geteuid() ? geteuid() : 1000, ""),
 			    "user: that of its supervisor");
-	if (geteuid() != 0) /* root does not believe what is ours */
-		return;
+	NEED(geteuid() == 0); /* root does not believe what is ours */
 	assert_string_equal(user_of(0, ", \"run-as\": \"root\""), "user: root");
 	assert_string_equal(user_of(0, ", \"run-as\": \"daemon\""), "user: daemon");
 	assert_string_equal(user_of(0, ", \"run-as\": \"990:991\""), "user: 990:991");
@@ -58,8 +57,7 @@ static void refused(const char *text, int expected, const char *why)
 static void what_cannot_be_told(void **state)
 {
 	(void)state;
-	if (geteuid() != 0)
-		return;
+	NEED(geteuid() == 0);
 	refused("{\"run-as\": \"nobody-of-that-name\"}", EX_CONFIG, "config/web.json: run-as: ");
 	refused("{\"memroy\": 1}", EX_CONFIG, "config/web.json: memroy: ");
 	refused("{\"emulator\": \"/x/qemu-system-m68k\", \"machine\": \"virt\", \"firmware\": "

@@ -169,7 +169,7 @@ static void an_answer(void **state)
 	int fd = serve(&e, host);
 
 	close(fd);
-	if (fd < 0)
+	if (fd < 0) /* a host without IPv6 */
 		return;
 	assert_true(answers(host, "SSH-2.0-x\r\n"));
 	assert_true(answers(host, "welcome\r\nSSH-2.0-x\r\n"));

@@ -165,8 +165,7 @@ static void calls_share(const char *more, const char *before, const char *sandbo
 static void virtiofsd_in_c_is_called(void **state)
 {
 	(void)state;
-	if (geteuid() != 0) /* it is for root alone */
-		skip();
+	NEED(geteuid() == 0); /* it is for root alone */
 	make_program("virtiofsd", "-o source=PATH");
 	calls_share(END, C_WORDS, confined(), "", false);
 	calls_share(READ_ONLY END, C_WORDS, confined(), "", true);
@@ -175,8 +174,7 @@ static void virtiofsd_in_c_is_called(void **state)
 static void virtiofsd_in_rust_is_called(void **state)
 {
 	(void)state;
-	if (geteuid() != 0)
-		skip();
+	NEED(geteuid() == 0);
 	make_program("virtiofsd", "--shared-dir --readonly");
 	calls_share(END, RUST_WORDS, confined(), "", false);
 	calls_share(READ_ONLY END, RUST_WORDS, confined(), " --readonly", false);
@@ -224,8 +222,7 @@ static void virtiofsd_that_does_not_tell_is_not_called(void **state)
 static void virtiofsd_of_less_than_root_is_called(void **state)
 {
 	(void)state;
-	if (geteuid() != 0)
-		skip();
+	NEED(geteuid() == 0);
 	make_program("virtiofsd", "--shared-dir --readonly");
 	if (has(CAP_SYS_ADMIN))
 		calls_share(FREE, RUST_WORDS, "namespace", "", false);
