@@ -52,6 +52,15 @@ subtest 'an end' => sub {
 	like(vmconf_does('qmp', 'web', 'query-status', '--within', 'forever'), qr/status/, 'or none');
 };
 
+subtest 'the run state' => sub {
+	fake(set => { mute => '', refuse => 'query-status' });
+	my ($status, $out, $err) = vmconf('status', 'web');
+	is("$status $err", "0 vmconf: web: QEMU was not asked: QEMU does not tell\n", 'QEMU refuses');
+	fake(set => { refuse => '', mute => 'query-status' });
+	($status, $out, $err) = vmconf('status', 'web');
+	is("$status $err", "0 vmconf: web: QEMU was not asked: no answer in time\n", 'or says nothing');
+};
+
 # Before it has read what vmconf writes.
 subtest 'QEMU hangs up' => sub {
 	fake(set => { mute => '' });
@@ -72,6 +81,9 @@ subtest 'QEMU hangs up' => sub {
 subtest 'quit' => sub {
 	vmconf_does('qmp', 'web', 'quit');
 	is($s->end, 80, 'it has ended');
+	my $other = running(fake => ['die=quit:9'], agent => 'fake', name => 'other');
+	vmconf_does('qmp', 'other', 'quit');
+	isnt($other->end, 0, 'before it has answered');
 };
 
 done_testing;

@@ -24,6 +24,9 @@ sub is_error {
 	like($answer->{'execution-info'}{reason}, $reason, "$what: says why");
 }
 
+# Of a VM that has them all.
+my $all_ports = qq({"description": "@{[20000 .. 32767]}"});
+
 # ---- answers ----
 
 subtest 'a VM from its creation to its end' => sub {
@@ -91,7 +94,13 @@ subtest 'create-vm' => sub {
 	is_deeply($disabled, success('vm-id' => 'boots', status => 'stopped', hint => 'it was not enabled'), 'disable-vm');
 	my ($broken) = (rpc_answers(request('create-vm', quick_vm('vm-id' => 'fails', set => { args => ['-nonsense'] }))))[1];
 	is_error($broken, qr/^cannot start fails: /, 'QEMU does not start');
-	rpc_answers(map { request('delete-vm', { 'vm-id' => $_ }) } qw(all shut boots fails));
+	spew("$config/ports.json", $all_ports);
+	chmod(0600, "$config/ports.json");
+	my @without = rpc_answers(request('create-vm', { 'vm-id' => 'without', nics => ['user'], start => $false }));
+	is($without[-1]{response}{status}, 'stopped', 'a success, of which there is something to say');
+	is(slurp("$work/rpc.err"), "vmconf: create-vm: no port from 20000 to 32767 is free: none is forwarded to port 22 of the guest\n", 'is in the log');
+	unlink("$work/rpc.err");
+	rpc_answers(map { request('delete-vm', { 'vm-id' => $_ }) } qw(all shut boots fails without ports));
 	is_deeply([glob "$config/*.json"], [], 'all deleted');
 };
 
