@@ -83,6 +83,21 @@ vmconf_does('stop', '--kill', 'mute');
 vmconf_does('create', 'shut', quick('--nic', 'user', '--forward', 'none'), '--start');
 vmconf_fails(1, qr/^vmconf: shut cannot be reached: it is in a user network, and no port leads to its port 22; /m, 'ssh', 'shut', '--', 'true');
 vmconf_does('stop', '--kill', 'shut');
+vmconf_fails(1, qr/^vmconf: there is no VM nobody/, $_, 'nobody') for 'ssh', 'ip', 'ssh-config';
+chmod(0777, "$state/shut");
+my ($shut, $printed, $why) = vmconf('ssh-config', 'shut');
+is("$shut$printed", '1', 'ssh-config where others may write prints nothing');
+like($why, qr/^vmconf: \Q$state\E\/shut: the host keys of shut are not kept there: /, 'and says why');
+chmod(0700, "$state/shut");
+
+# ---- a directory whose name ssh would take apart ----
+{
+	local @ENV{qw(QEMU_SUPERVISE_STATE_DIR QEMU_SUPERVISE_CONFIG_DIR)} = (qq($work/a%h "b\\c), "$work/odd");
+	vmconf_does('create', 'odd', quick('--nic', 'user'));
+	my ($parsed, $settings) = run_command('ssh', '-G', '-F', spew("$work/odd_config", vmconf_does('ssh-config', 'odd')), 'odd');
+	is($parsed, 0, 'ssh takes the stanza');
+	like($settings, qr/^userknownhostsfile \Q$ENV{QEMU_SUPERVISE_STATE_DIR}\E\/odd\/known_hosts$/m, 'and finds the file in it');
+}
 vmconf_fails(64, qr/--timeout/, 'ssh', 'shut', '--timeout', 'soon');
 
 # ---- an agent, whose address in a user network is none ----
