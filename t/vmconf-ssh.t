@@ -84,11 +84,6 @@ vmconf_does('create', 'shut', quick('--nic', 'user', '--forward', 'none'), '--st
 vmconf_fails(1, qr/^vmconf: shut cannot be reached: it is in a user network, and no port leads to its port 22; /m, 'ssh', 'shut', '--', 'true');
 vmconf_does('stop', '--kill', 'shut');
 vmconf_fails(1, qr/^vmconf: there is no VM nobody/, $_, 'nobody') for 'ssh', 'ip', 'ssh-config';
-chmod(0777, "$state/shut");
-my ($shut, $printed, $why) = vmconf('ssh-config', 'shut');
-is("$shut$printed", '1', 'ssh-config where others may write prints nothing');
-like($why, qr/^vmconf: \Q$state\E\/shut: the host keys of shut are not kept there: /, 'and says why');
-chmod(0700, "$state/shut");
 
 # ---- a directory whose name ssh would take apart ----
 {
@@ -96,6 +91,10 @@ chmod(0700, "$state/shut");
 	vmconf_does('create', 'odd', quick('--nic', 'user'));
 	my ($parsed, $settings) = run_command('ssh', '-G', '-F', spew("$work/odd_config", vmconf_does('ssh-config', 'odd')), 'odd');
 	is($parsed, 0, 'ssh takes the stanza');
+	chmod(0777, "$ENV{QEMU_SUPERVISE_STATE_DIR}/odd");
+	my ($others, $printed, $why) = vmconf('ssh-config', 'odd');
+	is("$others$printed", '1', 'where others may write, there is none');
+	like($why, qr/^vmconf: \Q$ENV{QEMU_SUPERVISE_STATE_DIR}\E\/odd: the host keys of odd are not kept there: /, 'and it is told why');
 	like($settings, qr/^userknownhostsfile \Q$ENV{QEMU_SUPERVISE_STATE_DIR}\E\/odd\/known_hosts$/m, 'and finds the file in it');
 }
 vmconf_fails(64, qr/--timeout/, 'ssh', 'shut', '--timeout', 'soon');
