@@ -82,7 +82,8 @@ subtest 'order by order' => sub {
 	($all) = rehearsed(0, qw(db proxy db));
 	is(join(' ', map { $_->{name} } @{ $all->{vms} }), 'proxy db', 'one that is named twice counts once');
 	($all, $vm) = rehearsed(1, qw(db proxy), '--within', '0');
-	is_deeply([map { @$_{qw(name begins cut)} } @{ $all->{vms} }], ['proxy', 0, JSON::PP::true, 'db', 0, JSON::PP::true], 'no time: all at once, and cut');
+	is_deeply([map { @$_{qw(name begins cut)} } @{ $all->{vms} }],
+		['proxy', 0, JSON::PP::true, 'db', 0, JSON::PP::true], 'no time: all at once, and cut');
 };
 
 subtest 'for people' => sub {

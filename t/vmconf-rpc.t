@@ -71,7 +71,8 @@ subtest 'create-vm' => sub {
 	run_command('qemu-img', 'create', '-q', '-f', 'qcow2', "$state/images/base.qcow2", '3G');
 	my @answers = rpc_answers(
 		request('create-vm', { 'vm-id' => 'all', image => 'base', 'image-format' => 'qcow2', 'trust-image' => $true, disk => '5G', memory => 96, cpus => 2,
-			nics => ['user', { type => 'bridge', br => 'br7' }], forwards => ['2222:22', '8080:80'], set => { description => '7', order => 3, 'on.TERM' => 'kill' }, start => $false, enable => $false }));
+			nics => ['user', { type => 'bridge', br => 'br7' }], forwards => ['2222:22', '8080:80'],
+			set => { description => '7', order => 3, 'on.TERM' => 'kill' }, start => $false, enable => $false }));
 	is_deeply([map { $_->{response}{status} } @answers], ['allocating', 'stopped'], 'not started');
 	my $vm = definition('all');
 	is_deeply([@$vm{qw(memory cpus description order)}, $vm->{on}{TERM}], [96, 2, '7', 3, 'kill'], 'keys, as they were given');
@@ -98,7 +99,8 @@ subtest 'create-vm' => sub {
 	chmod(0600, "$config/ports.json");
 	my @without = rpc_answers(request('create-vm', { 'vm-id' => 'without', nics => ['user'], start => $false }));
 	is($without[-1]{response}{status}, 'stopped', 'a success, of which there is something to say');
-	is(slurp("$work/rpc.err"), "vmconf: create-vm: no port from 20000 to 32767 is free: none is forwarded to port 22 of the guest\n", 'is in the log');
+	is(slurp("$work/rpc.err"),
+		"vmconf: create-vm: no port from 20000 to 32767 is free: none is forwarded to port 22 of the guest\n", 'is in the log');
 	unlink("$work/rpc.err");
 	rpc_answers(map { request('delete-vm', { 'vm-id' => $_ }) } qw(all shut boots fails without ports));
 	is_deeply([glob "$config/*.json"], [], 'all deleted');
