@@ -571,7 +571,9 @@ const char *journal_waits(const struct store *store, const char *name)
 	const char *words = NULL;
 	struct stat st;
 
-	if (atwork_look(store->state_fd, file))
+	if (store->state_fd < 0)
+		words = NULL; /* no change was ever made, or only by another user */
+	else if (atwork_look(store->state_fd, file))
 		words = "another vmconf is making it: try again when that is done";
 	else if (fstatat(store->state_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		words = "its last change is not finished; \"vmconf check\" tries again";

@@ -231,7 +231,9 @@ static void print_text(const struct rehearsal *r)
 		    "counts",
 		    guessed, r->count, NEED_LEAST);
 	time_text(r->takes, takes, sizeof(takes));
-	if (r->within == FOREVER)
+	if (r->within == FOREVER && r->takes == FOREVER)
+		say("not all would ever be down by themselves");
+	else if (r->within == FOREVER)
 		say("all would be down after %s", takes);
 	else if (r->fits)
 		say("all would be down after %s, within %s", takes, timespan_format(r->within).s);

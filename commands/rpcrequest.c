@@ -219,27 +219,17 @@ static void put_text(struct names *words, const char *name, json_t *value)
 	put(words, name, text_of(value));
 }
 
-/* As an option that is given several times; an empty list: none. */
+/* As an option that is given several times, whose name has no s at its end; an empty list: none. */
 static void put_list(struct names *words, const char *name, json_t *value)
 {
+	char *option = xasprintf("%.*s", (int)strlen(name) - 1, name);
 	json_t *element;
 	size_t i;
 
-	json_array_foreach(value, i, element) put(words, name, text_of(element));
+	json_array_foreach(value, i, element) put(words, option, text_of(element));
 	if (json_array_size(value) == 0)
-		put(words, name, xstrdup("none"));
-}
-
-static void put_nics(struct names *words, const char *name, json_t *value)
-{
-	(void)name;
-	put_list(words, "nic", value);
-}
-
-static void put_forwards(struct names *words, const char *name, json_t *value)
-{
-	(void)name;
-	put_list(words, "forward", value);
+		put(words, option, xstrdup("none"));
+	free(option);
 }
 
 /* Always JSON: a string must not be taken for a number. */
@@ -269,8 +259,8 @@ static const struct {
 	[SIZE] = {"a size: " SIZE_IS, is_size, put_text},
 	[MEMORY] = {"a size (" SIZE_IS "), or a number of MiB from 64 on", is_memory, put_text},
 	[TIME] = {"a time (" TIMESPAN_IS "), or a number of seconds", is_time, put_text},
-	[NICS] = {"a list of objects or strings", is_nics, put_nics},
-	[FORWARDS] = {"a list of strings", is_texts, put_forwards},
+	[NICS] = {"a list of objects or strings", is_nics, put_list},
+	[FORWARDS] = {"a list of strings", is_texts, put_list},
 	[KEYS] = {"an object with keys of a definition", is_keys, put_keys},
 };
 

@@ -195,12 +195,7 @@ static void look_at_base(struct watching *w, struct base *base, const struct ino
 
 static void look_at_dir(struct watching *w, struct watched *vm, const struct inotify_event *event)
 {
-	bool gone = event->mask & GONE;
-
-	for (size_t i = 0; i < CONFIG; i++)
-		if (event->mask & IN_IGNORED && vm->wds[i] == event->wd)
-			vm->wds[i] = -1;
-	if (gone)
+	if (event->mask & GONE)
 		watch_dirs(w, vm);
 	else if (event->len && is_of_interest(event->name))
 		vm->changed = true;

@@ -101,6 +101,8 @@ subtest 'asked for' => sub {
 	uses('asked', 'smm', 'what needs SMM');
 	define('asked', firmware => $sev, machine => 'microvm');
 	refused('asked', qr{firmware: \Q$sev\E does not describe UEFI firmware for the machine microvm of x86_64, or one of its files does not exist$}m);
+	is_deeply([vmconf('command', 'asked')], [78, '', "vmconf: asked: $sev does not describe UEFI firmware for the machine microvm "
+		. "of x86_64, or one of its files does not exist\n"], 'nor is there a command line');
 	unlink map { "$descriptors/$_.json" } qw(20-bare 30-smm);
 };
 

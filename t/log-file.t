@@ -100,6 +100,12 @@ subtest 'the adapter none' => sub {
 	vmconf_does('stop', 'web');
 	lines_have_times("$state/web/log", 'log');
 	like(vmconf_does('log', 'web'), qr/^oldx+\n$time .*to stderr.*ended: [^\n]*\n\z/s, 'log prints both, the old one first');
+	{
+		local $ENV{QEMU_SUPERVISE_INIT} = spew("$work/follows", "#!/bin/sh\necho \"\$*\"\n");
+		chmod(0755, "$work/follows");
+		is(vmconf_does('log', 'web'), "log web\n", 'the adapter is asked');
+		is(vmconf_does('log', '--follow', 'web'), "log web --follow\n", 'and told that it goes on');
+	}
 	vmconf_does('clone', 'web', 'copy');
 	ok(!-e "$state/copy/$_", "$_ is not cloned") for 'log', 'log.old';
 	vmconf_does('delete', 'web');

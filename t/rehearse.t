@@ -79,6 +79,11 @@ subtest 'order by order' => sub {
 	is($vm->{db}{cut}, JSON::PP::false, 'leaves time for the others');
 	($all) = rehearsed(0, 'any');
 	ok($all->{fits}, 'and all the time there is fits in none');
+	($all) = rehearsed(0, qw(db proxy db));
+	is(join(' ', map { $_->{name} } @{ $all->{vms} }), 'proxy db', 'one that is named twice counts once');
+	($all, $vm) = rehearsed(1, qw(db proxy), '--within', '0');
+	is_deeply([map { @$_{qw(name begins cut)} } @{ $all->{vms} }],
+		['proxy', 0, JSON::PP::true, 'db', 0, JSON::PP::true], 'no time: all at once, and cut');
 };
 
 subtest 'for people' => sub {
@@ -91,6 +96,12 @@ subtest 'for people' => sub {
 	like($out, qr/^not all would be down within 40s: /m, 'what that means');
 	like(vmconf_does('rehearse', 'db', '--within', '1m'), qr/^all would be down after 10\.0s, within 60s$/m, 'or that it fits');
 	like(vmconf_does('rehearse'), qr/^all would be down after 0\.0s$/, 'no VM is up');
+	$out = vmconf_does('rehearse', 'any');
+	like($out, qr/^ +20  any +forever  its ladder +0\.0s +forever$/m, 'a ladder without an end');
+	like($out, qr/^not all would ever be down by themselves\n\z/m, 'and what that means');
+	($status, $out) = vmconf('rehearse', 'any', 'db', '--within', '60s');
+	is($status, 1, 'it fits into no time');
+	like($out, qr/^not all would be down within 60s: that takes forever\n\z/m, 'which is told');
 	vmconf_fails(1, qr/there is no VM nowhere/, 'rehearse', 'nowhere');
 	vmconf_fails(64, qr/--within x: not a time/, 'rehearse', '--within', 'x');
 };

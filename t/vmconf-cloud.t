@@ -126,6 +126,14 @@ subtest 'ssh-agent' => sub {
 	is_deeply(keys_of('agentless'), [$mine], 'an agent that is gone');
 };
 
+{
+	local $ENV{HOME};
+	delete $ENV{HOME};
+	like((vmconf('create', 'homeless', '--image', 'base'))[2],
+		qr/^vmconf: no public key of yours was found/m, 'without a home there are none');
+	is(keys_of('homeless'), undef, 'and it goes without');
+}
+
 SKIP: {
 	skip('not root', 4) if $> != 0;
 	my ($user, $dir) = (getpwnam('nobody'))[0, 7];
@@ -151,6 +159,8 @@ spew("$work/plain", "packages: [vim]\n");
 vmconf_fails(64, qr/^vmconf: --ssh-key \S+id_ed25519: this is a private key, .* the same name with \.pub$/m, 'create', 'bad', '--ssh-key', "$home/.ssh/id_ed25519");
 vmconf_fails(64, qr/^vmconf: --ssh-key \S+plain: this is not a public key of ssh/m, 'create', 'bad', '--ssh-key', "$work/plain");
 vmconf_fails(64, qr/^vmconf: --ssh-key \S+nosuch: cannot read it: No such file/m, 'create', 'bad', '--ssh-key', "$work/nosuch");
+vmconf_fails(64, qr/^vmconf: --ssh-key \S+nokey: there is no public key in it$/m,
+	'create', 'bad', '--ssh-key', spew("$work/nokey", "\n# none\n"));
 vmconf_fails(64, qr/^vmconf: --ssh-key \S+null: cannot read it/m, 'create', 'bad', '--ssh-key', '/dev/null');
 vmconf_fails(64, qr/^vmconf: --user-data \S+plain: it begins with "packages: \[vim\]", expected the line #cloud-config/m, 'create', 'bad', '--user-data', "$work/plain");
 vmconf_fails(64, qr/^vmconf: --user-data \S+id_ed25519: it begins with a private key/m, 'create', 'bad', '--user-data', "$home/.ssh/id_ed25519");

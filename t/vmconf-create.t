@@ -37,8 +37,10 @@ like($empty->{nics}[0]{mac}, qr/^52:54:00(:[0-9a-f]{2}){3}$/, 'a MAC');
 like($empty->{uuid}, qr/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/, 'a UUID');
 is(vmconf_does('check'), '', 'check says nothing');
 my $key = spew("$work/key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKFX9iF8r6devZDRBQbu+h1PplgrJynXsng58Ex8DuUC ann\n");
-# QEMU as it is on a host that has the bridge.
-my $bridged = spew("$work/bridged", "#!/bin/sh\nexec perl -e 's/\"bridge\"/\"user\"/, s/, *\"br\": *\"br0\"// for \@ARGV; exec \@ARGV' qemu-system-x86_64 \"\$@\"\n");
+# QEMU as it is on a host that has the bridge, and the tap.
+my $bridged = spew("$work/bridged",
+	"#!/bin/sh\nexec perl -e 's/\"(?:bridge|tap)\"/\"user\"/, s/, *\"(?:br|ifname)\": *\"(?:br|tap)0\"// for \@ARGV; "
+	. "exec \@ARGV' qemu-system-x86_64 \"\$@\"\n");
 chmod(0755, $bridged);
 for my $row (
 	[['--disk', '1M'], 'is created, with nothing to boot; next: vmconf set next cdrom=FILE.iso, then vmconf start next'],
@@ -48,6 +50,8 @@ for my $row (
 	[[quick('--start', '--nic', 'user', '--hostname', 'x', '--ssh-key', 'none')], 'is created and started; next: vmconf console next'],
 	[[quick('--start', '--nic', 'user', '--hostname', 'x', '--ssh-key', $key)], 'is created and started; next: vmconf ssh next'],
 	[[quick('--start', '--nic', 'bridge,br=br0', '--set', "emulator=$bridged", '--hostname', 'x', '--ssh-key', $key)],
+		'is created and started; next: vmconf ssh next'],
+	[[quick('--start', '--nic', 'tap,ifname=tap0', '--set', "emulator=$bridged", '--hostname', 'x', '--ssh-key', $key)],
 		'is created and started; next: vmconf ssh next']
 ) {
 	my ($options, $line) = @$row;

@@ -114,7 +114,7 @@ like(vmconf_does('--version'), qr/^vmconf \d+\.\d+\.\d+$/, '--version');
 {
 	local @ENV{qw(QEMU_SUPERVISE_CONFIG_DIR QEMU_SUPERVISE_STATE_DIR)} = ("$work/none", "$work/none");
 	is(vmconf_does('list'), '', 'no directory is no VM');
-	vmconf_fails(1, qr/there is no VM web1/, 'show', 'web1');
+	vmconf_fails(1, qr/^vmconf: there is no VM web1 \(in \S+\)\n\z/, 'show', 'web1');
 }
 
 done_testing;

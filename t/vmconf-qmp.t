@@ -5,6 +5,7 @@ use warnings;
 use FindBin;
 use IO::Socket::UNIX;
 use lib $FindBin::Bin;
+use JSON::PP ();
 use POSIX ();
 use T;
 
@@ -52,8 +53,18 @@ subtest 'an end' => sub {
 	like(vmconf_does('qmp', 'web', 'query-status', '--within', 'forever'), qr/status/, 'or none');
 };
 
-# Before it has read what vmconf writes.
-subtest 'QEMU hangs up' => sub {
+subtest 'the run state' => sub {
+	fake(set => { mute => '', refuse => 'query-status' });
+	my ($status, $out, $err) = vmconf('status', 'web');
+	is("$status $err", "0 vmconf: web: QEMU was not asked: QEMU does not tell\n", 'QEMU refuses');
+	fake(set => { refuse => '', mute => 'query-status' });
+	($status, $out, $err) = vmconf('status', 'web');
+	is("$status $err", "0 vmconf: web: QEMU was not asked: no answer in time\n", 'or says nothing');
+};
+
+# QEMU that hangs up where it is given that command ('': at once), and what vmconf says then.
+sub hangs_up_at {
+	my ($at, $command) = @_;
 	fake(set => { mute => '' });
 	rename($s->dir . '/qmp', "$work/qmp") or die $!;
 	my $qemu = IO::Socket::UNIX->new(Local => $s->dir . '/qmp', Listen => 1) or die $!;
@@ -61,12 +72,28 @@ subtest 'QEMU hangs up' => sub {
 	if ($pid == 0) {
 		my $client = $qemu->accept;
 		syswrite($client, qq({"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}\n));
+		while ($at && defined(my $line = readline $client)) {
+			my $asked = JSON::PP::decode_json($line);
+			last if $asked->{execute} eq $at;
+			syswrite($client, qq({"return": [], "id": $asked->{id}}\n));
+		}
 		close($client);
 		POSIX::_exit(0);
 	}
-	vmconf_fails(1, qr/^vmconf: web: \S.*\n\z/, 'qmp', 'web', 'query-status');
+	my @said = vmconf('qmp', 'web', $command);
 	waitpid($pid, 0);
 	rename("$work/qmp", $s->dir . '/qmp') or die $!;
+	return @said;
+}
+
+subtest 'QEMU hangs up' => sub {
+	my ($status, $out, $err) = hangs_up_at('', 'query-status');	# before it has read what vmconf writes
+	is("$status$out", '1', 'at once');
+	like($err, qr/^vmconf: web: \S.*\n\z/, 'which is told');
+	($status, $out, $err) = hangs_up_at('query-status', 'query-status');
+	is("$status$out", '1', 'instead of an answer');
+	like($err, qr/^vmconf: web: query-status: \S.*\n\z/, 'which is told');
+	is_deeply([hangs_up_at('quit', 'quit')], [0, '', ''], 'but quit may end it before it answers');
 };
 
 subtest 'quit' => sub {

@@ -24,6 +24,9 @@ sub is_error {
 	like($answer->{'execution-info'}{reason}, $reason, "$what: says why");
 }
 
+# Of a VM that has them all.
+my $all_ports = qq({"description": "@{[20000 .. 32767]}"});
+
 # ---- answers ----
 
 subtest 'a VM from its creation to its end' => sub {
@@ -68,12 +71,16 @@ subtest 'create-vm' => sub {
 	run_command('qemu-img', 'create', '-q', '-f', 'qcow2', "$state/images/base.qcow2", '3G');
 	my @answers = rpc_answers(
 		request('create-vm', { 'vm-id' => 'all', image => 'base', 'image-format' => 'qcow2', 'trust-image' => $true, disk => '5G', memory => 96, cpus => 2,
-			nics => ['user', { type => 'bridge', br => 'br7' }], set => { description => '7', order => 3, 'on.TERM' => 'kill' }, start => $false, enable => $false }));
+			nics => ['user', { type => 'bridge', br => 'br7' }], forwards => ['2222:22', '8080:80'],
+			set => { description => '7', order => 3, 'on.TERM' => 'kill' }, start => $false, enable => $false }));
 	is_deeply([map { $_->{response}{status} } @answers], ['allocating', 'stopped'], 'not started');
 	my $vm = definition('all');
 	is_deeply([@$vm{qw(memory cpus description order)}, $vm->{on}{TERM}], [96, 2, '7', 3, 'kill'], 'keys, as they were given');
 	is_deeply([map { $_->{type} } @{ $vm->{nics} }], ['user', 'bridge'], 'nics');
+	is_deeply($vm->{forwards}, ['2222:22', '8080:80'], 'forwards');
 	is($vm->{disks}[0]{format}, 'qcow2', 'a disk');
+	rpc_answers(request('create-vm', { 'vm-id' => 'shut', nics => ['user'], forwards => [], start => $false }));
+	is_deeply(definition('shut')->{forwards}, [], 'no forwards');
 	my ($exists, @more) = rpc_answers(request('create-vm', { 'vm-id' => 'all' }));
 	is_error($exists, qr/^a VM all already exists; all was not created$/, 'a name that is taken');
 	is_deeply([$exists->{response}, scalar @more], [{ 'vm-id' => 'all', status => 'stopped' }, 0], 'the VM of that name is as before');
@@ -88,7 +95,14 @@ subtest 'create-vm' => sub {
 	is_deeply($disabled, success('vm-id' => 'boots', status => 'stopped', hint => 'it was not enabled'), 'disable-vm');
 	my ($broken) = (rpc_answers(request('create-vm', quick_vm('vm-id' => 'fails', set => { args => ['-nonsense'] }))))[1];
 	is_error($broken, qr/^cannot start fails: /, 'QEMU does not start');
-	rpc_answers(map { request('delete-vm', { 'vm-id' => $_ }) } qw(all boots fails));
+	spew("$config/ports.json", $all_ports);
+	chmod(0600, "$config/ports.json");
+	my @without = rpc_answers(request('create-vm', { 'vm-id' => 'without', nics => ['user'], start => $false }));
+	is($without[-1]{response}{status}, 'stopped', 'a success, of which there is something to say');
+	is(slurp("$work/rpc.err"),
+		"vmconf: create-vm: no port from 20000 to 32767 is free: none is forwarded to port 22 of the guest\n", 'is in the log');
+	unlink("$work/rpc.err");
+	rpc_answers(map { request('delete-vm', { 'vm-id' => $_ }) } qw(all shut boots fails without ports));
 	is_deeply([glob "$config/*.json"], [], 'all deleted');
 };
 

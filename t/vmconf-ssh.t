@@ -83,6 +83,20 @@ vmconf_does('stop', '--kill', 'mute');
 vmconf_does('create', 'shut', quick('--nic', 'user', '--forward', 'none'), '--start');
 vmconf_fails(1, qr/^vmconf: shut cannot be reached: it is in a user network, and no port leads to its port 22; /m, 'ssh', 'shut', '--', 'true');
 vmconf_does('stop', '--kill', 'shut');
+vmconf_fails(1, qr/^vmconf: there is no VM nobody/, $_, 'nobody') for 'ssh', 'ip', 'ssh-config';
+
+# ---- a directory whose name ssh would take apart ----
+{
+	local @ENV{qw(QEMU_SUPERVISE_STATE_DIR QEMU_SUPERVISE_CONFIG_DIR)} = (qq($work/a%h "b\\c), "$work/odd");
+	vmconf_does('create', 'odd', quick('--nic', 'user'));
+	my ($parsed, $settings) = run_command('ssh', '-G', '-F', spew("$work/odd_config", vmconf_does('ssh-config', 'odd')), 'odd');
+	is($parsed, 0, 'ssh takes the stanza');
+	chmod(0777, "$ENV{QEMU_SUPERVISE_STATE_DIR}/odd");
+	my ($others, $printed, $why) = vmconf('ssh-config', 'odd');
+	is("$others$printed", '1', 'where others may write, there is none');
+	like($why, qr/^vmconf: \Q$ENV{QEMU_SUPERVISE_STATE_DIR}\E\/odd: the host keys of odd are not kept there: /, 'and it is told why');
+	like($settings, qr/^userknownhostsfile \Q$ENV{QEMU_SUPERVISE_STATE_DIR}\E\/odd\/known_hosts$/m, 'and finds the file in it');
+}
 vmconf_fails(64, qr/--timeout/, 'ssh', 'shut', '--timeout', 'soon');
 
 # ---- an agent, whose address in a user network is none ----

@@ -363,6 +363,20 @@ unlike(on_terminal({ TERM => 'dumb' }, 'list'), qr/\e/, 'a dumb terminal');
 	$s->end;
 }
 
+# What runs, what waits, and the port that leads there.
+create($_, '--nic', 'user') for 'lit', 'waits';
+vmconf_does('start', 'lit', 'waits');
+vmconf_does('qmp', 'waits', $_) for 'cont', 'stop';
+wait_until('paused', sub { state_of('waits')->{state} eq 'paused' });
+$screen = on_terminal(TERM => 'xterm');
+like($screen, qr/^lit +\e\[32mrunning/m, 'green: it runs');
+like($screen, qr/^waits +\e\[33mpaused/m, 'yellow: it is on its way, or waits');
+my ($port) = definition('lit')->{forwards}[0] =~ /^(\d+)\+:22$/;
+like(vmconf_does('list', '--addresses', 'lit'), qr/^lit .*  127\.0\.0\.1:$port\b/m,
+	'one without an agent has the port that leads to its ssh server');
+vmconf_does('stop', '--kill', 'lit', 'waits');
+unlike(vmconf_does('list', '--addresses', 'lit'), qr/127/, 'and none while it is down');
+
 # ---- many ----
 delete_all();
 for my $n (1 .. 1201) {

@@ -85,6 +85,7 @@ vmconf_does('start', 'db');
 vmconf_does('stop', '--all', '--from-order', 2);
 is(states(@all), 'running cut-off stopped stopped', 'stop --all --from-order 2');
 vmconf_fails(64, qr/--from-order goes with --all/, 'stop', 'db', '--from-order', 2);
+vmconf_fails(64, qr/--$_ is for start$/m, 'stop', 'db', $_ eq 'delay' ? '--delay=1s' : '--no-wait') for 'delay', 'no-wait';
 vmconf_does('stop', '--all');
 
 adapter(qq(exec "$top/init/none" "\$@"));

@@ -5,6 +5,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use JSON::PP ();
+use POSIX ();
 use T;
 
 need('qemu-img', 'qemu-system-x86_64');
@@ -64,6 +65,28 @@ SKIP: {
 	is($status, 1, 'a new program that does not start');
 	like($err, qr/^vmconf: one: supervisor \d+ still runs the old program: its log \("vmconf log"\) says why$/m, 'is told of');
 }
+
+# One that does not say whether it will do, while the old one ends.
+spew("$work/bin/new", "#!/bin/sh\necho \$\$ >$work/tried\nexec sleep infinity\n");
+chmod(0755, "$work/bin/new");
+rename("$work/bin/new", "$work/bin/qemu-supervise") or die;
+my $upgrading = fork // die "fork: $!";
+if ($upgrading == 0) {
+	open(STDERR, '>', "$work/upgrading");
+	exec($ENV{T_VMCONF} || "$top/vmconf", 'upgrade', 'two') or POSIX::_exit(127);
+}
+wait_until('a try', sub { slurp("$work/tried") =~ /\n/ });
+kill('KILL', $before->{two}{supervisor});
+waitpid($upgrading, 0);
+my $upgraded = $?;
+kill('KILL', slurp("$work/tried") =~ s{\n}{}r);
+is($upgraded, 0, 'a supervisor that ends meanwhile is no failure');
+is(slurp("$work/upgrading"), "vmconf: two: supervisor $before->{two}{supervisor} has ended\n", 'but told of');
+replace_supervisor();
+vmconf_does('start', 'two');
+$before->{two} = JSON::PP::decode_json(vmconf_does('status', 'two', '--json'));
+is($before->{two}{state}, 'running', 'another one takes it over');
+
 unlink("$work/bin/qemu-supervise");
 vmconf_fails(1, qr/^vmconf: one: supervisor \d+ still runs the old program: no other is installed in its place$/m, 'upgrade', 'one');
 replace_supervisor();

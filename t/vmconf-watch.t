@@ -156,6 +156,9 @@ my ($rung) = grep { $_->{event} eq 'stopping' } $last->();
 ok($rung->{rung}, 'the rung of a stop');
 interrupt($w);
 vmconf_fails(1, qr/there is no VM nobody/, 'watch', 'nobody');
+is_deeply([(run_command('sh', '-c', 'exec "$0" watch web2 >/dev/full', $program))[0, 2]],
+	[1, "vmconf: cannot write the output: No space left on device\n"],
+	'what it cannot write ends it');
 
 # ---- a guest ----
 my $dir = guest_files();
