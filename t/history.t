@@ -124,8 +124,8 @@ subtest 'a start that is told already' => sub {
 	my $path = "$state/twice/history.jsonl";
 	my $helper = { event => 'helper-died', name => 'share.x', died => time };
 	for (
-		['the same', [$start, $helper], 0], ['another pid', [{ %$start, pid => 1 }], 1],
-		['another time', [{ %$start, started => $start->{started} - 100 }], 1], ['an end', [{ %$start, event => 'end' }], 1]
+		['another pid', [{ %$start, pid => 1 }], 1], ['another time', [{ %$start, started => $start->{started} - 100 }], 1],
+		['an end', [{ %$start, event => 'end' }], 1], ['the same', [$start, $helper], 0]
 	) {
 		my ($what, $lines, $more) = @$_;
 		wait_until('state.json', sub { $s->state->{supervisor} == $s->{pid} && $s->state->{history}{begun} });
