@@ -251,21 +251,16 @@ static const struct channel_callbacks channel_callbacks = {.line = on_line, .clo
 struct qmp *qmp_new(struct event_base *base, int fd, int timeout_ms,
 		    const struct qmp_callbacks *callbacks, void *arg)
 {
-	struct qmp *qmp = calloc(1, sizeof(*qmp));
+	struct qmp *qmp = xcalloc(1, sizeof(*qmp));
 
-	if (!qmp) {
-		close(fd);
-		return NULL;
-	}
 	*qmp = (struct qmp){
 		.base = base, .callbacks = callbacks, .arg = arg, .setup_ms = timeout_ms};
 	qmp->channel = channel_new(base, fd, "QEMU", &channel_callbacks, qmp);
-	if (qmp->channel)
-		qmp->setup_timeout = evtimer_new(base, on_setup_timeout, qmp);
-	if (!qmp->setup_timeout) {
-		qmp_free(qmp);
+	if (!qmp->channel) {
+		free(qmp);
 		return NULL;
 	}
+	qmp->setup_timeout = xcheck(evtimer_new(base, on_setup_timeout, qmp));
 	if (timeout_ms > 0)
 		timespan_arm(qmp->setup_timeout, timeout_ms);
 	return qmp;
@@ -296,8 +291,7 @@ void qmp_free(struct qmp *qmp)
 	qmp->state = CLOSED;
 	fail_all(qmp);
 	channel_free(qmp->channel);
-	if (qmp->setup_timeout)
-		event_free(qmp->setup_timeout);
+	event_free(qmp->setup_timeout);
 	free(qmp);
 }
 

@@ -142,23 +142,13 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 struct channel *channel_new(struct event_base *base, int fd, const char *peer,
 			    const struct channel_callbacks *callbacks, void *arg)
 {
-	struct channel *channel = calloc(1, sizeof(*channel));
+	struct channel *channel = xcalloc(1, sizeof(*channel));
 	int error;
 
-	if (!channel) {
-		close(fd);
-		return NULL;
-	}
 	*channel = (struct channel){.peer = peer, .callbacks = callbacks, .arg = arg, .open = true};
 	evutil_make_socket_nonblocking(fd);
-	channel->bev = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
-	channel->broken = event_new(base, -1, 0, on_broken, channel);
-	if (!channel->bev || !channel->broken) {
-		if (!channel->bev)
-			close(fd);
-		channel_free(channel);
-		return NULL;
-	}
+	channel->bev = xcheck(bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE));
+	channel->broken = xcheck(event_new(base, -1, 0, on_broken, channel));
 	bufferevent_setcb(channel->bev, on_read, NULL, on_event, channel);
 	if (bufferevent_enable(channel->bev, EV_READ | EV_WRITE) < 0) {
 		error = errno;
@@ -177,10 +167,8 @@ void channel_free(struct channel *channel)
 	channel->doomed = channel->reading;
 	if (channel->doomed)
 		return;
-	if (channel->bev)
-		bufferevent_free(channel->bev);
-	if (channel->broken)
-		event_free(channel->broken);
+	bufferevent_free(channel->bev);
+	event_free(channel->broken);
 	free(channel);
 }
 

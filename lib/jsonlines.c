@@ -35,8 +35,6 @@ struct jsonlines *jsonlines_new(void (*take)(void *arg, const char *text, size_t
 
 void jsonlines_free(struct jsonlines *lines)
 {
-	if (!lines)
-		return;
 	free(lines->text);
 	free(lines);
 }

@@ -88,11 +88,6 @@ void log_vm(const char *name)
 	snprintf(logger.vm, sizeof(logger.vm), "%s", name ? name : "");
 }
 
-const char *log_vm_name(void)
-{
-	return logger.vm;
-}
-
 /* Room for one byte at least: a non-blocking write takes what it can. A file always has room. */
 static bool has_room(void)
 {

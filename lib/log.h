@@ -29,9 +29,6 @@ void log_never_wait(void);
 /* Sets the VM that later lines name; NULL: none. The string is copied. */
 void log_vm(const char *name);
 
-/* The name given to log_vm(), or "". */
-const char *log_vm_name(void);
-
 /*
  * Each logs one line; log_warn() adds strerror(errno). They never block: lines that a full pipe
  * does not accept are counted, and the number is logged once there is room. A line repeated within

@@ -233,8 +233,6 @@ struct diskwatch *diskwatch_new(struct event_base *base, const struct rundir *di
 
 void diskwatch_free(struct diskwatch *w)
 {
-	if (!w)
-		return;
 	unwatch(w);
 	event_free(w->later_event);
 	json_decref(w->origins);

@@ -138,8 +138,6 @@ struct helpers *helpers_new(struct event_base *base, const struct rundir *dir,
 
 void helpers_free(struct helpers *helpers)
 {
-	if (!helpers)
-		return;
 	helpers_handed_over(helpers);
 	helperwatch_free(helpers->watch);
 	free(helpers);

@@ -58,8 +58,6 @@ static void forget(struct watched *w)
 
 void helperwatch_free(struct helperwatch *watch)
 {
-	if (!watch)
-		return;
 	while (watch->first)
 		forget(watch->first);
 	event_free(watch->timer);

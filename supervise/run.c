@@ -277,8 +277,6 @@ bool run_busy(const struct runner *runner)
 
 void runner_free(struct runner *runner)
 {
-	if (!runner)
-		return;
 	for (struct program *p = runner->programs, *next; p; p = next) {
 		next = p->next;
 		kill(-p->pid, SIGKILL);

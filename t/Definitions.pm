@@ -260,7 +260,7 @@ our @bad = (
 	['{"nics": [{"type": "user", "properties": 5}]}', qr/^nics\[0\]\.properties: found 5/],
 	(map { ["{\"nics\": [{\"type\": \"user\"}], \"forwards\": [$_]}", qr/^forwards\[0\]: found .*, expected \[HOST:\]PORT:PORT\[\/tcp\|\/udp\]/] }
 		'80', '"80"', '""', '"80:"', '":80"', '"0:80"', '"80:0"', '"65536:80"', '"080:80"', '"80:80+"', '"80:80/sctp"', '"80:80/"', '"tcp:127.0.0.1:80-:80"',
-		'"localhost:80:80"', '"256.0.0.1:80:80"', '"1.2.3:80:80"', '"1.2.3.4"', '"[::1]:80:80"', '"80:80 "', '["80:80"]'),
+		'"localhost:80:80"', '"256.0.0.1:80:80"', '"1.2.3:80:80"', '"100.200.100.200.1:80:80"', '"1.2.3.4"', '"[::1]:80:80"', '"80:80 "', '["80:80"]'),
 	['{"forwards": ["80:80"]}', qr/^forwards: found without a nic of "type": "user", expected one in "nics"/],
 	['{"nics": [{"type": "bridge"}], "forwards": ["80:80"]}', qr/^forwards: found without a nic of "type": "user"/],
 	(map { ["{\"nics\": [{\"type\": \"user\"}], \"forwards\": [\"80:80\", \"$_\"]}", qr/^forwards\[1\]: the port 80 of the host is that of forwards\[0\], too$/, 1] }

@@ -72,6 +72,7 @@ is_deeply(offers('vmconf', 'create', '--image=deb'), ['--image=debian12', ':file
 is_deeply(offers('vmconf', 'create', '--nic', 'b'), ['bridge,br='], 'a nic');
 is_deeply(offers('vmconf', 'create', '--user-data', ''), [':files'], 'a file');
 is_deeply(offers('vmconf', 'import', 'we'), [':files'], 'import: a file');
+is_deeply(offers('qemu-supervise', '--log', '/tmp/l'), [':files'], 'a log');
 is_deeply(offers('vmconf', 'import', 'web.xml', 'we'), [], 'its name is a new one');
 is_deeply(offers('vmconf', 'stop', '--tag', ''), ['lab', 'mx'], 'tags, each once');
 is_deeply(offers('vmconf', 'history', '-n', ''), [], 'a value that nobody knows');

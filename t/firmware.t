@@ -82,6 +82,13 @@ my $plain = descriptor('60-edk2-x86_64', flash('plain', 100), qw(acpi-s3 amd-sev
 subtest 'the first choice' => sub {
 	define('web');
 	uses('web', 'plain', 'firmware for confidential computing, without variables, is passed over');
+	my $broken = spew("$descriptors/05-broken.json", "{\n\"mapping\": oops }\n");
+	like((run_command($program, '--print', 'web'))[2], qr/firmware descriptor \Q$broken\E: line 2: [^\n]+; it is left out$/m, 'one that is not JSON is told of');
+	uses('web', 'plain', 'and passed over');
+	unlink($broken);
+	my $combined = descriptor('05-combined', { %{ flash('combined', 100) }, mode => 'combined' });
+	uses('web', 'plain', 'so is one that has code and variables in one file');
+	unlink($combined);
 	descriptor('10-snp', flash('snp', 100), qw(amd-sev-snp));
 	uses('web', 'plain', 'also one that has them');
 	descriptor('20-bare', { device => 'flash', mode => 'stateless', executable => image('bare.code', 64) });

@@ -117,6 +117,31 @@ subtest 'vmconf history' => sub {
 	is(vmconf_does('history', 'new'), '', 'one that never ran has none');
 };
 
+# Killed between that line and state.json: it is neither written twice nor taken from another start.
+subtest 'a start that is told already' => sub {
+	my $s = running(fake_vm('twice'), options => ['-o', 'TERM=quit 10s, kill']);
+	my ($start) = @{ wait_until('its line', sub { my @all = history('twice'); @all && \@all }) };
+	my $path = "$state/twice/history.jsonl";
+	my $helper = { event => 'helper-died', name => 'share.x', died => time };
+	for (
+		['another pid', [{ %$start, pid => 1 }], 1], ['another time', [{ %$start, started => $start->{started} - 100 }], 1],
+		['an end', [{ %$start, event => 'end' }], 1], ['the same', [$start, $helper], 0]
+	) {
+		my ($what, $lines, $more) = @$_;
+		wait_until('state.json', sub { $s->state->{supervisor} == $s->{pid} && $s->state->{history}{begun} });
+		$s->lost;
+		my $now = $s->state;
+		$now->{history}{begun} = JSON::PP::false();
+		spew($s->dir . '/state.json', JSON::PP::encode_json($now));
+		spew($path, join('', map { JSON::PP::encode_json($_) . "\n" } @$lines));
+		$s = $s->successor;
+		wait_until('it has begun', sub { $s->state->{supervisor} == $s->{pid} && $s->state->{history}{begun} });
+		is(scalar(history('twice')), @$lines + $more, "$what: " . ($more ? 'a line more' : 'no line more'));
+	}
+	$s->signal('TERM');
+	is($s->end, 80, 'twice');
+};
+
 subtest 'what 0.1.0 has recorded' => sub {
 	T::define('old', { emulator => '/bin/false' });
 	mkdir("$state/old", 0700);

@@ -44,6 +44,16 @@ subtest 'options' => sub {
 	}
 };
 
+# They are for command lines of QEMU.
+subtest 'a definition' => sub {
+	refused(['--name', 'web', 'mail'], qr/--name web: the VM mail has its name from its definition; --name is for QEMU/, '--name');
+	for my $confine ('--confine', '--confine=read:/x') {
+		refused([$confine, 'mail'], qr/--confine: the VM mail is confined as its definition says \("confine"\)/, $confine);
+	}
+	refused(["--confine=$_", @qemu], qr/--confine=\Q$_\E: expected read:PATH, write:PATH or execute:PATH/, "--confine=$_")
+		for 'read', 'read:', 'all:/x', '';
+};
+
 subtest 'QEMU' => sub {
 	refused([@qemu, $_], qr/$_ would take QEMU away from its supervisor/, $_) for '-daemonize', '--daemonize';
 	refused(['--', 'nice', 'qemu-system-x86_64', '-daemonize'], qr/-daemonize would take/, '-daemonize behind a wrapper');

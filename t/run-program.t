@@ -82,6 +82,23 @@ subtest 'rungs behind it' => sub {
 	$s->ends_with(81, qr/; TERM: run \S+, quit \S+, kill \S+$/, 'where status 0 waits for the end of the VM');
 };
 
+subtest 'several at once' => sub {
+	my ($one, $two) = map { T::make_fifo("$work/end-$_"); program("echo > $work/is-$_; read -r go < $work/end-$_; kill -USR1 \$\$\n") } 1, 2;
+	my $s = running(fake => [], options => ['-o', "HUP=run:$one 600s, nmi", '-o', "USR1=run:$two 600s, stop"]);
+	$s->signal('HUP');
+	wait_until('the first', sub { -e "$work/is-1" });
+	$s->signal('USR1');
+	wait_until('the second', sub { -e "$work/is-2" });
+	spew("$work/end-1", "go\n");
+	$s->wait_sent('inject-nmi');
+	like($s->log, qr{run:\Q$one\E: ended by signal 10$}m, 'a signal is told');
+	unlike($s->log, qr{run:\Q$two\E: (?:ended|killed)}, 'and the other program goes on');
+	spew("$work/end-2", "go\n");
+	$s->wait_sent('stop');
+	like($s->log, qr{run:\Q$two\E: ended by signal 10$}m, 'to its own next rung');
+	stop($s, 'several');
+};
+
 subtest 'its time is over' => sub {
 	my $slow = program("echo \$\$ > $work/pid; sleep 1000 & echo \$! > $work/child; wait\n");
 	my $s = running(fake => [], options => ['-o', "HUP=run:$slow 300ms, nmi"]);

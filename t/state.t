@@ -99,6 +99,23 @@ subtest 'it cannot be made anew' => sub {
 	$s->ends_with(80, qr/quit/, 'nowhere');
 };
 
+# Nothing happens to an idle one that would have it written again.
+subtest 'idle, and written again' => sub {
+	my $s = running(fake => [], name => 'idle', options => ['-o', 'HUP=stop']);
+	wait_until('state.json', sub { $s->state->{'run-state'} eq 'running' });
+	rename("$work/run", "$work/run.idle") or die;
+	spew("$work/run", 'no directory');
+	$s->signal('HUP');
+	$s->wait_log(qr{cannot write .*/idle/state.json; the VM goes on});
+	$s->signal('USR1');
+	$s->wait_log(qr/status: paused/);
+	unlink("$work/run");
+	wait_until('state.json', sub { $s->state->{phase} });
+	is($s->state->{'run-state'}, 'paused', 'by itself');
+	$s->signal('TERM');
+	$s->ends_with(0, qr/powered itself off/, 'idle');
+};
+
 # The next supervisor has nothing else to go by, and QEMU may not answer any more.
 subtest 'whether QEMU answers or not' => sub {
 	my $s = running(fake => [], name => 'events', options => ['-o', 'TERM=quit 100s, kill', '-o', 'ALRM=nmi']);

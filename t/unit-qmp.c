@@ -1,12 +1,28 @@
 /* QMP framing, over a socketpair. */
 #include "peer.h"
 
+#include <dlfcn.h>
 #include <signal.h>
 #include <stdlib.h>
 
 #include "lib/log.h"
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
+
+static char armed[64]; /* "MS;" for each timer that was begun */
+
+int event_add(struct event *event, const struct timeval *time)
+{
+	static int (*real)(struct event * event, const struct timeval *time);
+	size_t len = strlen(armed);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "event_add");
+	if (time)
+		snprintf(armed + len, sizeof(armed) - len, "%ld;",
+			 (long)(time->tv_sec * 1000 + time->tv_usec / 1000));
+	return real(event, time);
+}
 
 static void on_ready(void *arg)
 {
@@ -96,6 +112,31 @@ static void answers_by_id(void **state)
 		"{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}, \"id\": 2}\n");
 	assert_string_equal(p.answers, "ok:second;error:no;");
 	assert_string_equal(p.events, "STOP;");
+	end_test(&p);
+}
+
+/* After it the times that run begin again, each with its own length; others do not. */
+static void slept(void **state)
+{
+	struct peer p;
+
+	(void)state;
+	qmp_slept(NULL);
+	begin_test(&p, 70000);
+	armed[0] = '\0';
+	qmp_slept(p.qmp);
+	assert_string_equal(armed, "70000;");
+	say(&p, GREETING "{\"return\": {}, \"id\": 1}\n");
+	assert_true(qmp_is_ready(p.qmp));
+	qmp_command(p.qmp, "a", NULL, 80000, on_reply, &p);
+	qmp_command(p.qmp, "b", NULL, 0, on_reply, &p);
+	armed[0] = '\0';
+	qmp_slept(p.qmp);
+	assert_string_equal(armed, "80000;");
+	say(&p, "{\"return\": \"a\", \"id\": 2}\n");
+	armed[0] = '\0';
+	qmp_slept(p.qmp);
+	assert_string_equal(armed, "");
 	end_test(&p);
 }
 
@@ -347,6 +388,7 @@ int main(void)
 		cmocka_unit_test(byte_by_byte),
 		cmocka_unit_test(as_written),
 		cmocka_unit_test(quiet),
+		cmocka_unit_test(slept),
 		cmocka_unit_test(drops_nonsense),
 		cmocka_unit_test(nothing_before_the_greeting),
 		cmocka_unit_test(long_lines),

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -247,6 +248,33 @@ static void path_too_long(void **state)
 	assert_int_equal(rmdir(base), 0);
 }
 
+/* One whose vm.lock is elsewhere: its sockets stay as they are. */
+static void of_another_qemu(void **state)
+{
+	static const enum rundir_socket asked[] = {SOCKET_CONTROL, SOCKET_QMP};
+	struct place *p = *state;
+	char path[128];
+	struct sockaddr_un sa;
+
+	snprintf(path, sizeof(path), "%s/" NAME, p->base);
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), waiting;
+
+		assert_int_equal(mkdir(path, 0700), 0);
+		assert_true(runfiles_address(path, runfiles_socket(asked[i]), &sa));
+		assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+		assert_int_equal(listen(fd, 0), 0);
+		waiting = runfiles_connect(path, asked[i]); /* nobody else may: known at once */
+		assert_true(waiting >= 0);
+		assert_int_equal(claim_vm(&p->dir, &p->options), EX_TEMPFAIL);
+		assert_true(is_there(p, runfiles_socket(asked[i])));
+		close(waiting);
+		close(fd);
+		assert_int_equal(claim_vm(&p->dir, &p->options), 0); /* it has gone */
+		claim_end(&p->dir);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -257,6 +285,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(of_no_vm, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(definition_of_before, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(path_too_long, begin_test, end_test),
+		cmocka_unit_test_setup_teardown(of_another_qemu, begin_test, end_test),
 	};
 
 	log_open("unit-rundir", 0);

@@ -231,6 +231,25 @@ static void no_home(void **state)
 	begin_tests(state);
 }
 
+/* QEMU's parser of options would take what follows one comma for the next option. */
+static void comma_in_a_path(void **state)
+{
+	struct vm *vm;
+	char **argv, *why, **word;
+
+	setenv("QEMU_SUPERVISE_STATE_DIR", "/a,b,,c", 1);
+	vm = good("{\"emulator\": \"qemu-system-x86_64\", \"credentials\": {\"k\": \"x\"}}");
+	word = argv = vm_command(vm, &why);
+	assert_non_null(argv);
+	while (*word && strcmp(*word, "-smbios") != 0)
+		word++;
+	assert_non_null(*word);
+	assert_string_equal(word[1], "type=11,path=/a,,b,,,,c/web/.credential.k");
+	vm_command_free(argv);
+	vm_free(vm);
+	begin_tests(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +261,7 @@ int main(void)
 		cmocka_unit_test(names),
 		cmocka_unit_test(problems_add_up),
 		cmocka_unit_test(no_home),
+		cmocka_unit_test(comma_in_a_path),
 	};
 
 	return (cmocka_set_message_output(CM_OUTPUT_TAP),

@@ -196,6 +196,10 @@ is($volume->{'vendor-data'}, "#cloud-config\nuser: me\n", 'the user');
 ok(!exists $volume->{'network-config'}, 'no network-config');
 is((stat "$state/web_1/cloud-init.img")[2] & 07777, 0600, 'the volume is nobody else\'s');
 
+vmconf_does('create', 'theirs', '--image', 'base', quick('--set', "cloud-init.vendor-data=$work/vendor"));
+is(volume_of('theirs')->{'vendor-data'}, "#cloud-config\nuser: them\n", 'vendor-data that is given');
+vmconf_does('delete', '--force', 'theirs');
+
 # A change takes effect at the next start.
 spew("$state/web_1/net", "version: 2\n");
 spew("$state/web_1/user-data", "#!/bin/sh\n");

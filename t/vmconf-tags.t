@@ -107,4 +107,9 @@ vmconf_does('set', 'd', 'protect=true');
 vmconf_does('delete', '--force', 'd');
 ok(!definition('q') && !definition('d'), 'no longer protected, or with --force: deleted');
 
+# ---- what prints it ----
+my ($full, undef, $told) = run_command('sh', '-c', 'exec "$0" list > /dev/full', $ENV{T_VMCONF} || "$top/vmconf");
+is($full, 1, 'a list that nobody can read whole is no success');
+like($told, qr/\Avmconf: cannot write the output: No space left on device\n\z/, 'and says why');
+
 done_testing;

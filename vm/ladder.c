@@ -81,11 +81,6 @@ enum action action_find(const char *name)
 	return action;
 }
 
-bool action_ends_vm(enum action action)
-{
-	return actions[action].ends_vm;
-}
-
 bool action_is_repeated(enum action action)
 {
 	return !actions[action].once;

@@ -60,9 +60,6 @@ enum action action_find(const char *name);
 /* An action's name, as users write it. */
 const char *action_name(enum action action);
 
-/* Whether a ladder with this action ends the VM. */
-bool action_ends_vm(enum action action);
-
 /* Whether an action is repeated when it is not known whether QEMU did it. */
 bool action_is_repeated(enum action action);
 
