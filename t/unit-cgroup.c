@@ -40,7 +40,7 @@ static const char *here(const char *path)
 	return path;
 }
 
-int open(const char *path, int flags, ...)
+static int open_here(const char *path, int flags)
 {
 	const char *name = strrchr(path, '/');
 
@@ -51,11 +51,16 @@ int open(const char *path, int flags, ...)
 	return (int)syscall(SYS_openat, AT_FDCWD, here(path), flags, 0600);
 }
 
+int open(const char *path, int flags, ...)
+{
+	return open_here(path, flags);
+}
+
 /* What clang makes of it, with a C library that checks. */
 int __open64_2(const char *path, int flags);
 int __open64_2(const char *path, int flags)
 {
-	return open(path, flags);
+	return open_here(path, flags);
 }
 
 int access(const char *path, int mode)
