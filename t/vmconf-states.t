@@ -368,7 +368,7 @@ create($_, '--nic', 'user') for 'lit', 'waits';
 vmconf_does('start', 'lit', 'waits');
 vmconf_does('qmp', 'waits', $_) for 'cont', 'stop';
 wait_until('paused', sub { state_of('waits')->{state} eq 'paused' });
-$screen = on_terminal(TERM => 'xterm');
+$screen = on_terminal({ TERM => 'xterm' }, 'list');
 like($screen, qr/^lit +\e\[32mrunning/m, 'green: it runs');
 like($screen, qr/^waits +\e\[33mpaused/m, 'yellow: it is on its way, or waits');
 my ($port) = definition('lit')->{forwards}[0] =~ /^(\d+)\+:22$/;
