@@ -82,11 +82,15 @@ subtest 'a uid of its own' => sub {
 	my %own = ('run-as' => 'own', disks => [\%disk]);
 	T::define('one', { @machine, %own });
 	like(vmconf_does('confine', 'one'), qr/^user: one of its own, which it gets at its first start$/m, 'none yet');
-	my ($one, $two) = (start('one', %own), start('two', %own));
+	mkdir("$state/two/$_", 0700) for 'a', 'a/b';
+	chmod(0600, make_disk("$state/two/a/b/more.raw"));
+	my ($one, $two) = (start('one', %own), start('two', %own, disks => [\%disk, { format => 'raw', path => 'a/b/more.raw' }]));
 	my @uids = map { uid_of($_) } $one, $two;
 	ok(!grep({ $_ < 2_100_000_000 || $_ >= 2_100_065_536 } @uids), 'two of the range');
 	isnt($uids[0], $uids[1], 'each has its own');
 	is((stat "$state/one/disk.raw")[2] & 0777, 0640, 'others may not read its disk') or 1;
+	is(owner("$state/two/a/b/more.raw"), "$uids[1]:$uids[1]", 'a disk in directories of root\'s is its own');
+	is(owner("$state/two/$_") . sprintf(' %o', (stat "$state/two/$_")[2] & 07777), "0:$uids[1] 710", "$_: it may only pass") for 'a', 'a/b';
 	like(vmconf_does('confine', 'one'), qr/^user: $uids[0], which is its own$/m, 'vmconf confine prints it');
 	stop($one, 'one');
 	stop($two, 'two');
@@ -106,7 +110,7 @@ subtest 'a uid of its own' => sub {
 	ok(-l "$state/.uids/$uids[1]", 'it is taken');
 	vmconf_does('delete', 'two', '--keep-disks');
 	ok(!-l "$state/.uids/$uids[1]", 'and free once the VM is deleted');
-	is(owner("$state/two/disk.raw"), '0:0', 'a disk that is left is root\'s');
+	is(owner("$state/two/$_"), '0:0', "what is left is root's: $_") for 'disk.raw', 'a', 'a/b', 'a/b/more.raw';
 	T::define('won', { @machine, disks => [\%disk] });
 	$one = supervise(vm => 'won');
 	$one->wait_log(qr/QEMU runs/);
