@@ -81,6 +81,35 @@ static struct vm *vm_of(char *text)
 	return vm;
 }
 
+/* A TPM whose state nobody could read is not made. */
+static void a_key_is_needed(void **state)
+{
+	char *path = xasprintf("%s/key", base), *why = NULL;
+	char *expected = xasprintf("tpm.key-file: cannot read %s: No such file or directory", path);
+	struct vm *vm = vm_of(xasprintf("{\"tpm\": {\"key-file\": \"%s\"}}", path));
+	FILE *file;
+
+	(void)state;
+	assert_false(helpers_check(vm, &why));
+	assert_string_equal(why, expected);
+	free(why);
+	why = NULL;
+	file = fopen(path, "w");
+	assert_non_null(file);
+	chmod(path, 0600);
+	assert_false(helpers_check(vm, &why));
+	assert_string_equal(why, "tpm.key-file: the file is empty");
+	free(why);
+	why = NULL;
+	fputs("secret", file);
+	fclose(file);
+	assert_true(helpers_check(vm, &why));
+	assert_null(why);
+	vm_free(vm);
+	free(expected);
+	free(path);
+}
+
 /* All words with spaces between them; "" and *why where it is refused. Malloc'd. */
 static char *words_of(const struct vm *vm, size_t i, int key, bool *forbid_writing, char **why)
 {
@@ -308,6 +337,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(swtpm_is_called),
+		cmocka_unit_test(a_key_is_needed),
 		cmocka_unit_test(virtiofsd_in_c_is_called),
 		cmocka_unit_test(virtiofsd_in_rust_is_called),
 		cmocka_unit_test(virtiofsd_that_does_not_tell_is_not_called),
