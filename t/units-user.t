@@ -17,6 +17,7 @@ use T;
 my @units = map { s/\.c\z//r } glob "$top/t/unit-*.c";
 need_that('the unit tests are built', sub { !grep { !-x } @units });
 isnt($>, 0, 'not root');
+delete $ENV{T_NO_SKIP};	# some of them are left out, for want of root
 for my $unit (@units) {
 	my ($status, $out, $err) = run_command($unit);
 	is($status, 0, $unit =~ s/.*\///r) or diag($out, $err);
