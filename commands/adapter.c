@@ -26,7 +26,7 @@
 #define CHOSEN	    "QEMU_SUPERVISE_INIT"
 #define PATIENCE    "QEMU_SUPERVISE_PATIENCE"
 #define PATIENCE_MS 30000
-#define LITTLE	    "1s" /* for all others after one has hung */
+#define LITTLE_MS   1000 /* for all others after one has hung */
 #define LOOK_MS	    5
 
 /* Our adapters, in the order of detection; the last one is the fallback. */
@@ -78,7 +78,9 @@ static pid_t start(const struct store *store, const char *path, const char *verb
 	return pid;
 }
 
-int64_t adapter_patience(void)
+static bool one_has_hung;
+
+int64_t adapter_patience_given(void)
 {
 	const char *text = getenv(PATIENCE);
 	int64_t ms = PATIENCE_MS;
@@ -86,6 +88,11 @@ int64_t adapter_patience(void)
 	if (text && *text && !timespan_parse(text, &ms))
 		fatalx(EX_USAGE, PATIENCE ": %s is not a time (" TIMESPAN_IS ")", text);
 	return ms;
+}
+
+int64_t adapter_patience(void)
+{
+	return one_has_hung ? LITTLE_MS : adapter_patience_given();
 }
 
 /*
@@ -97,7 +104,7 @@ static void end_hung(pid_t pid, const char *verb, const char *name)
 	kill(pid, SIGKILL);
 	log_error("the init adapter hangs: \"%s%s%s\" was killed after %s", verb, name ? " " : "",
 		  name ? name : "", timespan_about(adapter_patience()).s);
-	setenv(PATIENCE, LITTLE, 1);
+	one_has_hung = true;
 }
 
 void adapter_sleep(pid_t pid, int64_t ms)

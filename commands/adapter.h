@@ -10,10 +10,10 @@
 
 #include "vm/store.h"
 
-/*
- * How long in ms to wait for an adapter, or for a supervisor to notice a signal:
- * QEMU_SUPERVISE_PATIENCE. FOREVER: no limit.
- */
+/* How long in ms to wait for what may hang: QEMU_SUPERVISE_PATIENCE. FOREVER: no limit. */
+int64_t adapter_patience_given(void);
+
+/* The same for an adapter, or a supervisor that is to notice a signal: 1 s after one has hung. */
 int64_t adapter_patience(void);
 
 /* The word for the adapter that is used, malloc'd: "systemd", or "another" than ours. */

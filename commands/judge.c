@@ -26,7 +26,7 @@
 /* For an answer, in ms; without one, nothing more is asked. */
 static int patience(void)
 {
-	return (int)MIN(MAX(adapter_patience(), 1), INT_MAX);
+	return (int)MIN(MAX(adapter_patience_given(), 1), INT_MAX);
 }
 
 /* In a process group of its own: a wrapper may have children. */

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sysexits.h>
 
+#include "commands/adapter.h"
 #include "commands/vmjob.h"
 #include "vm/outcome.h"
 
@@ -467,15 +468,33 @@ static void nobody_needs_a_deadline(void **state)
 	job.adapter = 0;
 }
 
+/* Others would hang, too. What is no adapter has as long as before. */
+static void after_one_that_hung_others_get_less(void **state)
+{
+	(void)state;
+	setenv("QEMU_SUPERVISE_PATIENCE", "20ms", 1);
+	assert_int_equal(adapter_patience(), 20);
+	assert_int_equal(adapter_wait(sleeper(), "check", "web"), EX_OSERR);
+	assert_int_equal(adapter_patience(), 1000);
+	assert_int_equal(adapter_patience_given(), 20);
+	unsetenv("QEMU_SUPERVISE_PATIENCE");
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		OF_JOB(a_start_is_looked_at),	    OF_JOB(a_start_begins),
-		OF_JOB(a_stop_is_looked_at),	    OF_JOB(a_stop_is_asked_for_again),
-		OF_JOB(an_adapter_hangs),	    OF_JOB(nobody_is_signalled),
-		OF_JOB(one_that_hung_is_not_asked), OF_JOB(one_without_a_supervisor_is_killed),
-		OF_JOB(another_qemu_is_not_killed), OF_JOB(what_is_stuck_cannot_be_killed),
+		OF_JOB(a_start_is_looked_at),
+		OF_JOB(a_start_begins),
+		OF_JOB(a_stop_is_looked_at),
+		OF_JOB(a_stop_is_asked_for_again),
+		OF_JOB(an_adapter_hangs),
+		OF_JOB(nobody_is_signalled),
+		OF_JOB(one_that_hung_is_not_asked),
+		OF_JOB(one_without_a_supervisor_is_killed),
+		OF_JOB(another_qemu_is_not_killed),
+		OF_JOB(what_is_stuck_cannot_be_killed),
 		OF_JOB(nobody_needs_a_deadline),
+		OF_JOB(after_one_that_hung_others_get_less), /* for good */
 	};
 
 	return RUN(tests);
